@@ -1,0 +1,112 @@
+//! A whole network in one process: every node is connected to every other one, everybody sends to
+//! everybody, a node dies without a word and comes back.
+//!
+//! ```text
+//! cargo run --release --example local_net
+//! ```
+//!
+//! There is no peer discovery yet: the nodes are given each other's addresses.
+#![forbid(unsafe_code)]
+
+#[path = "../common/cli.rs"]
+mod cli;
+mod latency;
+mod network;
+mod node;
+#[path = "../common/pattern.rs"]
+mod pattern;
+mod show;
+mod tally;
+mod traffic;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use tmp2p::DEFAULT_RECV_MESSAGE_CAPACITY;
+
+use crate::{cli::Failure, network::Network, show::Show, tally::HEADER_BYTES, traffic::Amount};
+
+/// Runs a network of full switches in this process, checks every byte of what they send each
+/// other, kills a node and brings it back.
+#[derive(Parser)]
+#[command(name = "local_net")]
+struct Args {
+    /// How many nodes, all connected to each other
+    #[arg(long, default_value_t = 8)]
+    nodes: usize,
+    /// How many messages each node sends to all others
+    #[arg(long, default_value_t = 1000)]
+    messages: u64,
+    /// Bytes of each message
+    #[arg(long, default_value_t = 1024)]
+    size: usize,
+    /// Send for this long instead of a number of messages
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// Logs on stderr: none, error, warn, info, debug or trace
+    #[arg(long = "log_level", value_name = "LEVEL", default_value = "none")]
+    log_level: String,
+}
+
+fn main() -> ExitCode {
+    cli::run(|args: Args| {
+        check(&args)?;
+        cli::init_log(&args.log_level)?;
+        let show = Show::new();
+        show.title(&format!(
+            "A network of {} nodes in one process, {} bytes a message",
+            args.nodes, args.size
+        ));
+        let started = Instant::now();
+        match run(&args, &show) {
+            Ok(()) => {
+                show.end(&format!("All well after {:.1} s.", started.elapsed().as_secs_f64()));
+                Ok(())
+            }
+            Err(why) => {
+                show.failed(&why);
+                Err(Failure::Failed(why))
+            }
+        }
+    })
+}
+
+fn check(args: &Args) -> Result<(), Failure> {
+    let most = DEFAULT_RECV_MESSAGE_CAPACITY;
+    if !(2..=256).contains(&args.nodes) {
+        return Err(Failure::Usage(format!("nodes {}: from 2 to 256", args.nodes)));
+    }
+    if !(HEADER_BYTES..=most).contains(&args.size) {
+        let why = format!("size {}: from {HEADER_BYTES} to {most} bytes", args.size);
+        return Err(Failure::Usage(why));
+    }
+    Ok(())
+}
+
+fn run(args: &Args, show: &Show) -> Result<(), String> {
+    let mut network = Network::new(args.nodes)?;
+    show.step("start", || network.start_all())?;
+    show.step("connect", || network.connect_all())?;
+
+    let amount = match args.seconds {
+        Some(seconds) => Amount::For(Duration::from_secs(seconds)),
+        None => Amount::Messages(args.messages),
+    };
+    let sent = traffic::run(&mut network, amount, args.size, show)?;
+    show.done("send", &sent);
+    let before = network.summary();
+
+    let victim = args.nodes - 1;
+    show.step("kill", || network.kill(victim))?;
+    show.step("restart", || network.restart(victim))?;
+    // Enough to show that the node is whole again.
+    let again = Amount::Messages((args.messages / 10).max(1));
+    let sent = traffic::run(&mut network, again, args.size, show)?;
+    show.done("send", &sent);
+    show.step("stop", || network.stop())?;
+    show.table(&before);
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! All nodes, and what is done with them.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use tmp2p::NodeId;
+
+use crate::node::{self, Node};
+
+/// How long nodes may take to see what happened to another one.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+pub(crate) struct Network {
+    folder: TempDir,
+    ids: Arc<[NodeId]>,
+    pub(crate) clock: Instant,
+    /// `None` while it is dead.
+    nodes: Vec<Option<Node>>,
+    /// Messages that each node has sent to all others, in the last round.
+    pub(crate) sent: Vec<u64>,
+    pub(crate) rounds: u32,
+}
+
+/// One line of the summary.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) peers: usize,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) bytes: u64,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+}
+
+impl Network {
+    /// An empty network for this many nodes, each with a folder of its own.
+    pub(crate) fn new(nodes: usize) -> Result<Self, String> {
+        let folder = TempDir::with_prefix("local_net-").map_err(|error| error.to_string())?;
+        let ids: Result<Vec<NodeId>, String> =
+            (0..nodes).map(|i| Ok(node::key(&home(&folder, i))?.id())).collect();
+        Ok(Self {
+            folder,
+            ids: ids?.into(),
+            clock: Instant::now(),
+            nodes: (0..nodes).map(|_| None).collect(),
+            sent: vec![0; nodes],
+            rounds: 0,
+        })
+    }
+
+    pub(crate) fn start_all(&mut self) -> Result<String, String> {
+        for number in 0..self.nodes.len() {
+            self.start(number)?;
+        }
+        Ok(format!("{} nodes, each with its own key and port", self.nodes.len()))
+    }
+
+    fn start(&mut self, number: usize) -> Result<(), String> {
+        let home = home(&self.folder, number);
+        let node = Node::start(number, &home, self.ids.clone(), self.clock)?;
+        self.nodes[number] = Some(node);
+        Ok(())
+    }
+
+    /// The nodes that live, with their numbers.
+    pub(crate) fn living(&self) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)))
+    }
+
+    /// Every node dials those with a higher number, all at once.
+    pub(crate) fn connect_all(&self) -> Result<String, String> {
+        let pairs = self.living().flat_map(|(i, _)| {
+            self.living().map(|(j, _)| j).filter(move |&j| j > i).map(move |j| (i, j))
+        });
+        let connections = self.dial(pairs.collect())?;
+        self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
+        Ok(format!("{connections} connections, everybody with everybody"))
+    }
+
+    /// The node is dropped without a word; the others must notice.
+    pub(crate) fn kill(&mut self, victim: usize) -> Result<String, String> {
+        self.living().for_each(|(_, node)| node.tally().left.clear());
+        let id = self.ids[victim];
+        self.nodes[victim].take().ok_or("it is dead already")?.kill();
+        self.wait_until("everybody to notice", || {
+            self.living().all(|(_, node)| {
+                node.tally().left.iter().any(|(gone, _)| *gone == id)
+                    && node.handle().peer(&id).is_none()
+            })
+        })?;
+        let mut reasons = BTreeMap::<String, usize>::new();
+        for (_, node) in self.living() {
+            for (gone, why) in &node.tally().left {
+                if *gone != id {
+                    return Err(format!("{gone} is gone too: {why}"));
+                }
+                *reasons.entry(why.clone()).or_default() += 1;
+            }
+        }
+        let reasons: Vec<String> =
+            reasons.into_iter().map(|(why, nodes)| format!("{nodes} × {why}")).collect();
+        Ok(format!("node {victim} is gone, the others say: {}", reasons.join(", ")))
+    }
+
+    /// The node comes back with the same key at another port, and is dialed again.
+    pub(crate) fn restart(&mut self, victim: usize) -> Result<String, String> {
+        self.start(victim)?;
+        let others = self.living().map(|(i, _)| i).filter(|&i| i != victim);
+        let pairs: Vec<_> = others.map(|i| (i, victim)).collect();
+        let connections = self.dial(pairs)?;
+        self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
+        let id = short(&self.ids[victim]);
+        Ok(format!("node {victim} is back as {id}, {connections} connections anew"))
+    }
+
+    pub(crate) fn stop(&mut self) -> Result<String, String> {
+        let nodes: Vec<Node> = self.nodes.iter_mut().filter_map(Option::take).collect();
+        let number = nodes.len();
+        // At the same time: each waits for what its peers have yet to take.
+        let threads: Vec<_> =
+            nodes.into_iter().map(|node| thread::spawn(move || node.stop())).collect();
+        for thread in threads {
+            thread.join().map_err(|_| "a node has panicked".to_owned())??;
+        }
+        Ok(format!("{number} nodes, every thread joined"))
+    }
+
+    /// What each node has done in the last round.
+    pub(crate) fn summary(&self) -> Vec<Row> {
+        let rows = self.living().map(|(i, node)| {
+            let peers = node.handle().peers().len();
+            let tally = node.tally();
+            Row {
+                name: i.to_string(),
+                id: short(&self.ids[i]),
+                peers,
+                sent: self.sent[i] * peers as u64,
+                received: tally.received,
+                bytes: tally.bytes,
+                p50: tally.latency.percentile(0.5),
+                p99: tally.latency.percentile(0.99),
+            }
+        });
+        let mut rows: Vec<Row> = rows.collect();
+        let mut latency = crate::latency::Latency::new();
+        self.living().for_each(|(_, node)| latency.merge(&node.tally().latency));
+        rows.push(Row {
+            name: "all".to_owned(),
+            id: String::new(),
+            peers: rows.iter().map(|row| row.peers).sum::<usize>() / 2,
+            sent: rows.iter().map(|row| row.sent).sum(),
+            received: rows.iter().map(|row| row.received).sum(),
+            bytes: rows.iter().map(|row| row.bytes).sum(),
+            p50: latency.percentile(0.5),
+            p99: latency.percentile(0.99),
+        });
+        rows
+    }
+
+    /// The first node of these pairs dials the second one; all at the same time.
+    fn dial(&self, pairs: Vec<(usize, usize)>) -> Result<usize, String> {
+        let node = |i: usize| self.nodes[i].as_ref().ok_or(format!("node {i} is dead"));
+        let mut tickets = Vec::new();
+        for &(from, to) in &pairs {
+            let addr = node(to)?.handle().peer_address();
+            let ticket = node(from)?.handle().dial(addr).map_err(|error| error.to_string())?;
+            tickets.push((from, to, ticket));
+        }
+        for (from, to, ticket) in tickets {
+            let id = ticket.wait().map_err(|why| format!("node {from} to node {to}: {why}"))?;
+            if id != self.ids[to] {
+                return Err(format!("node {to} has come back as {id}"));
+            }
+        }
+        Ok(pairs.len())
+    }
+
+    fn is_full_mesh(&self) -> bool {
+        let others = self.living().count() - 1;
+        self.living().all(|(_, node)| node.handle().peers().len() == others)
+    }
+
+    fn wait_until(&self, what: &str, is_done: impl Fn() -> bool) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_done() {
+            if Instant::now() > deadline {
+                return Err(format!("waited {PATIENCE:?} for {what}"));
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+}
+
+fn home(folder: &TempDir, number: usize) -> PathBuf {
+    folder.path().join(format!("node{number}"))
+}
+
+fn short(id: &NodeId) -> String {
+    id.to_string().chars().take(8).collect()
+}

@@ -1,0 +1,56 @@
+//! What a reactor says of a channel that it owns.
+
+use crate::ids::ChannelId;
+
+/// Go's default for the largest message a channel receives, bytes (`p2p/conn/connection.go`,
+/// `defaultRecvMessageCapacity`).
+pub const DEFAULT_RECV_MESSAGE_CAPACITY: usize = 22_020_096;
+
+/// One channel of a reactor: its number and how it shares the connection with the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelDescriptor {
+    pub(crate) id: ChannelId,
+    pub(crate) priority: u32,
+    pub(crate) send_queue_capacity: usize,
+    pub(crate) recv_message_capacity: usize,
+}
+
+impl ChannelDescriptor {
+    /// A channel with Go's defaults: priority 1, a send queue of one message, messages of up to
+    /// [`DEFAULT_RECV_MESSAGE_CAPACITY`] bytes.
+    pub fn new(id: impl Into<ChannelId>) -> Self {
+        Self {
+            id: id.into(),
+            priority: 1,
+            send_queue_capacity: 1,
+            recv_message_capacity: DEFAULT_RECV_MESSAGE_CAPACITY,
+        }
+    }
+
+    /// Share of the connection relative to the other channels that have something to send.
+    /// 0 is refused when the reactor is registered.
+    pub fn priority(mut self, priority: u32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// How many messages may be queued, whatever their size. The queue also takes more as long as
+    /// their bytes are below `Config::send_queue_bytes`.
+    /// 0 is refused when the reactor is registered.
+    pub fn send_queue_capacity(mut self, messages: usize) -> Self {
+        self.send_queue_capacity = messages;
+        self
+    }
+
+    /// Largest message in bytes, both accepted from a peer and taken for sending. A peer that
+    /// exceeds it is disconnected. 0 is refused when the reactor is registered.
+    pub fn recv_message_capacity(mut self, bytes: usize) -> Self {
+        self.recv_message_capacity = bytes;
+        self
+    }
+
+    /// The channel's number.
+    pub fn id(&self) -> ChannelId {
+        self.id
+    }
+}

@@ -1,0 +1,221 @@
+//! How a node behaves: the `[p2p]` table of `config.toml`, and what is this crate's own.
+//!
+//! Plain data, checked once when a switch starts.
+
+mod check;
+mod duration;
+mod table;
+
+use std::{path::PathBuf, time::Duration};
+
+pub use check::ConfigError;
+
+use crate::{ListenAddress, NodeId, PeerAddress};
+
+/// How a node behaves. The first fields are named as the keys of `[p2p]` in `config.toml` and have
+/// the values of Tendermint v0.34, from [`laddr`](Self::laddr) to
+/// [`dial_timeout`](Self::dial_timeout); the others are this crate's own.
+///
+/// [`Default`] differs from v0.34 in two of them, so that a switch in a test or a tool neither
+/// opens a port to the world nor writes into the working directory: `laddr` is `127.0.0.1:0`
+/// and `addr_book_file` is `None`.
+///
+/// ```
+/// # use std::time::Duration;
+/// let config = tmp2p::Config { dial_timeout: Duration::from_secs(1), ..Default::default() };
+/// config.check()?;
+/// # Ok::<_, tmp2p::ConfigError>(())
+/// ```
+///
+/// # Reading it from a file
+/// [`Deserialize`](serde::Deserialize) reads the `[p2p]` table as Tendermint and CometBFT write it:
+/// lists separated by commas in one string, durations as Go writes them (`"1m30s"`), bytes and
+/// counts as integers. This crate's own fields can be set in the same form. Keys that are absent
+/// take the values that `tendermint init` writes (`laddr` is `tcp://0.0.0.0:26656` then, and
+/// `addr_book_file` is `config/addrbook.json`). An empty string stands for `None`. `upnp`, which
+/// only v0.34 has, is ignored, with a warning if it is on; any other unknown key is an error.
+///
+/// # Memory
+/// With *R* reactors that own *C* channels, whose largest message capacity is *M*, one peer can
+/// make this node hold at most
+///
+/// ```text
+/// delivered     R × (reactor_budget + M)
+/// parked        parking_per_peer + M
+/// incomplete    sum of all channels' message capacities + max_recv_packet_size
+/// to be sent    C × max(4 × send_queue_bytes, M)
+/// buffers       about 200 KiB
+/// ```
+///
+/// Each bound is looked at before something is added, hence the *M*. A delivered message counts as
+/// its bytes + 256, and what a reactor took out of its envelope counts no more. For all peers
+/// together the second line is at most `parking_total` + *M* and the third `reassembly_pool` + *M*;
+/// what is sent to many peers is held once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where to listen for peers. `None` listens nowhere: the node only dials.
+    ///
+    /// Default `tcp://127.0.0.1:0`.
+    pub laddr: Option<ListenAddress>,
+    /// The address to announce for others to dial, where that differs from what
+    /// [`laddr`](Self::laddr) says. Default none.
+    pub external_address: Option<ListenAddress>,
+    /// Nodes to ask for addresses when the book has none. Default none.
+    ///
+    /// Checked; takes effect with peer exchange, which this version does not have yet.
+    pub seeds: Vec<PeerAddress>,
+    /// Nodes to be connected to at all times. Default none.
+    ///
+    /// Checked; takes effect with persistent peers, which this version does not have yet.
+    pub persistent_peers: Vec<PeerAddress>,
+    /// Where the reference keeps its address book; a relative path is the application's to
+    /// complete. `None` keeps the book in memory. Default `None`.
+    ///
+    /// Takes effect with the address book, which this version does not have yet.
+    pub addr_book_file: Option<PathBuf>,
+    /// Whether the address book takes routable addresses only. Off for private networks.
+    /// Default on.
+    ///
+    /// Takes effect with the address book, which this version does not have yet.
+    pub addr_book_strict: bool,
+    /// Most peers that dialed us, not counting persistent and unconditional ones. Default 40.
+    ///
+    /// Checked; takes effect with admission limits, which this version does not have yet.
+    pub max_num_inbound_peers: usize,
+    /// Up to how many peers are dialed from the address book. Default 10.
+    ///
+    /// Checked; takes effect with peer exchange, which this version does not have yet.
+    pub max_num_outbound_peers: usize,
+    /// Nodes that are admitted however many peers there are. Default none.
+    ///
+    /// Takes effect with admission limits, which this version does not have yet.
+    pub unconditional_peer_ids: Vec<NodeId>,
+    /// Longest pause between two dials of a persistent peer; 0 is 60 s. Default 0.
+    ///
+    /// Checked; takes effect with persistent peers, which this version does not have yet.
+    pub persistent_peers_max_dial_period: Duration,
+    /// Without effect: nothing here waits for a timer before it writes. Accepted and checked because
+    /// every `config.toml` has it. Default 100 ms.
+    pub flush_throttle_timeout: Duration,
+    /// Most bytes of a message in one packet. Peers with the default refuse packets that
+    /// are larger than theirs. Default 1024.
+    pub max_packet_msg_payload_size: usize,
+    /// Most bytes a second sent to one peer, counting encoded packets; 0 is no limit.
+    /// Default 5,120,000.
+    pub send_rate: u64,
+    /// Most bytes a second received from one peer, counting encoded packets; 0 is no limit.
+    /// Default 5,120,000.
+    pub recv_rate: u64,
+    /// Whether to exchange addresses with peers. Default on.
+    ///
+    /// Checked; takes effect with peer exchange, which this version does not have yet.
+    pub pex: bool,
+    /// Whether this is a seed, which crawls the network and hands out addresses. Default off.
+    ///
+    /// Checked; takes effect with peer exchange, which this version does not have yet.
+    pub seed_mode: bool,
+    /// Nodes whose addresses are told to nobody. Default none.
+    ///
+    /// Takes effect with peer exchange, which this version does not have yet.
+    pub private_peer_ids: Vec<NodeId>,
+    /// Whether several peers may share an IP address. Default off.
+    ///
+    /// Takes effect with admission limits, which this version does not have yet.
+    pub allow_duplicate_ip: bool,
+    /// Time from the connection to the end of the handshake, all its steps together. Default 20 s.
+    pub handshake_timeout: Duration,
+    /// Time for a dial to reach the other side. Default 3 s.
+    pub dial_timeout: Duration,
+
+    /// Pause between two pings to a peer. Default 60 s (`p2p/conn/connection.go`).
+    pub ping_interval: Duration,
+    /// Time for the answer to a ping; shorter than [`ping_interval`](Self::ping_interval). A peer
+    /// of which nothing is heard for so long is gone. Default 45 s (`p2p/conn/connection.go`).
+    pub pong_timeout: Duration,
+    /// While a peer that sends too fast is not read, its pings cannot be seen; one pong after each
+    /// such time keeps it from giving us up. Shorter than the 45 s after which it would.
+    /// Default 20 s, two chances.
+    pub unsolicited_pong_interval: Duration,
+    /// Largest packet taken from a peer, bytes of data, so that peers with another
+    /// [`max_packet_msg_payload_size`](Self::max_packet_msg_payload_size) are understood. Bounds
+    /// what one packet can make this node reserve. Default 1 MiB.
+    pub max_recv_packet_size: usize,
+    /// Bytes up to which a channel's send queue takes messages beyond its capacity in number; 0
+    /// leaves the number alone to decide, as the reference does. Default 64 KiB: with a capacity of
+    /// one message each small message costs two changes of threads.
+    pub send_queue_bytes: usize,
+    /// How long sending waits for a place in the queue. Default 10 s (`p2p/conn/connection.go`).
+    pub send_timeout: Duration,
+    /// Bytes of messages that one reactor may have received from one peer and not yet dropped.
+    /// Beyond it messages are parked. Default 1 MiB.
+    pub reactor_budget: usize,
+    /// Bytes of one peer's messages parked until its reactors have room. Beyond it the peer is not
+    /// read. Default 4 MiB, so that votes go on while a reactor with 1 MiB works for seconds.
+    pub parking_per_peer: usize,
+    /// Bytes parked for all peers together, which bounds what many peers can park at once. At least
+    /// twice the largest message capacity of a channel. Default 256 MiB: 64 peers with all theirs.
+    pub parking_total: usize,
+    /// Bytes of incomplete messages of all peers together. Beyond it the peer with most of them is
+    /// disconnected, so that peers who never finish a message cannot exhaust memory. At
+    /// least twice the largest message capacity of a channel. Default 512 MiB: 24 messages of v0.34's
+    /// 22,020,096 bytes.
+    pub reassembly_pool: usize,
+    /// Time to write what was accepted and to read the other side's end before a connection is
+    /// closed hard. Default 5 s.
+    pub close_timeout: Duration,
+    /// How long messages that came before the end of a connection wait for their reactor to
+    /// make room; 0 gives them up at once. Default 10 s.
+    pub drain_timeout: Duration,
+}
+
+impl Config {
+    /// The values that `tendermint init` of v0.34 writes.
+    fn as_init_writes_it() -> Self {
+        Self {
+            laddr: Some(std::net::SocketAddr::from(([0, 0, 0, 0], 26656)).into()),
+            addr_book_file: Some("config/addrbook.json".into()),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        const KIB: usize = 1024;
+        const MIB: usize = 1024 * KIB;
+        Self {
+            laddr: Some(ListenAddress::default()),
+            external_address: None,
+            seeds: Vec::new(),
+            persistent_peers: Vec::new(),
+            addr_book_file: None,
+            addr_book_strict: true,
+            max_num_inbound_peers: 40,
+            max_num_outbound_peers: 10,
+            unconditional_peer_ids: Vec::new(),
+            persistent_peers_max_dial_period: Duration::ZERO,
+            flush_throttle_timeout: Duration::from_millis(100),
+            max_packet_msg_payload_size: 1024,
+            send_rate: 5_120_000,
+            recv_rate: 5_120_000,
+            pex: true,
+            seed_mode: false,
+            private_peer_ids: Vec::new(),
+            allow_duplicate_ip: false,
+            handshake_timeout: Duration::from_secs(20),
+            dial_timeout: Duration::from_secs(3),
+            ping_interval: Duration::from_secs(60),
+            pong_timeout: Duration::from_secs(45),
+            unsolicited_pong_interval: Duration::from_secs(20),
+            max_recv_packet_size: MIB,
+            send_queue_bytes: 64 * KIB,
+            send_timeout: Duration::from_secs(10),
+            reactor_budget: MIB,
+            parking_per_peer: 4 * MIB,
+            parking_total: 256 * MIB,
+            reassembly_pool: 512 * MIB,
+            close_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}

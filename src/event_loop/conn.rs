@@ -1,0 +1,180 @@
+//! One connection as the loop holds it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use super::{
+    inflow::{Inflow, Parking},
+    outflow::Outflow,
+};
+use crate::{
+    identity::NodeId,
+    ids::{ConnId, Direction},
+    protocol::{Link, secret::Cipher},
+    reactor::{CloseMode, DisconnectReason, Session},
+    time::{Mono, earliest},
+};
+
+/// A connection, from `connect` or `accept` to close.
+pub(super) struct Conn<C: Cipher> {
+    pub(super) id: ConnId,
+    pub(super) direction: Direction,
+    pub(super) remote: SocketAddr,
+    /// Of the dial, for an outbound one.
+    pub(super) ticket: Option<u64>,
+    /// Who must be there, for an outbound one.
+    pub(super) expected: Option<NodeId>,
+    pub(super) stage: Stage,
+    /// When the stage must be over.
+    pub(super) deadline: Option<Mono>,
+    pub(super) link: Option<Link<C>>,
+    /// A reactor was faster than the switch's `Admit`, which brings what is to be flushed.
+    pub(super) flush_once_admitted: Option<CloseMode>,
+    /// From admission on.
+    pub(super) opened: Option<Box<Opened>>,
+
+    // The socket. Readiness is edge-triggered, so it is remembered here.
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// The kernel said that the peer has closed; a short read no longer means "nothing more".
+    pub(super) hung_up: bool,
+    /// The end of the input was read. What arrived before it is still to be delivered.
+    pub(super) end: Option<DisconnectReason>,
+    /// A write failed: nothing more is written, but what has arrived is read to its end.
+    pub(super) write_failed: bool,
+    /// Sealed bytes received and not opened: less than a frame, unless reading is suspended.
+    pub(super) inbuf: Vec<u8>,
+    /// Sealed bytes to write, and how many of them are written.
+    pub(super) out: Vec<u8>,
+    pub(super) out_at: usize,
+
+    /// It is in the loop's queue of ready connections.
+    pub(super) is_queued: bool,
+    /// Its armed timer.
+    pub(super) armed: Option<Mono>,
+    /// `Established` was reported, so that exactly one `Closed` must be.
+    pub(super) is_established: bool,
+}
+
+/// Where a connection stands.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Waits for the connection.
+    Connecting,
+    /// Secret connection and NodeInfo.
+    Handshaking,
+    /// `Established` was reported; the verdict is the switch's.
+    AwaitingAdmission,
+    /// Messages flow.
+    Open,
+    /// We end it: write what is to be written, close our half, discard what still arrives.
+    Closing {
+        /// Reported at the end.
+        reason: DisconnectReason,
+        /// Everything accepted is cut and written first.
+        flush: bool,
+        /// Our half is closed.
+        is_shut: bool,
+    },
+}
+
+/// What an admitted connection has beside.
+pub(super) struct Opened {
+    pub(super) session: Arc<Session>,
+    pub(super) inflow: Inflow,
+    pub(super) outflow: Outflow,
+    /// The session's queues are to be looked at.
+    pub(super) is_dirty: bool,
+    /// Something is cut halfway or taken and not cut.
+    pub(super) is_pending: bool,
+    /// The send rate allows nothing before.
+    pub(super) send_after: Option<Mono>,
+    /// The receive rate allows nothing before.
+    pub(super) recv_after: Option<Mono>,
+    /// When the first waiting entry of a broadcast expires.
+    pub(super) expires: Option<Mono>,
+    /// Bytes counted in the pool of unfinished messages.
+    pub(super) pooled: usize,
+    /// The link was told that we do not read to the end.
+    pub(super) is_suspended: bool,
+    /// The first message was reported.
+    pub(super) has_reported_first: bool,
+    /// The peer has ended or broken the connection: sending is over.
+    pub(super) is_ending: bool,
+}
+
+impl<C: Cipher> Conn<C> {
+    pub(super) fn new(id: ConnId, direction: Direction, remote: SocketAddr, stage: Stage) -> Self {
+        Self {
+            id,
+            direction,
+            remote,
+            ticket: None,
+            expected: None,
+            stage,
+            deadline: None,
+            link: None,
+            flush_once_admitted: None,
+            opened: None,
+            readable: false,
+            // An accepted socket takes bytes at once; one that connects tells when it stands.
+            writable: direction == Direction::Inbound,
+            hung_up: false,
+            end: None,
+            write_failed: false,
+            inbuf: Vec::new(),
+            out: Vec::new(),
+            out_at: 0,
+            is_queued: false,
+            armed: None,
+            is_established: false,
+        }
+    }
+
+    /// Whether sealed bytes wait to be written.
+    pub(super) fn has_output(&self) -> bool {
+        self.out_at < self.out.len()
+    }
+
+    /// When something is due.
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        let mut next = self.deadline;
+        if let Some(opened) = &self.opened {
+            next = earliest(next, opened.send_after);
+            next = earliest(next, opened.recv_after);
+            next = earliest(next, opened.expires);
+        }
+        // Once either side has ended the connection, nobody acts on keep-alive: a deadline that is
+        // never met would keep the loop running in circles.
+        let is_ending = self.opened.as_ref().is_none_or(|opened| opened.is_ending);
+        if matches!(self.stage, Stage::Open) && !is_ending {
+            next = earliest(next, self.link.as_ref().and_then(Link::next_deadline));
+        }
+        next
+    }
+}
+
+impl Opened {
+    pub(super) fn new(session: Arc<Session>, reactors: usize) -> Self {
+        Self {
+            inflow: Inflow::new(reactors),
+            outflow: Outflow::new(session.channels.len()),
+            session,
+            is_dirty: true,
+            is_pending: false,
+            send_after: None,
+            recv_after: None,
+            expires: None,
+            pooled: 0,
+            is_suspended: false,
+            has_reported_first: false,
+            is_ending: false,
+        }
+    }
+
+    /// The session is over: what was not delivered and not sent is dropped.
+    pub(super) fn end(&mut self, parking: &mut Parking) {
+        self.inflow.clear(parking);
+        self.outflow.clear(&self.session);
+        self.session.end();
+    }
+}

@@ -1,0 +1,143 @@
+//! A connection before its admission.
+
+use std::io;
+
+use super::{
+    Established, Inbox, LoopCore, Report, Sockets,
+    conn::{Conn, Stage},
+    core::Next,
+};
+use crate::{
+    protocol::{Link, LinkError, Step, secret::Cipher},
+    reactor::DisconnectReason,
+    time::Now,
+};
+
+/// One read of a handshake. A whole handshake is three frames and 35 bytes, so this is what a
+/// stranger can make us hold beyond an unfinished frame.
+const READ_BYTES: usize = 4 << 10;
+
+impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
+    pub(super) fn run_handshake(&mut self, conn: &mut Conn<C>, now: Now) -> Next {
+        if matches!(conn.stage, Stage::Connecting) {
+            if !conn.writable {
+                return Next::Wait;
+            }
+            match self.sockets.connect_result(conn.id.slot()) {
+                Ok(true) => {
+                    conn.stage = Stage::Handshaking;
+                    conn.deadline = Some(now.mono + self.settings.handshake_timeout);
+                }
+                Ok(false) => {
+                    conn.writable = false;
+                    return Next::Wait;
+                }
+                Err(error) => return Next::Over(DisconnectReason::from_io(&error)),
+            }
+        }
+        let next = self.advance(conn, now);
+        self.write_out(conn);
+        next
+    }
+
+    fn advance(&mut self, conn: &mut Conn<C>, now: Now) -> Next {
+        loop {
+            if self.handshake_steps == 0 {
+                return Next::Again;
+            }
+            let Some(link) = &mut conn.link else {
+                // Without randomness there is no key, and nothing that waiting would mend.
+                let Some(agreement) = (self.key_agreement)() else {
+                    return Next::Over(DisconnectReason::Unreachable(io::ErrorKind::Other));
+                };
+                self.handshake_steps -= 1;
+                let link =
+                    Link::start(&self.settings.link, agreement, conn.expected, &mut conn.out);
+                conn.link = Some(link);
+                self.write_out(conn);
+                continue;
+            };
+            let (before, mut input) = (conn.inbuf.len(), conn.inbuf.as_slice());
+            let step = link.advance(&self.settings.link, &mut input, &mut conn.out);
+            let used = before - input.len();
+            conn.inbuf.drain(..used);
+            match step {
+                Err(error) => return self.fail_handshake(conn, error, now),
+                Ok(Step::Stepped) => self.handshake_steps -= 1,
+                Ok(Step::Established(id, node_info)) => {
+                    conn.stage = Stage::AwaitingAdmission;
+                    conn.deadline = None;
+                    conn.is_established = true;
+                    conn.inbuf.shrink_to_fit();
+                    self.report(Report::Established(Established {
+                        conn: conn.id,
+                        ticket: conn.ticket,
+                        id,
+                        node_info,
+                        direction: conn.direction,
+                        remote: conn.remote,
+                    }));
+                    return Next::Wait;
+                }
+                Ok(Step::NeedMore) => {
+                    if let Some(reason) = &conn.end {
+                        return Next::Over(reason.clone());
+                    }
+                    if !conn.readable {
+                        return Next::Wait;
+                    }
+                    self.read_handshake(conn);
+                }
+            }
+        }
+    }
+
+    fn read_handshake(&mut self, conn: &mut Conn<C>) {
+        let have = conn.inbuf.len();
+        conn.inbuf.resize(have + READ_BYTES, 0);
+        let read = self.sockets.read(conn.id.slot(), &mut conn.inbuf[have..]);
+        let read = conn.note_read(read, READ_BYTES);
+        conn.inbuf.truncate(have + read);
+    }
+
+    fn fail_handshake(&mut self, conn: &mut Conn<C>, error: LinkError, now: Now) -> Next {
+        let is_polite = error.is_polite();
+        let reason = DisconnectReason::from(error);
+        if !is_polite {
+            return Next::Over(reason);
+        }
+        // The peer is to get our NodeInfo, so that it finds the same reason.
+        self.begin_closing(conn, reason, false, now);
+        Next::Again
+    }
+}
+
+impl<C: Cipher> Conn<C> {
+    /// Remembers what a read of at most `wanted` bytes says of the socket; the bytes read.
+    pub(super) fn note_read(&mut self, read: io::Result<usize>, wanted: usize) -> usize {
+        match read {
+            Ok(0) => {
+                self.readable = false;
+                self.end = Some(DisconnectReason::Eof);
+                0
+            }
+            Ok(read) => {
+                // A short read has emptied the socket, and new bytes make a new edge; but the
+                // edge of a hang-up was told already.
+                self.readable = read == wanted || self.hung_up;
+                read
+            }
+            Err(error) => {
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => self.readable = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => {
+                        self.readable = false;
+                        self.end = Some(DisconnectReason::Reset);
+                    }
+                }
+                0
+            }
+        }
+    }
+}

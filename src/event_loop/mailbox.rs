@@ -1,0 +1,100 @@
+//! What other threads post for the event loop.
+
+use parking_lot::Mutex;
+
+use super::Command;
+use crate::{
+    ids::ConnId,
+    reactor::{CloseMode, Notify},
+    wake::Sleeper,
+};
+
+/// Posts of other threads, taken whole by the loop. Posting never blocks on the loop, and wakes it
+/// only when it sleeps.
+pub struct Mailbox {
+    sleeper: Sleeper,
+    posts: Mutex<Posts>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// What was posted, in the order in which the loop takes it.
+#[derive(Debug, Default)]
+pub struct Posts {
+    /// From the switch, in its order, and closes from anybody.
+    pub commands: Vec<Command>,
+    /// Connections of which a reactor let messages go.
+    pub resume: Vec<ConnId>,
+    /// Connections with queued messages.
+    pub dirty: Vec<ConnId>,
+}
+
+impl Posts {
+    /// Whether nothing was posted.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.resume.is_empty() && self.dirty.is_empty()
+    }
+}
+
+impl Mailbox {
+    /// An empty mailbox; `wake` ends the loop's poll, or makes its next one return at once.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { sleeper: Sleeper::new(), posts: Mutex::default(), wake: Box::new(wake) }
+    }
+
+    /// Posts a command.
+    pub fn command(&self, command: Command) {
+        self.post(|posts| posts.commands.push(command));
+    }
+
+    /// Moves what was posted to the end of `into`.
+    pub fn take(&self, into: &mut Posts) {
+        if !self.sleeper.take_posted() {
+            return;
+        }
+        let mut posts = self.posts.lock();
+        if into.is_empty() {
+            std::mem::swap(into, &mut *posts);
+            return;
+        }
+        into.commands.append(&mut posts.commands);
+        into.resume.append(&mut posts.resume);
+        into.dirty.append(&mut posts.dirty);
+    }
+
+    /// The loop is about to block: whether it may. See [`Sleeper::may_sleep`].
+    pub fn may_sleep(&self) -> bool {
+        self.sleeper.may_sleep()
+    }
+
+    /// The loop no longer blocks.
+    pub fn awake(&self) {
+        self.sleeper.awake();
+    }
+
+    fn post(&self, put: impl FnOnce(&mut Posts)) {
+        put(&mut self.posts.lock());
+        if self.sleeper.post() {
+            (self.wake)();
+        }
+    }
+}
+
+impl Notify for Mailbox {
+    fn dirty(&self, conn: ConnId) {
+        self.post(|posts| posts.dirty.push(conn));
+    }
+
+    fn resume(&self, conn: ConnId) {
+        self.post(|posts| posts.resume.push(conn));
+    }
+
+    fn close(&self, conn: ConnId, mode: CloseMode) {
+        self.post(|posts| posts.commands.push(Command::Close { conn, mode }));
+    }
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Mailbox").field(&*self.posts.lock()).finish()
+    }
+}

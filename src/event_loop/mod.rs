@@ -1,0 +1,27 @@
+//! The event loop: one thread that owns every socket from `connect` or `accept` to close, the
+//! ciphers, the MConnections and their timers.
+//!
+//! [`LoopCore`] decides; `mio.rs` does. The loop never blocks but in its one poll: no name
+//! resolution, no disk, no user code, no lock that slow code holds, no logging above trace (it
+//! reports, the switch logs).
+
+mod closing;
+mod command;
+mod conn;
+mod core;
+mod handshaking;
+mod inflow;
+mod listener;
+mod mailbox;
+mod mio;
+mod open;
+mod outflow;
+mod sockets;
+mod timers;
+
+pub(crate) use self::mio::start;
+pub use self::mio::{ListenError, MioSockets, SocketOptions};
+pub use command::{Command, Established, Report};
+pub use core::{LoopCore, LoopSettings, Readiness};
+pub use mailbox::{Mailbox, Posts};
+pub use sockets::{Inbox, LISTENER, Sockets};

@@ -1,0 +1,42 @@
+//! What the event loop needs of the world: sockets, and inboxes to deliver to.
+
+use std::{io, net::SocketAddr};
+
+use crate::reactor::Event;
+
+/// The slot that stands for the listener where readiness is told.
+pub const LISTENER: u32 = u32::MAX;
+
+/// Non-blocking stream sockets, each named by the slot that the loop gave it. Readiness is
+/// edge-triggered: it is told once, and the loop remembers it until a call says `WouldBlock` or
+/// gives less than was asked for.
+pub trait Sockets {
+    /// Opens the listener; at most one.
+    fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr>;
+    /// Closes the listener.
+    fn stop_listening(&mut self);
+    /// Begins to connect. Writability then means: ask [`connect_result`](Self::connect_result).
+    fn connect(&mut self, slot: u32, addr: SocketAddr) -> io::Result<()>;
+    /// Whether the connection stands; an error if it never will.
+    fn connect_result(&mut self, slot: u32) -> io::Result<bool>;
+    /// Accepts one connection into the slot.
+    fn accept(&mut self, slot: u32) -> io::Result<SocketAddr>;
+    /// Out of descriptors: accepts one connection with the spare one and closes it, so that the
+    /// queue of the kernel does not stay full of connections that nobody will serve. False if
+    /// there was none.
+    fn shed_one(&mut self) -> bool;
+    /// Reads; 0 is the end of the stream.
+    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes a part or all of the bytes.
+    fn write(&mut self, slot: u32, bytes: &[u8]) -> io::Result<usize>;
+    /// No more bytes from us; the peer sees the end of the stream.
+    fn shutdown_write(&mut self, slot: u32);
+    /// Closes the socket; the slot is free.
+    fn close(&mut self, slot: u32);
+}
+
+/// Where events for reactors go. Never blocks.
+pub trait Inbox {
+    /// Puts the event into the reactor's inbox.
+    fn deliver(&mut self, reactor: usize, event: Event);
+}

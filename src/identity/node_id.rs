@@ -1,0 +1,140 @@
+//! The name of a node on the network.
+
+use std::{fmt, str::FromStr};
+
+use ring::digest;
+
+use super::PublicKey;
+
+/// The name of a node: the first 20 bytes of the SHA-256 of its public key, shown as 40 lower-case
+/// hex digits.
+///
+/// Upper-case digits are accepted when parsed and lower-cased. The reference keeps them, which
+/// makes a second name that no authenticated peer can ever have.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId([u8; NodeId::LENGTH]);
+
+impl NodeId {
+    /// Bytes of an ID (`crypto/crypto.go`, `AddressSize`).
+    pub const LENGTH: usize = 20;
+
+    /// The ID with these bytes.
+    pub const fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    /// The ID of the node that holds the private half of this key.
+    pub fn from_public_key(key: &PublicKey) -> Self {
+        let hash = digest::digest(&digest::SHA256, key.as_bytes());
+        let mut id = [0; Self::LENGTH];
+        id.copy_from_slice(&hash.as_ref()[..Self::LENGTH]);
+        Self(id)
+    }
+
+    /// The ID's bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 2 * Self::LENGTH];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 0xf)];
+        }
+        f.pad(std::str::from_utf8(&text).expect("hex digits are ASCII"))
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = NodeIdError;
+
+    fn from_str(text: &str) -> Result<Self, NodeIdError> {
+        if text.is_empty() {
+            return Err(NodeIdError::Empty);
+        }
+        let digits = text.as_bytes();
+        if digits.len() != 2 * Self::LENGTH {
+            return Err(NodeIdError::Length { found: digits.len() });
+        }
+        let mut id = [0; Self::LENGTH];
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Ok(Self(id))
+    }
+}
+
+fn digit(ascii: u8) -> Result<u8, NodeIdError> {
+    match ascii {
+        b'0'..=b'9' => Ok(ascii - b'0'),
+        b'a'..=b'f' => Ok(ascii - b'a' + 10),
+        b'A'..=b'F' => Ok(ascii - b'A' + 10),
+        _ => Err(NodeIdError::NotHex),
+    }
+}
+
+/// A text is no node ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeIdError {
+    /// Nothing there.
+    #[error("the node id is empty")]
+    Empty,
+    /// Not 40 bytes of text.
+    #[error("a node id is 40 hex digits, not {found} bytes")]
+    Length {
+        /// Length of the text in bytes.
+        found: usize,
+    },
+    /// Something other than 0–9, a–f, A–F.
+    #[error("a node id is 40 hex digits; something else is among them")]
+    NotHex,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upper_case_is_the_same_id() {
+        let lower = "00112233445566778899aabbccddeeff0a1b2c3d";
+        let id: NodeId = lower.parse().unwrap();
+        assert_eq!(id, lower.to_uppercase().parse().unwrap());
+        assert_eq!(id.to_string(), lower);
+        assert_eq!(format!("{id:?}"), lower);
+        assert_eq!(format!("{id:>42}"), format!("  {lower}"));
+        assert_eq!(id, NodeId::from_bytes(*id.as_bytes()));
+    }
+
+    #[test]
+    fn refuses_every_wrong_length_and_every_wrong_byte() {
+        let good = "00112233445566778899aabbccddeeff0a1b2c3d";
+        assert_eq!("".parse::<NodeId>(), Err(NodeIdError::Empty));
+        for len in 1..40 {
+            let error = good[..len].parse::<NodeId>().unwrap_err();
+            assert_eq!(error, NodeIdError::Length { found: len });
+        }
+        let long = format!("{good}0");
+        assert_eq!(long.parse::<NodeId>(), Err(NodeIdError::Length { found: 41 }));
+        for at in 0..40 {
+            for byte in 0..=0x7f_u8 {
+                let mut text = good.to_owned().into_bytes();
+                text[at] = byte;
+                let text = String::from_utf8(text).unwrap();
+                assert_eq!(text.parse::<NodeId>().is_ok(), byte.is_ascii_hexdigit(), "{text:?}");
+            }
+        }
+        // 40 bytes, 20 characters.
+        assert_eq!("é".repeat(20).parse::<NodeId>(), Err(NodeIdError::NotHex));
+    }
+}

@@ -1,0 +1,135 @@
+//! The peer-to-peer layer of Tendermint v0.34 and CometBFT: authenticated, encrypted connections
+//! between the nodes of a chain, on which *reactors* exchange messages over prioritised channels.
+//! Same bytes on the wire as the original; ordinary threads and blocking calls, no async runtime.
+//!
+//! # Quick start
+//! Two nodes in one process, one dials the other. A node has an identity (a key), tells others what
+//! it is ([`NodeInfo`]), and gives each of its reactors a receiver of [`Event`]s.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tmp2p::{ChannelDescriptor, Config, Event, NodeInfo, NodeKey, Reactor, Switch};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = |moniker: &str| -> Result<(Switch, Reactor), Box<dyn std::error::Error>> {
+//!     let info = NodeInfo::new("test-chain", moniker)?;
+//!     let mut builder = Switch::builder(Config::default(), NodeKey::generate(), info);
+//!     let echo = builder.reactor("echo", [ChannelDescriptor::new(0x70).priority(5)])?;
+//!     Ok((builder.start()?, echo))
+//! };
+//! let (alice, a) = node("alice")?;
+//! let (bob, b) = node("bob")?;
+//! alice.handle().dial(bob.handle().peer_address())?;
+//! for event in &b.events {
+//!     if let Event::PeerUp(peer) = event {
+//!         peer.try_send(0x70, b"hello".to_vec())?;
+//!         break;
+//!     }
+//! }
+//! for event in &a.events {
+//!     if let Event::Message(m) = event {
+//!         println!("{}: {} bytes", m.peer().id(), m.payload().len());
+//!         break;
+//!     }
+//! }
+//! alice.stop(Duration::from_secs(5))?;
+//! bob.stop(Duration::from_secs(5))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Threads
+//! Two per switch, however many peers there are, and up to four that resolve host names if any are
+//! dialed. What they tell reactors comes on a plain [`crossbeam_channel::Receiver`], so that a
+//! reactor is a loop on a thread of its own and `select!` works.
+//!
+//! ```text
+//!   your threads                      p2p-switch                    p2p-loop
+//!  ┌──────────────┐  dial, stop    ┌────────────────┐  commands   ┌──────────────────┐
+//!  │ SwitchHandle ├───────────────►│ who may be a   ├────────────►│ every socket,    │
+//!  │              │                │ peer, what is  │◄────────────┤ cipher and timer │◄──► peers
+//!  └──────────────┘                │ dialed, init   │   reports   │ (mio)            │
+//!  ┌──────────────┐ PeerUp,        │ hooks          │             │                  │
+//!  │   Reactor    │◄───PeerDown────┤                │             │                  │
+//!  │  (a receiver │                └───────┬────────┘             │                  │
+//!  │  of events)  │                        ▼ names                │                  │
+//!  │              │                  p2p-resolver (≤ 4)           │                  │
+//!  │              │◄────────────────── Message, Writable ─────────┤                  │
+//!  │    Peer      ├──────────────────── send queues ─────────────►│                  │
+//!  └──────────────┘                                               └──────────────────┘
+//! ```
+//!
+//! The thread `p2p-loop` never waits for anything but its sockets, and `p2p-switch` never touches
+//! one. Calls that may block answer `WrongThread` on these threads (in an init hook).
+//!
+//! # The path of a message
+//! ```text
+//! Peer::send ► send queue of (peer, channel) ► packet of the channel whose turn it is ► sealed frame ► socket
+//! socket ► opened frame ► packets ► message, reassembled ► budget of (peer, reactor) ► Envelope
+//! ```
+//!
+//! *Out:* [`Peer::send`] waits for a place in the queue, [`Peer::try_send`] says
+//! [`Full`](SendErrorKind::Full) and [`Event::Writable`] follows,
+//! [`broadcast`](SwitchHandle::broadcast) queues with everybody and tells each outcome. Channels
+//! share a connection packet by packet, by priority; what is sealed can no longer be overtaken, so
+//! sealing comes last.
+//!
+//! *In:* an [`Envelope`] holds its bytes against what this peer may have delivered to this reactor
+//! ([`Config::reactor_budget`]) until it is dropped or its payload taken. When that is spent,
+//! messages wait in order, up to [`Config::parking_per_peer`]; then this peer, and only this one,
+//! is not read. Nothing is dropped, and memory is bounded, see [`Config`].
+//!
+//! Each reactor sees, per session, exactly: its init hook, [`Event::PeerUp`], messages,
+//! [`Event::PeerDown`] with the [reason](DisconnectReason).
+//!
+//! # Not yet
+//! No peer discovery and no address book, no limits on how many peers are admitted, no bans, no
+//! persistent peers that are dialed again: the application says who is dialed.
+#![forbid(unsafe_code)]
+
+mod address;
+mod channel;
+mod clock;
+mod config;
+#[doc(hidden)]
+pub mod event_loop;
+mod identity;
+mod ids;
+mod node_info;
+mod payload;
+#[doc(hidden)]
+pub mod protocol;
+#[doc(hidden)]
+pub mod reactor;
+mod runtime;
+#[doc(hidden)]
+pub mod switch;
+mod text;
+mod thread;
+mod time;
+#[doc(hidden)]
+pub mod wake;
+
+pub use address::{AddressError, GroupKey, Host, ListenAddress, NetAddress, PeerAddress};
+pub use channel::{ChannelDescriptor, DEFAULT_RECV_MESSAGE_CAPACITY};
+pub use config::{Config, ConfigError};
+pub use crossbeam_channel;
+pub use identity::{BadSignature, NodeId, NodeIdError, NodeKey, NodeKeyError, PublicKey};
+pub use ids::{ChannelId, ConnId, Direction};
+pub use node_info::{Incompatible, MAX_NODE_INFO_SIZE, NodeInfo, NodeInfoError};
+pub use payload::Payload;
+pub use reactor::{
+    BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, Never, Peer, PeerStatus,
+    SendError, SendErrorKind,
+};
+pub use runtime::{
+    DialError, DialTicket, NumPeers, Reactor, RegisterError, StartError, StopError, StopReport,
+    Stopped, Switch, SwitchBuilder, SwitchHandle,
+};
+pub use switch::{Resolver, StopReason, SwitchEvent, SystemResolver};
+pub use time::{Mono, Now};
+
+// The README's examples are run as tests, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

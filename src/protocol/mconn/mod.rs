@@ -1,0 +1,320 @@
+//! The multiplexed connection: cuts messages into packets and puts them together again, shares the
+//! connection between channels, keeps to rates, asks whether the peer is alive.
+//!
+//! Owns what is between a connection's queues and its frames; runs on the event loop's thread. It
+//! must never touch a socket or a clock, allocate per packet, or trust a length before it is
+//! checked. Errors are always the peer's fault and end the connection.
+
+mod channel;
+mod keepalive;
+pub mod packet;
+mod rate;
+mod receive;
+mod schedule;
+mod send;
+
+use crate::{channel::ChannelDescriptor, ids::ChannelId, payload::Payload, time::Mono};
+use keepalive::KeepAlive;
+use packet::{Header, PacketError};
+use rate::Bucket;
+use receive::{Received, Receiver};
+use send::{Sender, Stopped};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How a connection behaves.
+#[derive(Clone, Debug)]
+pub struct MConnSettings {
+    /// Most bytes of a message in a packet that we send. A Go peer refuses packets above its own
+    /// setting of this name (1024).
+    pub max_packet_msg_payload_size: usize,
+    /// Most bytes of a message in a packet that we accept. Bounds what a peer makes us hold of one
+    /// packet; larger than what anybody sends by default, so that peers with other settings are
+    /// not cut off.
+    pub max_recv_packet_size: usize,
+    /// Bytes per second that we send, in encoded packets; 0 = unlimited.
+    pub send_rate: u64,
+    /// Bytes per second that we receive, in encoded packets; 0 = unlimited.
+    pub recv_rate: u64,
+    /// Time between two pings; 0 = none.
+    pub ping_interval: Duration,
+    /// A peer that sends nothing at all for this long after a ping is gone.
+    pub pong_timeout: Duration,
+    /// Time between two unsolicited pongs while we do not read what the peer sends. Must be below
+    /// the peer's pong time-out (45 s).
+    pub unsolicited_pong_interval: Duration,
+}
+
+/// What the peer did wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MConnError {
+    /// Not a byte came for the pong time-out after a ping.
+    #[error("the peer did not answer a ping")]
+    PongTimeout,
+    /// A packet for a channel that we do not have, or that is no channel number at all.
+    #[error("packet for unknown channel {0}")]
+    UnknownChannel(i64),
+    /// A packet's length is over the limit.
+    #[error("packet of {size} bytes, {limit} are allowed")]
+    PacketTooLarge {
+        /// Announced length in bytes, without the prefix.
+        size: u64,
+        /// Largest that is allowed.
+        limit: usize,
+    },
+    /// A message is larger than its channel's `recv_message_capacity`.
+    #[error("message of {size} bytes or more on channel {channel}, {capacity} are allowed")]
+    MessageTooLarge {
+        /// The channel.
+        channel: ChannelId,
+        /// Bytes announced so far.
+        size: usize,
+        /// The channel's capacity.
+        capacity: usize,
+    },
+    /// Bytes that are no packet.
+    #[error("malformed packet: {0}")]
+    Malformed(#[source] PacketError),
+    /// A packet that is neither ping, pong nor part of a message.
+    #[error("unknown kind of packet")]
+    UnknownPacket,
+}
+
+impl From<PacketError> for MConnError {
+    fn from(error: PacketError) -> Self {
+        match error {
+            PacketError::UnknownKind => Self::UnknownPacket,
+            error => Self::Malformed(error),
+        }
+    }
+}
+
+/// Where received messages go.
+pub trait Incoming {
+    /// Takes a message of the channel at this position. [`Flow::Stop`] ends the call to
+    /// [`MConn::receive`]; the message is taken all the same.
+    fn message(&mut self, channel: usize, payload: Payload) -> Flow;
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// More is welcome.
+    Continue,
+    /// Nothing more for now.
+    Stop,
+}
+
+/// Where messages to send come from.
+pub trait Outgoing {
+    /// The next message of the channel at this position. Asked often: must be cheap when there is
+    /// none.
+    fn take(&mut self, channel: usize) -> Option<Payload>;
+
+    /// The last byte of a message of so many bytes was put into the sink.
+    fn sent(&mut self, channel: usize, payload_bytes: usize) {
+        let _ = (channel, payload_bytes);
+    }
+}
+
+/// A byte stream cut into frames, of which a batch may have a limited number.
+pub trait Sink {
+    /// Bytes that [`Sink::put`] takes now; 0 = the batch is full.
+    fn room(&self) -> usize;
+
+    /// Appends bytes, at most as many as there is room for.
+    fn put(&mut self, bytes: &[u8]);
+
+    /// Limits the batch to this many frames in all.
+    fn limit_frames(&mut self, frames: usize);
+}
+
+/// What [`MConn::fill`] left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// Something is still to be sent.
+    pub more: bool,
+    /// When the rate allows more, if it is the rate that ended the batch.
+    pub throttled_until: Option<Mono>,
+}
+
+/// One multiplexed connection. See the [module](self).
+#[derive(Debug)]
+pub struct MConn {
+    receiver: Receiver,
+    recv_bucket: Option<Bucket>,
+    sender: Sender,
+    send_bucket: Option<Bucket>,
+    keep_alive: KeepAlive,
+}
+
+impl MConn {
+    /// A fresh connection with these channels, in descriptor order. Everywhere else a channel is
+    /// named by its position in this list.
+    pub fn new(settings: &MConnSettings, channels: &[ChannelDescriptor], now: Mono) -> Self {
+        let max_data = settings.max_packet_msg_payload_size;
+        Self {
+            receiver: Receiver::new(channels, settings.max_recv_packet_size),
+            recv_bucket: Bucket::receiving(settings.recv_rate, now),
+            sender: Sender::new(channels, max_data, now),
+            send_bucket: Bucket::sending(settings.send_rate, send::largest_on_wire(max_data), now),
+            keep_alive: KeepAlive::new(
+                settings.ping_interval,
+                settings.pong_timeout,
+                settings.unsolicited_pong_interval,
+                now,
+            ),
+        }
+    }
+
+    /// Consumes opened bytes, all of them or up to the end of a message after which `incoming`
+    /// said [`Flow::Stop`]; returns how many.
+    ///
+    /// # Errors
+    /// The peer broke the protocol. The connection is of no use afterwards.
+    pub fn receive(
+        &mut self,
+        plain: &[u8],
+        now: Mono,
+        incoming: &mut impl Incoming,
+    ) -> Result<usize, MConnError> {
+        if plain.is_empty() {
+            return Ok(0);
+        }
+        self.keep_alive.on_bytes();
+        let mut rest = plain;
+        let mut exempt = 0;
+        while let Some(received) = self.receiver.next(&mut rest)? {
+            // What a flood of pings or pongs adds is not exempt from the rate.
+            let is_exempt = match received {
+                Received::Ping { is_usual } => self.keep_alive.on_ping(now) && is_usual,
+                Received::Pong { is_usual } => self.keep_alive.on_pong(now) && is_usual,
+                Received::Message(channel, payload) => {
+                    if incoming.message(channel, payload.into()) == Flow::Stop {
+                        break;
+                    }
+                    false
+                }
+            };
+            exempt += if is_exempt { Received::CONTROL_LEN } else { 0 };
+        }
+        let consumed = plain.len() - rest.len();
+        if let Some(bucket) = &mut self.recv_bucket {
+            bucket.take(consumed as isize - exempt as isize);
+        }
+        Ok(consumed)
+    }
+
+    /// Bytes that the receive rate allows now: `usize::MAX` without a limit, 0 = wait until
+    /// [`MConn::recv_deadline`]. Consuming up to a frame more does no harm, it is owed.
+    pub fn recv_allowance(&mut self, now: Mono) -> usize {
+        self.recv_bucket.as_mut().map_or(usize::MAX, |bucket| {
+            bucket.refill(now);
+            bucket.bytes()
+        })
+    }
+
+    /// When the receive rate allows more, if it allowed nothing when last asked.
+    pub fn recv_deadline(&self) -> Option<Mono> {
+        let bucket = self.recv_bucket.as_ref()?;
+        (bucket.bytes() == 0).then(|| bucket.ready_at(1))
+    }
+
+    /// Memory held by unfinished messages, in bytes.
+    pub fn reassembly_bytes(&self) -> usize {
+        self.receiver.held()
+    }
+
+    /// Cuts packets into `sink` until nothing is pending, the sink is full or the rate is reached.
+    /// Pongs and pings go first and are exempt from the rate. A packet that the sink has no room
+    /// for is cut off and goes on in the next call, whatever the rate says.
+    pub fn fill(
+        &mut self,
+        sink: &mut impl Sink,
+        outgoing: &mut impl Outgoing,
+        now: Mono,
+    ) -> Filled {
+        self.keep_alive.release_pong(now);
+        self.sender.discover(outgoing, now);
+        self.sender.limit_batch(sink);
+        let stopped = if self.put_controls(sink, outgoing, now) {
+            if let Some(bucket) = &mut self.send_bucket {
+                bucket.refill(now);
+            }
+            self.sender.cut_packets(sink, outgoing, &mut self.send_bucket)
+        } else {
+            Stopped::NoRoom
+        };
+        Filled {
+            more: stopped != Stopped::Idle,
+            throttled_until: match stopped {
+                Stopped::Throttled(until) => Some(until),
+                _ => None,
+            },
+        }
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// [`MConnError::PongTimeout`]: the peer is gone.
+    pub fn handle_timeout(&mut self, now: Mono) -> Result<(), MConnError> {
+        self.keep_alive.handle_timeout(now).map_err(|_| MConnError::PongTimeout)
+    }
+
+    /// When [`MConn::handle_timeout`] has something to do. Only keep-alive; what the rates wait
+    /// for is told by [`MConn::recv_deadline`] and [`Filled::throttled_until`].
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.keep_alive.next_deadline()
+    }
+
+    /// There may be bytes of the peer that we do not read, its pongs among them: its silence means
+    /// nothing until [`MConn::resume_reading`], and it gets unsolicited pongs, because its pings
+    /// are not read either. May be repeated.
+    pub fn suspend_reading(&mut self, now: Mono) {
+        self.keep_alive.suspend_reading(now);
+    }
+
+    /// We read again all that comes. May be repeated.
+    pub fn resume_reading(&mut self, now: Mono) {
+        self.keep_alive.resume_reading(now);
+    }
+
+    /// Whether a ping or pong is to be written, be it behind the rest of a cut packet.
+    pub fn wants_control(&self) -> bool {
+        self.keep_alive.wants_control() || self.sender.is_cutting_control()
+    }
+
+    /// Time between the last answered ping and its pong.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.keep_alive.rtt()
+    }
+
+    /// Writes the rest of a cut packet, then what controls there are; whether all of it went in.
+    fn put_controls(
+        &mut self,
+        sink: &mut impl Sink,
+        outgoing: &mut impl Outgoing,
+        now: Mono,
+    ) -> bool {
+        if !self.sender.finish_cut(sink, outgoing) {
+            return false;
+        }
+        while self.keep_alive.wants_control() {
+            if sink.room() == 0 {
+                return false;
+            }
+            let header = if self.keep_alive.take_pong() {
+                Header::pong()
+            } else {
+                self.keep_alive.take_ping(now);
+                Header::ping()
+            };
+            if !self.sender.put_control(header, sink, outgoing) {
+                return false;
+            }
+        }
+        true
+    }
+}

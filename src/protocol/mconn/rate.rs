@@ -1,0 +1,154 @@
+//! Token buckets that hold a connection to its send and receive rates.
+//!
+//! Two nodes with the same rate configured must not slow each other down: the sender stays 0–2 %
+//! below the rate and the receiver 0–2 % above it, measured from a fresh or idle start over a
+//! second or more, from 64 KB/s upwards, with packets of the default size. All arithmetic is in
+//! integers, so a connection that lives for years does not drift.
+
+use crate::time::Mono;
+
+/// Tokens of one direction of a connection.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    /// Thousandths of bytes per second that flow in.
+    rate: u64,
+    /// Most that it holds, and how much of it is there: in [`BYTE`]ths. What is there may be
+    /// negative, since a receiver learns only afterwards what it has read.
+    capacity: i128,
+    tokens: i128,
+    /// When tokens last flowed in.
+    at: Mono,
+}
+
+/// One byte: thousandths of a byte per second, times nanoseconds.
+const BYTE: i128 = 1_000_000_000_000;
+
+/// What is taken from the socket in one piece, whatever it is that the rate allows.
+const FRAME: u64 = 1024;
+
+impl Bucket {
+    /// For sending, where a packet of up to `largest_packet` bytes must be paid in full before it
+    /// starts. `None` if the rate is 0, which is no limit.
+    ///
+    /// Holds 5 ms of the rate, but one packet at least, with another 2 ms so that a late timer
+    /// does not cost throughput. A full bucket is spent on top of the inflow, so the inflow is
+    /// lowered by what that adds in a second.
+    pub(super) fn sending(rate: u64, largest_packet: usize, now: Mono) -> Option<Self> {
+        let capacity = (rate / 200).max(largest_packet as u64 + rate / 500);
+        let share = per_mille(capacity, rate)?;
+        Some(Self::new(rate, 999u64.saturating_sub(share).clamp(981, 990), capacity, now))
+    }
+
+    /// For receiving, where anything is allowed as long as there are tokens, and a frame may be
+    /// opened that holds more.
+    pub(super) fn receiving(rate: u64, now: Mono) -> Option<Self> {
+        // At the lowest rates a frame takes most of the 2 % alone.
+        let capacity = (rate / 200).min((rate / 1000 * 18).saturating_sub(FRAME)).max(rate / 500);
+        let share = per_mille(capacity + FRAME, rate)?;
+        Some(Self::new(rate, 1019u64.saturating_sub(share).clamp(1001, 1010), capacity.max(1), now))
+    }
+
+    fn new(rate: u64, per_mille: u64, capacity: u64, now: Mono) -> Self {
+        let capacity = i128::from(capacity) * BYTE;
+        Self { rate: rate.saturating_mul(per_mille), capacity, tokens: capacity, at: now }
+    }
+
+    pub(super) fn refill(&mut self, now: Mono) {
+        let elapsed = i128::try_from(now.since(self.at).as_nanos()).unwrap_or(i128::MAX);
+        let inflow = elapsed.saturating_mul(i128::from(self.rate));
+        self.tokens = self.tokens.saturating_add(inflow).min(self.capacity);
+        self.at = self.at.max(now);
+    }
+
+    /// Whole bytes that there are.
+    pub(super) fn bytes(&self) -> usize {
+        usize::try_from(self.tokens.max(0) / BYTE).unwrap_or(usize::MAX)
+    }
+
+    /// Whether this many bytes are there. A full bucket is enough for anything.
+    pub(super) fn has(&self, bytes: usize) -> bool {
+        self.tokens >= (bytes as i128 * BYTE).min(self.capacity)
+    }
+
+    /// Takes bytes out; negative, puts them back.
+    pub(super) fn take(&mut self, bytes: isize) {
+        self.tokens = (self.tokens - bytes as i128 * BYTE).min(self.capacity);
+    }
+
+    /// When to go on with so many bytes after there were too few: not before the bucket is half
+    /// full, since a timer and a write for each packet cost more than what they carry.
+    pub(super) fn ready_at(&self, bytes: usize) -> Mono {
+        let target = (bytes as i128 * BYTE).max(self.capacity / 2).min(self.capacity);
+        let missing = (target - self.tokens).max(0) as u128;
+        let nanos = missing.div_ceil(u128::from(self.rate));
+        Mono::from_nanos(
+            self.at.as_nanos().saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+/// `bytes` in thousandths of a second's worth.
+fn per_mille(bytes: u64, rate: u64) -> Option<u64> {
+    bytes.saturating_mul(1000).checked_div(rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn refill_is_exact_however_often() {
+        for rate in [1, 999, 64_001, 5_120_000, 1_250_000_007] {
+            let mut often = Bucket::sending(rate, 1036, Mono::ZERO).unwrap();
+            // Far in debt, so that nothing runs over in a month.
+            let debt = isize::try_from(rate * 90 * 24 * 3600).unwrap();
+            often.take(debt);
+            let mut once = Bucket::sending(rate, 1036, Mono::ZERO).unwrap();
+            once.take(debt);
+            let mut now = Mono::ZERO;
+            for step in 0..100_000u64 {
+                now = now + Duration::from_nanos(1 + step * 7_919_993 % 51_840_000_007);
+                often.refill(now);
+            }
+            assert!(now.as_nanos() > 29 * 24 * 3600 * 1_000_000_000);
+            once.refill(now);
+            assert_eq!(often.tokens, once.tokens);
+        }
+    }
+
+    #[test]
+    fn any_rate_and_any_time_are_possible() {
+        for rate in [1, 2, 499, u64::MAX / 2, u64::MAX] {
+            for mut bucket in [
+                Bucket::sending(rate, 1 << 20, Mono::ZERO).unwrap(),
+                Bucket::receiving(rate, Mono::ZERO).unwrap(),
+            ] {
+                assert!(bucket.has(usize::MAX) && bucket.bytes() > 0);
+                while bucket.bytes() > 0 {
+                    bucket.take(isize::try_from(bucket.bytes()).unwrap_or(isize::MAX));
+                }
+                let ready = bucket.ready_at(1);
+                assert!(ready > Mono::ZERO);
+                bucket.refill(ready);
+                assert!(bucket.has(1));
+                bucket.refill(Mono::from_nanos(u64::MAX));
+                assert!(bucket.has(usize::MAX));
+                bucket.refill(Mono::ZERO);
+            }
+        }
+        assert!(Bucket::sending(0, 1036, Mono::ZERO).is_none());
+        assert!(Bucket::receiving(0, Mono::ZERO).is_none());
+    }
+
+    #[test]
+    fn holds_five_milliseconds_or_a_packet() {
+        let held = |rate| Bucket::sending(rate, 1036, Mono::ZERO).unwrap().bytes();
+        assert_eq!(held(1000), 1036 + 2);
+        assert_eq!(held(5_120_000), 25_600);
+        assert_eq!(held(1_250_000_000), 6_250_000);
+        for rate in [64_000, 1_000_000, 1_250_000_000] {
+            assert!(Bucket::receiving(rate, Mono::ZERO).unwrap().bytes() as u64 <= rate / 200);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! From opened bytes to messages: a parser that takes the stream in whatever pieces it comes.
+//!
+//! A packet in the usual form is never buffered: its header is recognised, and its data goes from
+//! the opened frames straight into the channel's buffer. Any other valid form is collected first.
+
+use super::{
+    MConnError,
+    channel::{Reassembly, grow},
+    packet::{LONGEST_HEADER, PING, Packet, PacketError, Recognised, packet_len, recognise},
+};
+use crate::channel::ChannelDescriptor;
+
+/// The receiving side of a connection.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    channels: Vec<Reassembly>,
+    /// Largest packet without its length prefix, in whatever form.
+    limit: usize,
+    state: State,
+    /// First bytes of a packet whose header is not complete.
+    header: [u8; LONGEST_HEADER],
+    header_len: usize,
+    /// A packet in an unusual form, at most `limit` bytes; without memory otherwise.
+    unusual: Vec<u8>,
+    held: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Header,
+    Data { channel: usize, eof: bool, rest: usize },
+    Unusual { rest: usize },
+}
+
+/// Something that the bytes completed.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// A ping; whether in the usual form.
+    Ping { is_usual: bool },
+    /// A pong; whether in the usual form.
+    Pong { is_usual: bool },
+    /// A message of a channel, by position.
+    Message(usize, Vec<u8>),
+}
+
+impl Received {
+    /// Size of a ping or pong in the usual form.
+    pub(super) const CONTROL_LEN: usize = PING.len();
+}
+
+impl Receiver {
+    pub(super) fn new(channels: &[ChannelDescriptor], max_data: usize) -> Self {
+        Self {
+            channels: channels.iter().map(Reassembly::new).collect(),
+            // The longest channel number, so that the limit on data is the same for each channel.
+            limit: packet_len(255, true, max_data),
+            state: State::Header,
+            header: [0; LONGEST_HEADER],
+            header_len: 0,
+            unusual: Vec::new(),
+            held: 0,
+        }
+    }
+
+    /// Memory held by unfinished messages and packets.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Consumes bytes from the front of `input` up to the first thing that they complete, or all
+    /// of them.
+    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Received>, MConnError> {
+        loop {
+            let received = match self.state {
+                State::Header if input.is_empty() => return Ok(None),
+                State::Header => self.header(input)?,
+                State::Data { rest, .. } | State::Unusual { rest }
+                    if rest > 0 && input.is_empty() =>
+                {
+                    return Ok(None);
+                }
+                State::Data { channel, eof, rest } => self.data(channel, eof, rest, input),
+                State::Unusual { rest } => self.unusual(rest, input)?,
+            };
+            if received.is_some() {
+                return Ok(received);
+            }
+        }
+    }
+
+    fn header(&mut self, input: &mut &[u8]) -> Result<Option<Received>, MConnError> {
+        let stored = self.header_len;
+        let recognised = if stored == 0 {
+            recognise(input, self.limit)
+        } else {
+            let more = input.len().min(LONGEST_HEADER - stored);
+            self.header[stored..stored + more].copy_from_slice(&input[..more]);
+            recognise(&self.header[..stored + more], self.limit)
+        }
+        .map_err(|len| match len {
+            Some(size) => MConnError::PacketTooLarge { size, limit: self.limit },
+            None => MConnError::Malformed(PacketError::VarintOverflow),
+        })?;
+        self.header_len = 0;
+        match recognised {
+            Recognised::NeedMore => {
+                let more = input.len();
+                if stored == 0 {
+                    self.header[..more].copy_from_slice(input);
+                }
+                self.header_len = stored + more;
+                *input = &[];
+                Ok(None)
+            }
+            Recognised::Ping { len } => {
+                *input = &input[len - stored..];
+                Ok(Some(Received::Ping { is_usual: true }))
+            }
+            Recognised::Pong { len } => {
+                *input = &input[len - stored..];
+                Ok(Some(Received::Pong { is_usual: true }))
+            }
+            Recognised::Msg { header_len, channel_id, eof, data_len } => {
+                *input = &input[header_len - stored..];
+                self.begin(channel_id, eof, data_len)
+            }
+            Recognised::Other { prefix_len, len } => {
+                *input = &input[prefix_len.saturating_sub(stored)..];
+                let begun = &self.header[prefix_len.min(stored)..stored];
+                self.unusual.extend_from_slice(begun);
+                self.held += self.unusual.capacity();
+                self.state = State::Unusual { rest: len - begun.len() };
+                Ok(None)
+            }
+        }
+    }
+
+    /// A packet with this header and `data_len` bytes begins.
+    fn begin(
+        &mut self,
+        channel_id: i64,
+        eof: bool,
+        data_len: usize,
+    ) -> Result<Option<Received>, MConnError> {
+        let channel = self
+            .channels
+            .iter()
+            .position(|channel| i64::from(channel.id().as_u8()) == channel_id)
+            .ok_or(MConnError::UnknownChannel(channel_id))?;
+        let reassembly = &mut self.channels[channel];
+        let before = reassembly.held();
+        reassembly.begin(data_len, eof)?;
+        self.held = self.held - before + reassembly.held();
+        if data_len == 0 {
+            return Ok(self.end(channel, eof));
+        }
+        self.state = State::Data { channel, eof, rest: data_len };
+        Ok(None)
+    }
+
+    fn data(
+        &mut self,
+        channel: usize,
+        eof: bool,
+        rest: usize,
+        input: &mut &[u8],
+    ) -> Option<Received> {
+        let (piece, left) = input.split_at(rest.min(input.len()));
+        *input = left;
+        let reassembly = &mut self.channels[channel];
+        let before = reassembly.held();
+        reassembly.append(piece, rest, eof);
+        self.held = self.held - before + reassembly.held();
+        if piece.len() < rest {
+            self.state = State::Data { channel, eof, rest: rest - piece.len() };
+            return None;
+        }
+        self.end(channel, eof)
+    }
+
+    /// The data of a packet is complete.
+    fn end(&mut self, channel: usize, eof: bool) -> Option<Received> {
+        self.state = State::Header;
+        eof.then(|| {
+            self.held -= self.channels[channel].held();
+            Received::Message(channel, self.channels[channel].finish())
+        })
+    }
+
+    fn unusual(&mut self, rest: usize, input: &mut &[u8]) -> Result<Option<Received>, MConnError> {
+        let (piece, left) = input.split_at(rest.min(input.len()));
+        *input = left;
+        let before = self.unusual.capacity();
+        if before - self.unusual.len() < piece.len() {
+            let end = self.unusual.len() + rest;
+            grow(&mut self.unusual, piece.len(), end);
+        }
+        self.unusual.extend_from_slice(piece);
+        self.held = self.held - before + self.unusual.capacity();
+        if piece.len() < rest {
+            self.state = State::Unusual { rest: rest - piece.len() };
+            return Ok(None);
+        }
+        self.state = State::Header;
+        let packet = std::mem::take(&mut self.unusual);
+        self.held -= packet.capacity();
+        Ok(match Packet::decode(&packet).map_err(MConnError::from)? {
+            Packet::Ping => Some(Received::Ping { is_usual: false }),
+            Packet::Pong => Some(Received::Pong { is_usual: false }),
+            Packet::Msg { channel_id, eof, data } => {
+                let received = self.begin(channel_id, eof, data.len())?;
+                match self.state {
+                    State::Data { channel, eof, rest } => {
+                        self.data(channel, eof, rest, &mut &*data)
+                    }
+                    _ => received,
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! What travels on a connection, as machines that take bytes and time and give bytes and events.
+//!
+//! Run by the event loop's thread, by fuzzers and by simulations alike. Nothing here may know of a
+//! socket, a thread, a clock or a random number generator: whatever of these a rule needs is an
+//! argument. Not part of the stable interface of this crate.
+
+pub mod link;
+pub mod mconn;
+pub mod secret;
+pub mod wire;
+
+pub use link::{Link, LinkError, LinkSettings, Received, Step};

@@ -1,0 +1,337 @@
+//! The key exchange: who is at the other end, and under which keys do we talk.
+//!
+//! ```text
+//! ours                                  theirs
+//! ephemeral key, clear      ───────▶
+//!                           ◀───────    ephemeral key, clear
+//!        (X25519, challenge, frame keys, signature: one expensive step)
+//! key + signature, sealed   ───────▶
+//!                           ◀───────    key + signature, sealed
+//!        (verify: the other expensive step)
+//! ```
+//! Both sides do the same; neither waits for the other before it sends.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::{
+    agreement::KeyAgreement,
+    auth::{AuthSig, MAX_AUTH},
+    cipher::Cipher,
+    frame::{FRAME_SEALED, FrameError, Opener, Sealer},
+    key_schedule::{FrameKeys, Side},
+    transcript::challenge,
+};
+use crate::{
+    NodeId, NodeKey, PublicKey,
+    protocol::wire::{DecodeError, DelimitedError, DelimitedReader, MAX_VARINT},
+};
+
+/// Size of the message with the ephemeral key on the wire. There is only one way to write it.
+pub const EPHEMERAL: usize = EPHEMERAL_START.len() + 32;
+
+/// `BytesValue` with 32 bytes: its length, its field and wire type, the length of the key.
+const EPHEMERAL_START: [u8; 3] = [34, 0x0a, 32];
+
+/// How many frames a peer may use for its authentication message.
+///
+/// Each costs us about 0.6 µs and the peer has proven nothing yet. The number is that of the
+/// longest message sent byte by byte: all of them together cost less than two steps of the
+/// handshake, and a peer that sends more is not getting anywhere.
+pub const MAX_AUTH_FRAMES: usize = MAX_AUTH + MAX_VARINT;
+
+/// One side of the handshake. Consumed by each step, so that no step can be done twice or out of
+/// order, and nothing is left to misuse after an error.
+///
+/// Before the peer is authenticated this holds, of bytes that the peer chose, at most
+/// [`MAX_AUTH`]; the caller holds at most one incomplete frame ([`FRAME_SEALED`] − 1 bytes).
+/// There is no clock in here: the deadline for all of it is the caller's.
+pub struct Handshake<C> {
+    expected: Option<NodeId>,
+    state: State<C>,
+}
+
+enum State<C> {
+    AwaitingEphemeral { key: NodeKey, agreement: KeyAgreement },
+    AwaitingAuth(Box<AwaitingAuth<C>>),
+}
+
+struct AwaitingAuth<C> {
+    challenge: [u8; 32],
+    sealer: Sealer<C>,
+    opener: Opener<C>,
+    reader: DelimitedReader,
+    frames: usize,
+}
+
+/// What a call of [`Handshake::advance`] came to.
+pub enum Progress<C> {
+    /// The input does not hold enough for the next step. What it still holds must be shown again,
+    /// with more behind it.
+    NeedMore(Handshake<C>),
+    /// One expensive step was done; there may be enough input for another one.
+    Stepped(Handshake<C>),
+    /// The peer has proven its identity. This call did an expensive step too.
+    Done(Established<C>),
+}
+
+/// What comes out of a handshake.
+pub struct Established<C> {
+    /// Seals what we send. The frame with our authentication message was its first.
+    pub sealer: Sealer<C>,
+    /// Opens what follows in the input.
+    pub opener: Opener<C>,
+    /// The key that the peer proved to hold.
+    pub peer_key: PublicKey,
+    /// The ID that follows from it. May be our own.
+    pub peer_id: NodeId,
+    /// What came behind the authentication message in the same frame, in clear: the start of the
+    /// peer's stream, at most 1023 bytes.
+    pub rest: Vec<u8>,
+}
+
+impl<C: Cipher> Handshake<C> {
+    /// Starts as `key`, with an ephemeral key that nobody else uses, and writes our ephemeral key
+    /// to `out` (in clear, [`EPHEMERAL`] bytes). `expected` is who was dialed; `None` accepts
+    /// anybody.
+    pub fn start(
+        key: NodeKey,
+        agreement: KeyAgreement,
+        expected: Option<NodeId>,
+        out: &mut Vec<u8>,
+    ) -> Self {
+        out.extend_from_slice(&EPHEMERAL_START);
+        out.extend_from_slice(&agreement.public);
+        Self { expected, state: State::AwaitingEphemeral { key, agreement } }
+    }
+
+    /// Goes on with what the peer sent, cut anywhere. Takes whole messages and frames from the
+    /// front of `input`; what is left there (also after [`Progress::Done`]) stays the caller's.
+    /// What must be sent is appended to `out`.
+    ///
+    /// Does at most one of the two expensive steps (about 110 µs each), so that the caller can
+    /// bound its work per turn.
+    ///
+    /// # Errors
+    /// Whatever the error, the connection must be closed. Nothing but our ephemeral key and
+    /// authentication message was written.
+    pub fn advance(
+        self,
+        input: &mut &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Progress<C>, HandshakeError> {
+        let Self { expected, state } = self;
+        match state {
+            State::AwaitingEphemeral { key, agreement } => match read_ephemeral(input)? {
+                None => {
+                    let state = State::AwaitingEphemeral { key, agreement };
+                    Ok(Progress::NeedMore(Self { expected, state }))
+                }
+                Some(theirs) => {
+                    let next = agree(&key, agreement, &theirs, out)?;
+                    let state = State::AwaitingAuth(Box::new(next));
+                    Ok(Progress::Stepped(Self { expected, state }))
+                }
+            },
+            State::AwaitingAuth(mut awaiting) => match awaiting.read_auth(input)? {
+                None => {
+                    let state = State::AwaitingAuth(awaiting);
+                    Ok(Progress::NeedMore(Self { expected, state }))
+                }
+                Some((auth, rest)) => {
+                    Ok(Progress::Done(awaiting.authenticate(&auth, expected, rest)?))
+                }
+            },
+        }
+    }
+}
+
+/// The peer's ephemeral key, once all of it is there. Judges each byte as soon as it can: what
+/// speaks another protocol is refused at its first byte.
+fn read_ephemeral(input: &mut &[u8]) -> Result<Option<[u8; 32]>, HandshakeError> {
+    if let Some(&first) = input.first()
+        && first != EPHEMERAL_START[0]
+    {
+        return Err(HandshakeError::EphemeralLength(first));
+    }
+    if input.iter().zip(&EPHEMERAL_START).any(|(got, expected)| got != expected) {
+        return Err(HandshakeError::EphemeralMalformed);
+    }
+    let Some((message, rest)) = input.split_first_chunk::<EPHEMERAL>() else { return Ok(None) };
+    *input = rest;
+    let (_, key) = message.split_last_chunk().expect("the message ends with 32 bytes of key");
+    Ok(Some(*key))
+}
+
+/// The first expensive step: agree on the keys, sign, and write our authentication message in a
+/// frame of its own (there are peers that expect it alone in one).
+fn agree<C: Cipher>(
+    key: &NodeKey,
+    agreement: KeyAgreement,
+    theirs: &[u8; 32],
+    out: &mut Vec<u8>,
+) -> Result<AwaitingAuth<C>, HandshakeError> {
+    let ours = agreement.public;
+    if ours == *theirs {
+        return Err(HandshakeError::ReflectedKey);
+    }
+    let dh_secret = (agreement.agree)(*theirs).map(Zeroizing::new);
+    // The secret decides, not a list of points: there are many encodings of each bad one.
+    let dh_secret = dh_secret
+        .filter(|secret| secret.iter().fold(0, |any, byte| any | byte) != 0)
+        .ok_or(HandshakeError::LowOrderKey)?;
+
+    let (side, low, high) =
+        if ours < *theirs { (Side::Low, &ours, theirs) } else { (Side::High, theirs, &ours) };
+    let challenge = challenge(low, high, &dh_secret);
+    let keys = FrameKeys::derive(&dh_secret, side);
+
+    let auth = AuthSig { key: *key.public_key().as_bytes(), signature: key.sign(&challenge) };
+    let mut sealer = Sealer::new(&keys.send);
+    let mut writer = sealer.writer(out, 1);
+    writer.put(&auth.encode());
+    writer.finish().expect("the first frame of a session has a nonce");
+
+    Ok(AwaitingAuth {
+        challenge,
+        sealer,
+        opener: Opener::new(&keys.recv),
+        reader: AuthSig::reader(),
+        frames: 0,
+    })
+}
+
+impl<C: Cipher> AwaitingAuth<C> {
+    /// Opens frames until the peer's message is complete; with it comes what followed in its
+    /// last frame.
+    fn read_auth(
+        &mut self,
+        input: &mut &[u8],
+    ) -> Result<Option<(AuthSig, Vec<u8>)>, HandshakeError> {
+        while let Some((sealed, rest)) = input.split_first_chunk::<FRAME_SEALED>() {
+            if self.frames == MAX_AUTH_FRAMES {
+                return Err(HandshakeError::TooManyFrames);
+            }
+            self.frames += 1;
+            *input = rest;
+            let mut frame = *sealed;
+            let mut data = self.opener.open(&mut frame)?;
+            if let Some(body) = self.reader.read(&mut data)? {
+                return Ok(Some((AuthSig::decode(&body)?, data.to_vec())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The second expensive step: verify. The signature comes first: who cannot prove an identity
+    /// is not reported as having it.
+    fn authenticate(
+        self,
+        auth: &AuthSig,
+        expected: Option<NodeId>,
+        rest: Vec<u8>,
+    ) -> Result<Established<C>, HandshakeError> {
+        let peer_key = PublicKey::from(auth.key);
+        peer_key
+            .verify(&self.challenge, &auth.signature)
+            .map_err(|_| HandshakeError::BadSignature)?;
+        let peer_id = NodeId::from_public_key(&peer_key);
+        match expected {
+            Some(expected) if expected != peer_id => {
+                Err(HandshakeError::WrongId { expected, actual: peer_id })
+            }
+            _ => Ok(Established {
+                sealer: self.sealer,
+                opener: self.opener,
+                peer_key,
+                peer_id,
+                rest,
+            }),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Handshake<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::AwaitingEphemeral { .. } => "awaiting ephemeral key",
+            State::AwaitingAuth(_) => "awaiting authentication",
+        };
+        f.debug_struct("Handshake").field("state", &state).finish_non_exhaustive()
+    }
+}
+
+impl<C> fmt::Debug for Progress<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NeedMore(handshake) => f.debug_tuple("NeedMore").field(handshake).finish(),
+            Self::Stepped(handshake) => f.debug_tuple("Stepped").field(handshake).finish(),
+            Self::Done(established) => f.debug_tuple("Done").field(established).finish(),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Established<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Established")
+            .field("peer_id", &self.peer_id)
+            .field("rest", &self.rest.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a handshake failed: in every case because of what the peer sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The first byte is not the length of the ephemeral key's message: it speaks something else,
+    /// or has a key of another size.
+    #[error("starts with {0:#04x} instead of an ephemeral key")]
+    EphemeralLength(u8),
+    /// The message with the ephemeral key is not written as it must be, or the key has not 32
+    /// bytes.
+    #[error("malformed ephemeral key")]
+    EphemeralMalformed,
+    /// The peer sent our own ephemeral key back.
+    #[error("our own ephemeral key was reflected")]
+    ReflectedKey,
+    /// The shared secret would be known to everybody (all zero).
+    #[error("ephemeral key of low order")]
+    LowOrderKey,
+    /// A frame could not be opened: keys differ (somebody in between), or a broken peer.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The authentication message was not complete after [`MAX_AUTH_FRAMES`] frames.
+    #[error("authentication message in more than {MAX_AUTH_FRAMES} frames")]
+    TooManyFrames,
+    /// The authentication message is longer than [`MAX_AUTH`] or has no proper length.
+    #[error("authentication message: {0}")]
+    AuthLength(#[from] DelimitedError),
+    /// The authentication message is not what it must be.
+    #[error("malformed authentication message: {0}")]
+    AuthMalformed(#[from] DecodeError),
+    /// No public key, or one of a kind that nobody knows.
+    #[error("no public key in the authentication message")]
+    KeyMissing,
+    /// A secp256k1 key; nodes have ed25519 keys.
+    #[error("public key is not ed25519")]
+    KeyType,
+    /// The public key has this many bytes instead of 32.
+    #[error("public key of {0} bytes")]
+    KeyLength(usize),
+    /// The signature has this many bytes instead of 64.
+    #[error("signature of {0} bytes")]
+    SignatureLength(usize),
+    /// The signature is not one of this key over this session: somebody in between, or a liar.
+    #[error("signature does not verify")]
+    BadSignature,
+    /// The peer proved to be another one than was dialed.
+    #[error("dialed {expected}, reached {actual}")]
+    WrongId {
+        /// Whom we dialed.
+        expected: NodeId,
+        /// Who answered.
+        actual: NodeId,
+    },
+}

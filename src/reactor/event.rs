@@ -1,0 +1,92 @@
+//! What arrives in a reactor's inbox.
+
+use std::{fmt, sync::Arc};
+
+use super::{DisconnectReason, Peer};
+use crate::{ids::ChannelId, payload::Payload};
+
+/// Counted for each delivered message beside its bytes: what an envelope takes in an inbox, so
+/// that a flood of empty messages is bounded like one of large messages.
+const ENVELOPE_OVERHEAD: usize = 256;
+
+/// One event of a peer. Each reactor sees, per session, exactly: `PeerUp`, then messages, then
+/// `PeerDown`; and the `PeerDown` of an old session before the `PeerUp` of the next one with the
+/// same ID.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A session began. Every reactor's init hook has run for it.
+    PeerUp(Peer),
+    /// A message on one of the reactor's channels.
+    Message(Envelope),
+    /// The channel would accept a message again after a `try_send` had said `Full`.
+    Writable(Peer, ChannelId),
+    /// The session is over. Every message that is to be delivered was delivered before.
+    PeerDown(Peer, Arc<DisconnectReason>),
+}
+
+/// A received message. Holding it holds its bytes against the peer's budget with this reactor
+/// (`Config::reactor_budget`): when that is spent, later messages wait. Drop it or call
+/// [`into_payload`](Self::into_payload) as soon as the bytes are taken over.
+pub struct Envelope {
+    permit: Permit,
+    channel: ChannelId,
+    payload: Payload,
+}
+
+impl Envelope {
+    pub(crate) fn new(permit: Permit, channel: ChannelId, payload: Payload) -> Self {
+        Self { permit, channel, payload }
+    }
+
+    /// Who sent it.
+    pub fn peer(&self) -> &Peer {
+        &self.permit.peer
+    }
+
+    /// The channel it came on.
+    pub fn channel(&self) -> ChannelId {
+        self.channel
+    }
+
+    /// Its bytes.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Takes the bytes and returns the budget at once: from here on they are the caller's memory.
+    pub fn into_payload(self) -> Payload {
+        self.payload
+    }
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Envelope({} {} {:?})", self.peer(), self.channel, self.payload)
+    }
+}
+
+/// A message's share of a budget, returned on drop.
+pub(crate) struct Permit {
+    peer: Peer,
+    reactor: usize,
+    cost: usize,
+}
+
+impl Permit {
+    /// What a message of this size costs.
+    pub(crate) fn cost(payload_bytes: usize) -> usize {
+        payload_bytes + ENVELOPE_OVERHEAD
+    }
+
+    /// For a message whose cost was charged.
+    pub(crate) fn new(peer: Peer, reactor: usize, cost: usize) -> Self {
+        Self { peer, reactor, cost }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.peer.session().release(self.reactor, self.cost);
+    }
+}

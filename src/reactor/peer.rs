@@ -1,0 +1,326 @@
+//! The handle of one session.
+
+use std::{
+    any::TypeId,
+    cell::RefCell,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use crossbeam_channel::Receiver;
+
+use super::{
+    CloseMode, DisconnectReason, Never, Pushed, Refused, Session, Waiter,
+    session::{SessionChannel, WaitCell},
+};
+use crate::{
+    address::PeerAddress,
+    identity::NodeId,
+    ids::{ChannelId, ConnId, Direction},
+    node_info::NodeInfo,
+    payload::Payload,
+    thread,
+};
+
+/// One session with a peer. Cheap to clone, usable from any thread, also after the session's end:
+/// then sending says so. It names the session, not the ID: a late [`stop`](Self::stop) cannot end
+/// the next session of the same node.
+#[derive(Clone)]
+pub struct Peer(Arc<Session>);
+
+/// Why a message was not sent. The payload comes back.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct SendError {
+    /// Why.
+    pub kind: SendErrorKind,
+    /// The message.
+    pub payload: Payload,
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendErrorKind {
+    /// The channel's queue has no room now.
+    #[error("the channel's send queue is full")]
+    Full,
+    /// The channel's queue had no room for as long as a send waits (`Config::send_timeout`).
+    #[error("the channel's send queue stayed full")]
+    TimedOut,
+    /// No reactor of ours owns the channel, or the peer does not know it.
+    #[error("no such channel between these nodes")]
+    NoSuchChannel,
+    /// The message is larger than the channel's capacity; the peer would disconnect us.
+    #[error("larger than the channel's message capacity")]
+    TooLarge,
+    /// The session is over.
+    #[error("the session is over")]
+    Closed,
+    /// A call that may block, made on one of the library's own threads (an init hook).
+    #[error("a blocking send on a thread of the switch")]
+    WrongThread,
+}
+
+/// Counters of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Per channel of this switch, in the order of registration.
+    pub channels: Vec<ChannelStatus>,
+    /// Last measured round trip of a ping; `None` before the first.
+    pub rtt: Option<Duration>,
+}
+
+/// Counters of one channel of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelStatus {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Messages in the send queue: accepted or waiting.
+    pub queued: usize,
+    /// Messages cut into packets.
+    pub sent_messages: u64,
+    /// Their payload bytes.
+    pub sent_bytes: u64,
+    /// Complete messages received.
+    pub received_messages: u64,
+    /// Their payload bytes.
+    pub received_bytes: u64,
+    /// Messages that were refused, timed out, or dropped at the session's end.
+    pub dropped: u64,
+}
+
+impl Peer {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self(session)
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.0
+    }
+
+    /// The peer's authenticated ID.
+    pub fn id(&self) -> NodeId {
+        self.0.id
+    }
+
+    /// The connection that this session runs on; never used again for another.
+    pub fn conn(&self) -> ConnId {
+        self.0.conn
+    }
+
+    /// What the peer said of itself. Only its ID is authenticated.
+    pub fn node_info(&self) -> &NodeInfo {
+        &self.0.node_info
+    }
+
+    /// Who dialed whom.
+    pub fn direction(&self) -> Direction {
+        self.0.direction
+    }
+
+    /// The socket's remote address.
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.0.remote_addr
+    }
+
+    /// The address that was dialed, for an outbound session.
+    pub fn dialed_addr(&self) -> Option<&PeerAddress> {
+        self.0.dialed_addr.as_ref()
+    }
+
+    /// Whether the peer announced the channel.
+    pub fn has_channel(&self, channel: impl Into<ChannelId>) -> bool {
+        self.0.node_info.has_channel(channel.into())
+    }
+
+    /// A snapshot of the counters.
+    pub fn status(&self) -> PeerStatus {
+        let channels = self.0.channels.iter().map(|c| ChannelStatus {
+            channel: c.id,
+            queued: c.queue_len(),
+            sent_messages: c.counters.sent_messages.load(Relaxed),
+            sent_bytes: c.counters.sent_bytes.load(Relaxed),
+            received_messages: c.counters.received_messages.load(Relaxed),
+            received_bytes: c.counters.received_bytes.load(Relaxed),
+            dropped: c.counters.dropped.load(Relaxed),
+        });
+        let rtt = self.0.rtt.load(Relaxed);
+        PeerStatus {
+            channels: channels.collect(),
+            rtt: (rtt > 0).then(|| Duration::from_nanos(rtt)),
+        }
+    }
+
+    /// Queues a message, waiting for a place if the queue is full, at most `Config::send_timeout`
+    /// (10 s as in Go). `Ok` means queued: it is sent unless the connection ends.
+    ///
+    /// # Errors
+    /// See [`SendErrorKind`]; never `Full`.
+    pub fn send(
+        &self,
+        channel: impl Into<ChannelId>,
+        payload: impl Into<Payload>,
+    ) -> Result<(), SendError> {
+        let payload = payload.into();
+        self.send_payload(channel.into(), &payload).map_err(|kind| SendError { kind, payload })
+    }
+
+    /// Queues a message if there is a place now. After a `Full` the channel's reactor gets exactly
+    /// one [`Event::Writable`](super::Event::Writable) once there is one again.
+    ///
+    /// # Errors
+    /// See [`SendErrorKind`]; never `TimedOut` or `WrongThread`.
+    pub fn try_send(
+        &self,
+        channel: impl Into<ChannelId>,
+        payload: impl Into<Payload>,
+    ) -> Result<(), SendError> {
+        let payload = payload.into();
+        self.try_send_payload(channel.into(), &payload).map_err(|kind| SendError { kind, payload })
+    }
+
+    /// Whether a `try_send` of a message that fits the channel would succeed now.
+    pub fn can_send(&self, channel: impl Into<ChannelId>) -> bool {
+        let channel = channel.into();
+        self.0.channel(channel).is_some_and(|c| c.is_open && c.may_accept())
+    }
+
+    /// Ends the session for an error that this reactor found. Every reactor gets the reason.
+    pub fn stop(&self, reason: impl Into<String>) {
+        self.0.close(CloseMode::Now(DisconnectReason::Reactor(reason.into())));
+    }
+
+    /// Ends the session without an error. Queued messages are dropped.
+    pub fn stop_gracefully(&self) {
+        self.0.close(CloseMode::Graceful(DisconnectReason::Reactor("no longer needed".into())));
+    }
+
+    /// Ends the session after everything accepted so far was written. Safe to call twice.
+    pub fn flush_stop(&self) {
+        self.0.close(CloseMode::Flush(DisconnectReason::Reactor("no longer needed".into())));
+    }
+
+    /// Keeps a value of any type with the session, one per type, for other reactors to read.
+    pub fn set<T: Send + Sync + 'static>(&self, value: T) {
+        self.0.set_value(Arc::new(value), TypeId::of::<T>());
+    }
+
+    /// The value of this type that some reactor keeps with the session.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.value(TypeId::of::<T>())?.downcast().ok()
+    }
+
+    /// A channel that carries nothing and closes when the session is over, for `select!`.
+    pub fn closed(&self) -> &Receiver<Never> {
+        &self.0.closed
+    }
+
+    fn send_payload(&self, id: ChannelId, payload: &Payload) -> Result<(), SendErrorKind> {
+        thread_local! {
+            // One per thread, not per message: a thread waits for one send at a time.
+            static CELL: RefCell<Option<Arc<WaitCell>>> = const { RefCell::new(None) };
+        }
+        if thread::is_ours() {
+            return Err(SendErrorKind::WrongThread);
+        }
+        let channel = self.checked(id, payload)?;
+        let mut cell = None;
+        let pushed = self.0.with_queue(channel, |queue| {
+            if queue.may_accept() {
+                return queue.try_push(payload).map(|()| Pushed::Accepted);
+            }
+            let own = CELL.with(|c| c.borrow_mut().get_or_insert_default().clone());
+            cell = Some(own.clone());
+            queue.push(payload, None, Waiter::Thread(own))
+        });
+        let ticket = match (pushed, &cell) {
+            (Ok(Pushed::Accepted), _) => return Ok(()),
+            (Err(refused), _) => return Err(self.refuse(channel, refused)),
+            (Ok(Pushed::Waiting(ticket)), _) => ticket,
+        };
+        let cell = cell.expect("an entry waits only with its cell");
+        if let Some(outcome) = cell.wait_for(self.0.send_timeout) {
+            return outcome;
+        }
+        if self.0.with_queue(channel, |queue| queue.cancel(ticket)).is_some() {
+            channel.drop_messages(1);
+            return Err(SendErrorKind::TimedOut);
+        }
+        // Settled between the timeout and the lock: the outcome is there or about to be.
+        cell.wait_for(Duration::MAX).unwrap_or(Err(SendErrorKind::TimedOut))
+    }
+
+    pub(crate) fn try_send_payload(
+        &self,
+        id: ChannelId,
+        payload: &Payload,
+    ) -> Result<(), SendErrorKind> {
+        let channel = self.checked(id, payload)?;
+        self.0
+            .with_queue(channel, |queue| queue.try_push(payload))
+            .map_err(|refused| self.refuse(channel, refused))
+    }
+
+    /// Queues one peer's part of a broadcast.
+    pub(crate) fn push_broadcast(
+        &self,
+        id: ChannelId,
+        payload: &Payload,
+        deadline: crate::time::Mono,
+        waiter: Waiter,
+    ) -> Result<Pushed, SendErrorKind> {
+        let channel = self.checked(id, payload)?;
+        let (pushed, is_first) = self.0.with_queue(channel, |queue| {
+            let is_first = !queue.may_expire();
+            (queue.push(payload, Some(deadline), waiter), is_first)
+        });
+        // A connection that cannot be written to is marked already, and nobody would look at the
+        // deadline; later ones are found when this one is due.
+        if is_first && matches!(pushed, Ok(Pushed::Waiting(_))) {
+            self.0.announce_deadline();
+        }
+        pushed.map_err(|refused| self.refuse(channel, refused))
+    }
+
+    fn checked(&self, id: ChannelId, payload: &Payload) -> Result<&SessionChannel, SendErrorKind> {
+        let channel = self.0.channel(id).filter(|c| c.is_open);
+        let channel = channel.ok_or(SendErrorKind::NoSuchChannel)?;
+        if payload.len() > channel.capacity {
+            channel.drop_messages(1);
+            return Err(SendErrorKind::TooLarge);
+        }
+        Ok(channel)
+    }
+
+    fn refuse(&self, channel: &SessionChannel, refused: Refused) -> SendErrorKind {
+        channel.drop_messages(1);
+        match refused {
+            Refused::Full => SendErrorKind::Full,
+            Refused::Closed => SendErrorKind::Closed,
+        }
+    }
+}
+
+impl PartialEq for Peer {
+    /// Two handles of the same session.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Peer {}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.id(), self.0.remote_addr)
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({self} {})", self.0.direction)
+    }
+}

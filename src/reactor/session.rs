@@ -1,0 +1,388 @@
+//! One connection's life between admission and `PeerDown`, as every thread sees it.
+
+use std::{
+    any::{Any, TypeId},
+    collections::{HashMap, VecDeque},
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::{Condvar, Mutex};
+
+use super::{Broadcast, DisconnectReason, SendErrorKind, SendQueue};
+use crate::{
+    address::PeerAddress,
+    channel::ChannelDescriptor,
+    identity::NodeId,
+    ids::{ChannelId, ConnId, Direction},
+    node_info::NodeInfo,
+    payload::Payload,
+    time::Mono,
+    wake::{Budget, Dirty},
+};
+
+/// How a session reaches the event loop: plain data, any thread, never blocks.
+pub trait Notify: Send + Sync {
+    /// The session has queued messages. Called once until the loop has looked.
+    fn dirty(&self, conn: ConnId);
+    /// A reactor has let go enough for the loop to go on delivering.
+    fn resume(&self, conn: ConnId);
+    /// The session is to end.
+    fn close(&self, conn: ConnId, mode: CloseMode);
+}
+
+/// How a session ends from our side.
+#[derive(Clone, Debug)]
+pub enum CloseMode {
+    /// At once: what is queued and what was received and not delivered is dropped.
+    Now(DisconnectReason),
+    /// What is queued is dropped, what is already sealed is written.
+    Graceful(DisconnectReason),
+    /// Everything accepted is written first.
+    Flush(DisconnectReason),
+}
+
+impl CloseMode {
+    pub(crate) fn reason(self) -> DisconnectReason {
+        match self {
+            Self::Now(reason) | Self::Graceful(reason) | Self::Flush(reason) => reason,
+        }
+    }
+}
+
+/// The message of a channel that never carries one: it only closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Never {}
+
+/// What all sessions of a switch share.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// Every channel of the switch, in descriptor order, with the number of its reactor.
+    pub channels: Arc<[(ChannelDescriptor, usize)]>,
+    /// How many reactors there are.
+    pub reactors: usize,
+    /// Bytes per (session, reactor) that may be delivered and not let go.
+    pub reactor_budget: usize,
+    /// Byte bound of a send queue, see [`SendQueue`].
+    pub send_queue_bytes: usize,
+    /// How long a blocking send waits.
+    pub send_timeout: Duration,
+}
+
+/// A connection that is to become a session.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// The connection.
+    pub conn: ConnId,
+    /// The peer's authenticated ID.
+    pub id: NodeId,
+    /// The peer's NodeInfo.
+    pub node_info: Box<NodeInfo>,
+    /// Who dialed.
+    pub direction: Direction,
+    /// The socket's remote address.
+    pub remote_addr: SocketAddr,
+    /// What was dialed, for an outbound one.
+    pub dialed_addr: Option<PeerAddress>,
+}
+
+/// Who waits for a place in a send queue.
+#[derive(Clone, Debug)]
+pub(crate) enum Waiter {
+    /// A blocked thread.
+    Thread(Arc<WaitCell>),
+    /// One peer of a broadcast.
+    Broadcast(Arc<Broadcast>, usize),
+}
+
+impl Waiter {
+    pub(crate) fn settle(self, outcome: Result<(), SendErrorKind>) {
+        match self {
+            Self::Thread(cell) => cell.settle(outcome),
+            Self::Broadcast(broadcast, peer) => broadcast.settle(peer, outcome),
+        }
+    }
+}
+
+/// Where a blocked thread waits: its own, so that exactly it is woken.
+#[derive(Debug, Default)]
+pub(crate) struct WaitCell {
+    outcome: Mutex<Option<Result<(), SendErrorKind>>>,
+    settled: Condvar,
+}
+
+impl WaitCell {
+    fn settle(&self, outcome: Result<(), SendErrorKind>) {
+        *self.outcome.lock() = Some(outcome);
+        self.settled.notify_one();
+    }
+
+    /// Waits for the outcome, `None` after the timeout.
+    pub(super) fn wait_for(&self, timeout: Duration) -> Option<Result<(), SendErrorKind>> {
+        let mut outcome = self.outcome.lock();
+        self.settled.wait_while_for(&mut outcome, |o| o.is_none(), timeout);
+        outcome.take()
+    }
+}
+
+/// A session: send queues, budgets and counters, shared by the event loop, the switch and the
+/// reactors' threads. It holds no thread and no socket; what it asks of the loop goes through
+/// [`Notify`], so the same session runs in a simulation.
+pub struct Session {
+    pub(crate) conn: ConnId,
+    pub(crate) id: NodeId,
+    pub(crate) node_info: Box<NodeInfo>,
+    pub(crate) direction: Direction,
+    pub(crate) remote_addr: SocketAddr,
+    pub(crate) dialed_addr: Option<PeerAddress>,
+    pub(crate) channels: Box<[SessionChannel]>,
+    budgets: Box<[Budget]>,
+    dirty: Dirty,
+    notify: Arc<dyn Notify>,
+    pub(crate) send_timeout: Duration,
+    /// Nanoseconds; 0 = not measured yet.
+    pub(crate) rtt: AtomicU64,
+    closed_sender: Mutex<Option<Sender<Never>>>,
+    pub(crate) closed: Receiver<Never>,
+    values: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+}
+
+/// One channel of a session.
+pub(crate) struct SessionChannel {
+    pub(crate) id: ChannelId,
+    /// Number of the reactor that owns it.
+    pub(crate) reactor: usize,
+    /// Largest message, bytes.
+    pub(crate) capacity: usize,
+    /// Whether the peer's NodeInfo lists it: nothing is ever sent on one that it does not list.
+    pub(crate) is_open: bool,
+    queue: Mutex<SendQueue<Waiter>>,
+    /// Entries in the queue, so that the loop looks at an empty one without its lock.
+    queued: AtomicUsize,
+    pub(crate) counters: ChannelCounters,
+}
+
+/// Counters of one channel of one session.
+#[derive(Debug, Default)]
+pub(crate) struct ChannelCounters {
+    pub(crate) sent_messages: AtomicU64,
+    pub(crate) sent_bytes: AtomicU64,
+    pub(crate) received_messages: AtomicU64,
+    pub(crate) received_bytes: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+}
+
+impl Session {
+    /// A session that the switch has admitted.
+    pub fn new(admission: Admission, settings: &SessionSettings, notify: Arc<dyn Notify>) -> Self {
+        let Admission { conn, id, node_info, direction, remote_addr, dialed_addr } = admission;
+        let channels = settings.channels.iter().map(|(descriptor, reactor)| SessionChannel {
+            id: descriptor.id,
+            reactor: *reactor,
+            capacity: descriptor.recv_message_capacity,
+            is_open: node_info.has_channel(descriptor.id),
+            queue: Mutex::new(SendQueue::new(
+                descriptor.send_queue_capacity,
+                settings.send_queue_bytes,
+            )),
+            queued: AtomicUsize::new(0),
+            counters: ChannelCounters::default(),
+        });
+        let (closed_sender, closed) = crossbeam_channel::bounded(0);
+        Self {
+            conn,
+            id,
+            direction,
+            remote_addr,
+            dialed_addr,
+            channels: channels.collect(),
+            budgets: (0..settings.reactors).map(|_| Budget::new(settings.reactor_budget)).collect(),
+            node_info,
+            dirty: Dirty::new(),
+            notify,
+            send_timeout: settings.send_timeout,
+            rtt: AtomicU64::new(0),
+            closed_sender: Mutex::new(Some(closed_sender)),
+            closed,
+            values: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The budget of a reactor.
+    pub fn budget(&self, reactor: usize) -> &Budget {
+        &self.budgets[reactor]
+    }
+
+    /// A message of this cost was let go. Any thread.
+    pub(crate) fn release(&self, reactor: usize, cost: usize) {
+        if self.budgets[reactor].release(cost) {
+            self.notify.resume(self.conn);
+        }
+    }
+
+    /// Asks the loop to end the session.
+    pub(crate) fn close(&self, mode: CloseMode) {
+        self.notify.close(self.conn, mode);
+    }
+
+    pub(crate) fn channel(&self, id: ChannelId) -> Option<&SessionChannel> {
+        self.channels.iter().find(|c| c.id == id)
+    }
+
+    /// Runs `push` on the channel's queue, then tells the loop if something is queued.
+    pub(super) fn with_queue<T>(
+        &self,
+        channel: &SessionChannel,
+        push: impl FnOnce(&mut SendQueue<Waiter>) -> T,
+    ) -> T {
+        let (result, queued) = {
+            let mut queue = channel.queue.lock();
+            let result = push(&mut queue);
+            channel.queued.store(queue.len(), Relaxed);
+            (result, queue.len())
+        };
+        if queued > 0 && self.dirty.mark() {
+            self.notify.dirty(self.conn);
+        }
+        result
+    }
+
+    /// Makes the loop look at the deadlines of what waits.
+    pub(super) fn announce_deadline(&self) {
+        self.notify.dirty(self.conn);
+    }
+
+    // ---- called by the event loop ----
+
+    /// The loop is about to look at the queues. Before it does.
+    pub(crate) fn clear_dirty(&self) {
+        self.dirty.clear();
+    }
+
+    /// Moves what the channel has accepted into `into` and wakes as many waiters as there are
+    /// places now; `accepted` is scratch. True: the owner is to be told that the channel is
+    /// writable again.
+    pub(crate) fn take_queued(
+        &self,
+        channel: usize,
+        into: &mut VecDeque<Payload>,
+        accepted: &mut Vec<Waiter>,
+    ) -> bool {
+        let channel = &self.channels[channel];
+        if channel.queued.load(Relaxed) == 0 {
+            return false;
+        }
+        let is_writable = {
+            let mut queue = channel.queue.lock();
+            let is_writable = queue.take(into, accepted);
+            channel.queued.store(queue.len(), Relaxed);
+            is_writable
+        };
+        for waiter in accepted.drain(..) {
+            waiter.settle(Ok(()));
+        }
+        is_writable
+    }
+
+    /// Fails the waiting entries of broadcasts whose time is over; when to look again.
+    pub(crate) fn expire_waiting(&self, now: Mono) -> Option<Mono> {
+        let mut next = None;
+        for channel in &self.channels {
+            if channel.queued.load(Relaxed) == 0 {
+                continue;
+            }
+            let mut expired = Vec::new();
+            {
+                let mut queue = channel.queue.lock();
+                queue.expire(now, &mut expired);
+                channel.queued.store(queue.len(), Relaxed);
+                next = crate::time::earliest(next, queue.next_deadline());
+            }
+            channel.drop_messages(expired.len());
+            for waiter in expired {
+                waiter.settle(Err(SendErrorKind::TimedOut));
+            }
+        }
+        next
+    }
+
+    /// Ends sending: nothing is taken any more, who waits fails. With `flush` the accepted entries
+    /// stay to be taken, else they are dropped and counted.
+    pub(crate) fn end_sending(&self, flush: bool) {
+        for channel in &self.channels {
+            let mut failed = Vec::new();
+            let dropped = {
+                let mut queue = channel.queue.lock();
+                let dropped = queue.close(flush, &mut failed);
+                channel.queued.store(queue.len(), Relaxed);
+                dropped
+            };
+            channel.drop_messages(dropped + failed.len());
+            for waiter in failed {
+                waiter.settle(Err(SendErrorKind::Closed));
+            }
+        }
+    }
+
+    /// The session is over for good: whoever selects on `closed` wakes up.
+    pub(crate) fn end(&self) {
+        self.end_sending(false);
+        self.closed_sender.lock().take();
+    }
+
+    pub(crate) fn set_value(&self, value: Arc<dyn Any + Send + Sync>, of: TypeId) {
+        self.values.lock().insert(of, value);
+    }
+
+    pub(crate) fn value(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.values.lock().get(&of).cloned()
+    }
+}
+
+impl ChannelCounters {
+    /// A message was cut into packets. Only the loop calls it.
+    pub(crate) fn on_sent(&self, bytes: usize) {
+        bump(&self.sent_messages, 1);
+        bump(&self.sent_bytes, bytes);
+    }
+
+    /// A message is complete. Only the loop calls it.
+    pub(crate) fn on_received(&self, bytes: usize) {
+        bump(&self.received_messages, 1);
+        bump(&self.received_bytes, bytes);
+    }
+}
+
+/// Adds to a counter that has one writer: a load and a store instead of a locked instruction.
+fn bump(counter: &AtomicU64, n: usize) {
+    counter.store(counter.load(Relaxed).wrapping_add(n as u64), Relaxed);
+}
+
+impl SessionChannel {
+    /// Counts messages that were taken and will not be sent, or were refused.
+    pub(crate) fn drop_messages(&self, messages: usize) {
+        if messages > 0 {
+            self.counters.dropped.fetch_add(messages as u64, Relaxed);
+        }
+    }
+
+    pub(super) fn queue_len(&self) -> usize {
+        self.queued.load(Relaxed)
+    }
+
+    pub(super) fn may_accept(&self) -> bool {
+        self.queue.lock().may_accept()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({} {}@{} {})", self.conn, self.id, self.remote_addr, self.direction)
+    }
+}

@@ -1,0 +1,10 @@
+//! The public face: building a switch, its owner, and the handle that everybody else holds. The
+//! only module that knows all others; it starts the threads and joins them.
+
+mod builder;
+mod handle;
+mod switch;
+
+pub use builder::{Reactor, RegisterError, StartError, SwitchBuilder};
+pub use handle::{DialError, DialTicket, NumPeers, Stopped, SwitchHandle};
+pub use switch::{StopError, StopReport, Switch};

@@ -1,0 +1,94 @@
+//! The owner of a running switch.
+
+use std::{
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use super::{SwitchBuilder, SwitchHandle};
+use crate::{config::Config, identity::NodeKey, node_info::NodeInfo, switch::StopReason};
+
+/// A running switch. Dropping it ends every connection at once and joins its threads; [`stop`]
+/// first lets peers take what was accepted for them.
+///
+/// [`stop`]: Self::stop
+#[derive(Debug)]
+pub struct Switch {
+    handle: SwitchHandle,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopReport {
+    /// Sessions there were when it began.
+    pub sessions: usize,
+    /// From the call until every thread was joined.
+    pub elapsed: Duration,
+}
+
+/// A thread of the switch had panicked: a bug of this library, or of an allocator hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a thread of the switch had panicked")]
+pub struct StopError;
+
+impl Switch {
+    /// Prepares a switch with this configuration and identity.
+    pub fn builder(config: Config, key: NodeKey, node_info: NodeInfo) -> SwitchBuilder {
+        SwitchBuilder::new(config, key, node_info)
+    }
+
+    pub(super) fn new(handle: SwitchHandle, threads: Vec<JoinHandle<()>>) -> Self {
+        Self { handle, threads }
+    }
+
+    /// A handle for everybody else.
+    pub fn handle(&self) -> SwitchHandle {
+        self.handle.clone()
+    }
+
+    /// Waits until the switch has stopped because somebody called
+    /// [`SwitchHandle::request_stop`], or because a thread of it failed.
+    pub fn wait(&self) -> StopReason {
+        let shared = &self.handle.inner().shared;
+        let mut stop_reason = shared.stop_reason.lock();
+        loop {
+            match *stop_reason {
+                Some(reason) => return reason,
+                None => shared.stopped.wait(&mut stop_reason),
+            }
+        }
+    }
+
+    /// Stops in order: no new connections; every session is flushed and closed, at most for
+    /// `timeout`; reactors are told of every end; their receivers end; all threads are joined.
+    ///
+    /// # Errors
+    /// A thread had panicked. Everything is stopped all the same.
+    pub fn stop(mut self, timeout: Duration) -> Result<StopReport, StopError> {
+        let started = Instant::now();
+        let sessions = self.handle.peers().len();
+        self.join(timeout)?;
+        Ok(StopReport { sessions, elapsed: started.elapsed() })
+    }
+
+    fn join(&mut self, timeout: Duration) -> Result<(), StopError> {
+        self.handle.stop_by(timeout);
+        let mut result = Ok(());
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                result = Err(StopError);
+            }
+        }
+        result
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            // Nobody is left to be told of a panic.
+            let _ = self.join(Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! What may know of what, read from the source itself: which module names which, and that what
+//! decides names nothing that does (sockets, threads, clocks, disks).
+//!
+//! The scanner sees every path and every `use`, aliases included; it does not see through macros of
+//! other crates or method calls on values, so a rule is about what a file *names*.
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+#[path = "architecture/scan.rs"]
+mod scan;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use scan::{Crate, Named, Source};
+
+/// Who may know of whom: a module names modules of its own line and of the lines above, except
+/// that `protocol` and `addrbook` do not know of each other.
+const LAYERS: [&[&str]; 7] = [
+    &[
+        "address",
+        "channel",
+        "clock",
+        "config",
+        "identity",
+        "ids",
+        "node_info",
+        "payload",
+        "text",
+        "thread",
+        "time",
+        "wake",
+    ],
+    &["protocol", "addrbook"],
+    &["reactor"],
+    &["event_loop"],
+    &["switch"],
+    &["pex"],
+    &["runtime"],
+];
+
+/// Never, although the layers would allow it: `(who, whom, why)`.
+const NEVER: [(&str, &str, &str); 4] = [
+    ("protocol", "addrbook", "siblings"),
+    ("addrbook", "protocol", "siblings"),
+    ("event_loop", "addrbook", "the loop waits for no disk; bans reach it as a table"),
+    ("switch", "addrbook", "peer exchange subscribes to the switch's events instead"),
+];
+
+/// What decides: names none of [`WORLD`].
+///
+/// Not in this list, because they do: `clock.rs` and `thread.rs` are the clock and the threads;
+/// `identity/key_file.rs` is the file and `identity/node_key.rs` makes keys; of `reactor/`, which is
+/// shared by threads, only the queue is pure; of `event_loop/`, `mio.rs` is the driver and
+/// `mailbox.rs` the lock between threads; of `switch/`, `thread.rs` is the driver and
+/// `resolver.rs` has threads of its own; `runtime/` starts everything.
+const PURE: [&str; 14] = [
+    "address/",
+    "channel.rs",
+    "config/",
+    "identity/node_id.rs",
+    "identity/public_key.rs",
+    "ids.rs",
+    "node_info/",
+    "payload.rs",
+    "text.rs",
+    "time.rs",
+    "wake",
+    "protocol/",
+    "reactor/send_queue.rs",
+    "switch/",
+];
+
+/// The pure files of the event loop are all but these, and so on.
+const IMPURE: [&str; 4] =
+    ["event_loop/mio.rs", "event_loop/mailbox.rs", "switch/thread.rs", "switch/resolver.rs"];
+
+/// Sockets, threads, locks, clocks, disks, chance. A last segment may end in `*`.
+const WORLD: [&str; 24] = [
+    "std::net::Tcp*",
+    "std::net::Udp*",
+    "std::net::ToSocketAddrs",
+    "std::os",
+    "std::thread",
+    "std::sync::Mutex",
+    "std::sync::RwLock",
+    "std::sync::Condvar",
+    "std::sync::mpsc",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "mio",
+    "socket2",
+    "crossbeam_channel",
+    "parking_lot",
+    "rusqlite",
+    "rand",
+    "ring::rand",
+    "crate::clock",
+    "crate::thread",
+    "crate::runtime",
+];
+
+/// What a pure file names all the same: `(file, what, why)`. One that is not needed any more fails.
+const EXCEPTIONS: [(&str, &str, &str); 1] = [(
+    "protocol/secret/agreement.rs",
+    "ring::rand",
+    "ring's ephemeral keys cannot be made without its own randomness; everything else takes the \
+     key as an argument, and this constructor is called by the driver only",
+)];
+
+/// Not in the event loop and what it runs: it reports, the switch logs.
+const NO_LOGGING: [&str; 2] = ["event_loop/", "protocol/"];
+
+/// Lines of a file, tests included.
+const MAX_LINES: usize = 600;
+
+#[test]
+fn dependencies_point_one_way() {
+    assert_none(library().sources.iter().flat_map(direction_faults));
+}
+
+#[test]
+fn what_decides_names_nothing_that_does() {
+    let library = library();
+    let mut faults = Vec::new();
+    let mut used = BTreeSet::new();
+    for source in library.sources.iter().filter(|source| is_pure(&source.file)) {
+        for (named, what) in worldly(source) {
+            let excepted =
+                EXCEPTIONS.iter().find(|(file, of, _)| *file == source.file && *of == what);
+            match excepted {
+                Some(exception) => _ = used.insert(exception),
+                None => faults.push(format!("{} names {what}", at(source, named))),
+            }
+        }
+    }
+    for exception in EXCEPTIONS.iter().filter(|exception| !used.contains(exception)) {
+        faults.push(format!("the exception {exception:?} is not needed any more"));
+    }
+    assert_none(faults);
+}
+
+#[test]
+fn the_loop_does_not_log() {
+    let library = library();
+    let sources =
+        library.sources.iter().filter(|s| NO_LOGGING.iter().any(|p| s.file.starts_with(p)));
+    assert_none(sources.flat_map(|source| {
+        let logs = source.named.iter().filter(|named| is_under(&named.path, "log"));
+        logs.map(|named| format!("{} logs", at(source, named))).collect::<Vec<_>>()
+    }));
+}
+
+/// The lists above mean files that exist: a renamed one must not silently lose its rule.
+#[test]
+fn every_rule_is_about_something() {
+    let library = library();
+    let has = |prefix: &str| library.sources.iter().any(|s| s.file.starts_with(prefix));
+    assert_none(
+        PURE.iter()
+            .chain(&IMPURE)
+            .chain(&NO_LOGGING)
+            .chain(EXCEPTIONS.iter().map(|(file, ..)| file))
+            .filter(|prefix| !has(prefix))
+            .map(|prefix| format!("no file {prefix}")),
+    );
+    for file in ["event_loop/core.rs", "protocol/link.rs", "switch/core.rs", "wake.rs"] {
+        assert!(has(file) && is_pure(file), "{file} must be pure");
+    }
+    assert!(!is_pure("event_loop/mio.rs") && !is_pure("reactor/session.rs"));
+}
+
+#[test]
+fn files_are_short() {
+    assert_none(rust_files("src").into_iter().filter_map(|file| {
+        let lines = read(&file).lines().count();
+        (lines > MAX_LINES).then(|| format!("{file}: {lines} lines, {MAX_LINES} are allowed"))
+    }));
+}
+
+#[test]
+fn every_mod_rs_says_what_it_owns() {
+    let files: Vec<_> = rust_files("src").into_iter().filter(|f| f.ends_with("mod.rs")).collect();
+    assert!(files.len() > 5, "found only {files:?}");
+    assert_none(files.into_iter().filter(|file| !read(file).starts_with("//! ")));
+}
+
+#[test]
+fn unsafe_code_is_forbidden() {
+    let mut roots = vec!["src/lib.rs".to_owned()];
+    for entry in fs::read_dir(root().join("examples")).expect("there are examples") {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            // A folder is an example if cargo takes it for one, else it is shared by examples.
+            let main = format!("examples/{name}/main.rs");
+            roots.extend(root().join(&main).is_file().then_some(main));
+        } else if name.ends_with(".rs") {
+            roots.push(format!("examples/{name}"));
+        }
+    }
+    assert!(roots.len() > 1, "no example found");
+    assert_none(
+        roots.into_iter().filter(|file| {
+            !read(file).lines().any(|line| line.trim() == "#![forbid(unsafe_code)]")
+        }),
+    );
+}
+
+/// The rules can fail: each of these small sources breaks one.
+#[test]
+fn bad_sources_are_caught() {
+    let lib = "mod ids; mod reactor; pub use reactor::{Peer, Event as Happening};
+               pub use crossbeam_channel;";
+    let faults = |file: &str, text: &str| {
+        let source = Crate::new([("lib.rs", lib), (file, text)]).sources.pop().unwrap();
+        let mut faults: Vec<String> = direction_faults(&source);
+        faults.extend(worldly(&source).into_iter().map(|(_, what)| what.to_owned()));
+        faults
+    };
+    for (file, text) in [
+        // Direction.
+        ("ids.rs", "use crate::reactor::Peer;"),
+        ("ids.rs", "use crate::Peer;"),
+        ("ids.rs", "use crate::{self as c, text::shown};"),
+        ("ids.rs", "use crate::*;"),
+        ("ids.rs", "use super::*;"),
+        ("ids.rs", "fn f() -> crate::Happening { todo!() }"),
+        ("ids.rs", "mod tests { use super::super::protocol::Link; }"),
+        ("ids.rs", "macro_rules! m { () => { $crate::switch::SwitchCore } }"),
+        ("protocol/wire/field.rs", "use crate::{ids::{ChannelId}, time::Mono, reactor::{Peer}};"),
+        ("protocol/wire/mod.rs", "pub use super::super::event_loop::Command;"),
+        ("protocol/link.rs", "use super::super::reactor as r; fn f(_: r::Peer) {}"),
+        ("protocol/link.rs", "fn f<T: crate::switch::Resolver>() {}"),
+        ("protocol/link.rs", "use crate::addrbook::Book;"),
+        ("addrbook/mod.rs", "use crate::protocol::Link;"),
+        ("event_loop/core.rs", "type T = crate::switch::Input;"),
+        ("event_loop/core.rs", "fn f() { crate::addrbook::open() }"),
+        ("event_loop/core.rs", "use crate::pex;"),
+        ("switch/core.rs", "use crate::addrbook::Book;"),
+        ("switch/core.rs", "use crate::runtime::Switch;"),
+        ("brand_new.rs", "use crate::ids::ChannelId;"),
+        ("protocol/link.rs", "use crate::nowhere::X;"),
+        // Purity.
+        ("protocol/link.rs", "use std::time::Instant;"),
+        ("protocol/link.rs", "use std::time::{Duration, Instant as I};"),
+        (
+            "protocol/link.rs",
+            "use std::{io, time::{self, Duration}}; fn f() { time::Instant::now(); }",
+        ),
+        ("protocol/link.rs", "use std as s; fn f() { s::thread::yield_now() }"),
+        ("protocol/link.rs", "use std::time::*;"),
+        ("protocol/link.rs", "use std::*;"),
+        ("protocol/link.rs", "fn f() { std::thread::sleep(d) }"),
+        ("protocol/link.rs", "fn f() { ::std::thread::sleep(d) }"),
+        ("protocol/link.rs", "use std::net::{SocketAddr, TcpStream};"),
+        ("protocol/link.rs", "use std::net::UdpSocket;"),
+        ("protocol/link.rs", "fn f(_: &mio::Poll) {}"),
+        ("protocol/link.rs", "use crate::crossbeam_channel::Sender;"),
+        ("protocol/link.rs", "use r#rand::random;"),
+        ("protocol/link.rs", "use ring::{digest, rand::SystemRandom};"),
+        ("protocol/link.rs", "use crate::clock::Clock;"),
+        (
+            "protocol/link.rs",
+            "#[cfg(x)] static M: parking_lot::Mutex<()> = parking_lot::Mutex::new(());",
+        ),
+        ("protocol/link.rs", "fn f() { let c = '\"'; std::fs::read(p); let d = '\"'; }"),
+        ("protocol/link.rs", "fn f<'a>(x: &'a u8) { std::env::var(s) }"),
+        ("protocol/link.rs", "#[path = \"x.rs\"] mod x;"),
+        ("protocol/link.rs", "include!(\"x.rs\");"),
+        ("protocol/link.rs", "extern crate mio as m;"),
+    ] {
+        assert_ne!(faults(file, text), [""; 0], "not caught in {file}: {text}");
+    }
+    for (file, text) in [
+        ("reactor/peer.rs", "use crate::{Peer, protocol::{Link, secret::*}, ids::ChannelId};"),
+        ("reactor/peer.rs", "use super::session::Session; use super::*;"),
+        ("ids.rs", "mod tests { use super::*; use crate::payload::Payload; }"),
+        ("ids.rs", "// use crate::reactor::Peer;\n/* /* std::thread */ std::thread */"),
+        ("ids.rs", "const S: &str = \"crate::reactor \\\" std::thread\";"),
+        ("ids.rs", "const S: &str = r#\"\" crate::reactor\"#; const B: &[u8] = b\"mio::Poll\";"),
+        ("ids.rs", "fn f() { x.rand::<u8>(); a::b::<std::time::Duration>() }"),
+        ("ids.rs", "use std::{fmt::{self, Debug}, net::{IpAddr, SocketAddr}, time::Duration};"),
+        (
+            "event_loop/mod.rs",
+            "mod mio; mod core; pub use self::mio::{start}; pub use core::LoopCore;",
+        ),
+        ("runtime/builder.rs", "use crate::{Peer, switch::Lineup, pex::X, addrbook::Y};"),
+    ] {
+        assert_eq!(faults(file, text), [""; 0], "wrongly caught in {file}: {text}");
+    }
+}
+
+/// Modules that the source names and must not.
+fn direction_faults(source: &Source) -> Vec<String> {
+    if source.file == "lib.rs" {
+        return Vec::new();
+    }
+    let own = source.module[0].as_str();
+    let Some(own_layer) = layer(own) else {
+        return vec![format!("{}: {own:?} has no place in the layers", source.file)];
+    };
+    let mut faults = Vec::new();
+    for named in &source.named {
+        if named.path[0] != scan::CRATE {
+            continue;
+        }
+        let at = at(source, named);
+        // The root itself would be a way around every rule.
+        let Some(whom) = named.path.get(1) else {
+            faults.push(format!("{at} names the crate's root"));
+            continue;
+        };
+        match layer(whom) {
+            None => faults.push(format!("{at} names {whom:?}, which has no place in the layers")),
+            Some(layer) if layer > own_layer => {
+                faults.push(format!("{at}: {own} names {whom}, which is above it"));
+            }
+            Some(_) => {}
+        }
+        if let Some((.., why)) = NEVER.iter().find(|(who, of, _)| *who == own && of == whom) {
+            faults.push(format!("{at}: {own} names {whom} ({why})"));
+        }
+    }
+    faults.extend(source.opaque.iter().map(|what| format!("{}: {what}", source.file)));
+    faults
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
+}
+
+/// Everything of [`WORLD`] that the source names. A glob and a renamed module count for all that
+/// they may stand for.
+fn worldly(source: &Source) -> Vec<(&Named, &'static str)> {
+    let mut found = Vec::new();
+    for named in &source.named {
+        for what in WORLD {
+            let hides = named.hides_members && is_prefix(&named.path, what);
+            if is_under(&named.path, what) || hides {
+                found.push((named, what));
+            }
+        }
+    }
+    found
+}
+
+/// Whether the path is `what` or lies in it.
+fn is_under(path: &[String], what: &str) -> bool {
+    let what: Vec<_> = what.split("::").collect();
+    path.len() >= what.len()
+        && path.iter().zip(what).all(|(segment, of)| match of.strip_suffix('*') {
+            Some(start) => segment.starts_with(start),
+            None => segment == of,
+        })
+}
+
+/// Whether `what` lies in the path.
+fn is_prefix(path: &[String], what: &str) -> bool {
+    let what: Vec<_> = what.split("::").collect();
+    path.len() < what.len() && path.iter().zip(what).all(|(segment, of)| segment == of)
+}
+
+fn is_pure(file: &str) -> bool {
+    let is_listed = PURE.iter().any(|p| file.starts_with(p)) || file.starts_with("event_loop/");
+    is_listed && !IMPURE.contains(&file)
+}
+
+fn at(source: &Source, named: &Named) -> String {
+    format!("src/{}:{}", source.file, named.line)
+}
+
+fn assert_none(faults: impl IntoIterator<Item = impl ToString>) {
+    let faults: Vec<_> = faults.into_iter().map(|fault| fault.to_string()).collect();
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+fn library() -> Crate {
+    let files = rust_files("src");
+    let texts: Vec<_> = files.iter().map(|file| (file, read(file))).collect();
+    Crate::new(texts.iter().map(|(file, text)| (&file["src/".len()..], text.as_str())))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Every `.rs` below the folder, relative to the package, in order.
+fn rust_files(folder: &str) -> Vec<String> {
+    let (mut files, mut folders) = (Vec::new(), vec![PathBuf::from(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).unwrap() {
+            let path = folder.join(entry.unwrap().file_name());
+            if root().join(&path).is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    files.sort();
+    files
+}

@@ -1,0 +1,25 @@
+//! Whole nodes in virtual time: the real cores (`LoopCore`, `SwitchCore`) of several nodes in one
+//! thread, over simulated sockets that give and take what they like, with the delivery of
+//! everything between them in random order. Only drivers are simulated; every decision is made by
+//! the code that makes it in production.
+//!
+//! A failed test prints its seed; `TMP2P_SEED=<seed>` runs that one alone.
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+mod dice;
+mod endings;
+mod lifecycle;
+mod liveness;
+mod malformed;
+mod mangle;
+mod net;
+mod node;
+mod parking;
+mod pool;
+mod rates;
+mod raw;
+mod reactor;
+mod refusals;
+mod sending;
+mod sockets;
+mod world;

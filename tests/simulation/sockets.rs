@@ -1,0 +1,98 @@
+//! A host's sockets on the simulated network.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use tmp2p::event_loop::Sockets;
+
+use crate::net::{SockId, Wire};
+
+/// What a node's event loop gets instead of mio's sockets.
+pub(crate) struct SimSockets {
+    net: Wire,
+    pub(crate) host: usize,
+    ip: IpAddr,
+    next_port: u16,
+    socks: Vec<Option<SockId>>,
+}
+
+impl SimSockets {
+    pub(crate) fn new(net: Wire, ip: IpAddr) -> Self {
+        let host = net.borrow_mut().add_host();
+        Self { net, host, ip, next_port: 40_000, socks: Vec::new() }
+    }
+
+    fn insert(&mut self, slot: u32, sock: SockId) {
+        let slot = slot as usize;
+        if self.socks.len() <= slot {
+            self.socks.resize(slot + 1, None);
+        }
+        assert!(self.socks[slot].is_none(), "slot {slot} was not closed");
+        self.socks[slot] = Some(sock);
+    }
+
+    pub(crate) fn sock(&self, slot: u32) -> io::Result<SockId> {
+        let sock = self.socks.get(slot as usize).copied().flatten();
+        sock.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Sockets that were not closed.
+    pub(crate) fn num_open(&self) -> usize {
+        self.socks.iter().flatten().count()
+    }
+}
+
+impl Sockets for SimSockets {
+    fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
+        self.net.borrow_mut().listen(self.host, addr);
+        Ok(addr)
+    }
+
+    fn stop_listening(&mut self) {
+        self.net.borrow_mut().stop_listening(self.host);
+    }
+
+    fn connect(&mut self, slot: u32, addr: SocketAddr) -> io::Result<()> {
+        self.next_port += 1;
+        let from = SocketAddr::new(self.ip, self.next_port);
+        let sock = self.net.borrow_mut().connect(self.host, slot, from, addr)?;
+        self.insert(slot, sock);
+        Ok(())
+    }
+
+    fn connect_result(&mut self, slot: u32) -> io::Result<bool> {
+        self.net.borrow().connect_result(self.sock(slot)?)
+    }
+
+    fn accept(&mut self, slot: u32) -> io::Result<SocketAddr> {
+        let (sock, remote) = self.net.borrow_mut().accept(self.host, slot)?;
+        self.insert(slot, sock);
+        Ok(remote)
+    }
+
+    fn shed_one(&mut self) -> bool {
+        self.net.borrow_mut().shed_one(self.host)
+    }
+
+    fn read(&mut self, slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
+        self.net.borrow_mut().read(self.sock(slot)?, buffer)
+    }
+
+    fn write(&mut self, slot: u32, bytes: &[u8]) -> io::Result<usize> {
+        self.net.borrow_mut().write(self.sock(slot)?, bytes)
+    }
+
+    fn shutdown_write(&mut self, slot: u32) {
+        if let Ok(sock) = self.sock(slot) {
+            self.net.borrow_mut().shutdown_write(sock);
+        }
+    }
+
+    fn close(&mut self, slot: u32) {
+        if let Some(sock) = self.socks.get_mut(slot as usize).and_then(Option::take) {
+            self.net.borrow_mut().close(sock);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Nothing is lost, nothing is reordered, and who must wait is told.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use tmp2p::{ChannelDescriptor, Config, Envelope, Event, SendErrorKind};
+
+use crate::support::*;
+
+#[test]
+fn many_threads_to_one_peer_lose_and_reorder_nothing() {
+    const THREADS: u16 = 12;
+    const MESSAGES: u32 = 300;
+    // Everything tiny: budgets are spent, messages parked, reading suspended, all the time.
+    let channel = || ChannelDescriptor::new(CHANNEL).recv_message_capacity(2000);
+    let small = Config {
+        reactor_budget: 6000,
+        parking_per_peer: 5000,
+        parking_total: 10_000,
+        send_queue_bytes: 3000,
+        send_timeout: DEADLINE,
+        ..unlimited()
+    };
+    let alice = node_with(small.clone(), channel());
+    let bob = node_with(small, channel());
+    let (to_bob, _) = pair(&alice, &bob);
+    let senders: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let peer = to_bob.clone();
+            thread::spawn(move || {
+                for number in 0..MESSAGES {
+                    peer.send(CHANNEL, body(thread, number)).unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut expected = [0u32; THREADS as usize];
+    // Holds what it got until nothing more comes, so that every budget is spent before it is
+    // returned at once.
+    let mut held: Vec<Envelope> = Vec::new();
+    let mut last = Instant::now();
+    while expected.iter().any(|&number| number < MESSAGES) {
+        match bob.1.events.recv_timeout(Duration::from_millis(1)) {
+            Ok(Event::Message(envelope)) => {
+                let bytes = envelope.payload();
+                let thread = u16::from_le_bytes(bytes[..2].try_into().unwrap());
+                let number = &mut expected[usize::from(thread)];
+                assert_eq!(bytes[..], body(thread, *number), "thread {thread}");
+                *number += 1;
+                held.push(envelope);
+                last = Instant::now();
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => {
+                held.clear();
+                assert!(last.elapsed() < DEADLINE, "stuck at {expected:?}");
+            }
+        }
+    }
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    let total = u64::from(THREADS) * u64::from(MESSAGES);
+    let (sent, dropped) =
+        (to_bob.status().channels[0].sent_messages, to_bob.status().channels[0].dropped);
+    assert_eq!((sent, dropped), (total, 0));
+}
+
+fn body(thread: u16, number: u32) -> Vec<u8> {
+    let mut bytes = vec![thread as u8 ^ number as u8; 6 + (number as usize * 37) % 1400];
+    bytes[..2].copy_from_slice(&thread.to_le_bytes());
+    bytes[2..6].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn a_broadcast_goes_to_everybody_with_the_channel_in_order() {
+    let hub = node();
+    let others: Vec<_> = (0..4).map(|_| node()).collect();
+    let mut deaf = builder(unlimited());
+    let channels = [ChannelDescriptor::new(CHANNEL), ChannelDescriptor::new(0x71)];
+    let _deaf_reactor = deaf.reactor("test", [channels[1]]).unwrap();
+    let deaf = deaf.start().unwrap();
+    for other in &others {
+        connect(&other.0, &hub.0);
+        up(&hub.1);
+        up(&other.1);
+    }
+    assert_eq!(dial(&deaf, hub.0.handle().peer_address()).unwrap_err().kind(), "incompatible");
+
+    let handle = hub.0.handle();
+    for number in 0..200u32 {
+        let broadcast = handle.broadcast(CHANNEL, number.to_le_bytes().to_vec());
+        assert_eq!(broadcast.num_peers(), 4);
+        let outcomes = broadcast.wait_until(Instant::now() + DEADLINE);
+        assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
+    }
+    let mut ids: Vec<_> = handle
+        .try_broadcast(CHANNEL, b"end".to_vec())
+        .into_iter()
+        .map(|(peer, outcome)| outcome.map(|()| peer.id()).unwrap())
+        .collect();
+    ids.sort();
+    let mut expected: Vec<_> = others.iter().map(|other| other.0.handle().id()).collect();
+    expected.sort();
+    assert_eq!(ids, expected);
+    for other in &others {
+        for number in 0..200u32 {
+            assert_eq!(message(&other.1).payload()[..], number.to_le_bytes());
+        }
+        assert_eq!(&message(&other.1).payload()[..], b"end");
+    }
+    assert!(handle.broadcast(0x33, b"nobody".to_vec()).is_settled());
+}
+
+/// A receiver that takes very little: `Config` for it, and its channel.
+fn stuck() -> (Config, ChannelDescriptor) {
+    let config = Config {
+        reactor_budget: 1000,
+        parking_per_peer: 1000,
+        parking_total: 400_000,
+        ..unlimited()
+    };
+    (config, ChannelDescriptor::new(CHANNEL).recv_message_capacity(200_000))
+}
+
+#[test]
+fn a_broadcast_is_not_held_up_by_a_peer_that_does_not_read() {
+    let timeout = Duration::from_millis(300);
+    let channel = stuck().1;
+    let hub = node_with(Config { send_timeout: timeout, ..unlimited() }, channel);
+    let (reader, sleeper) = (node_with(stuck().0, channel), node_with(stuck().0, channel));
+    let (to_reader, _) = pair(&hub, &reader);
+    let (to_sleeper, _) = pair(&hub, &sleeper);
+    let handle = hub.0.handle();
+    let mut refusals = Vec::new();
+    let mut sent = 0;
+    while refusals.len() < 3 {
+        let broadcast = handle.broadcast(CHANNEL, vec![3; 100_000]);
+        sent += 1;
+        assert_eq!(message(&reader.1).payload().len(), 100_000, "the reader gets each at once");
+        let started = Instant::now();
+        let outcomes = broadcast.wait_until(started + DEADLINE);
+        assert!(started.elapsed() < DEADLINE / 2, "the entry itself ends, not the wait for it");
+        for (peer, outcome) in outcomes {
+            match outcome {
+                Ok(()) => {}
+                Err(kind) => {
+                    assert_eq!(peer, to_sleeper);
+                    refusals.push(kind);
+                }
+            }
+        }
+        assert!(sent < 2000, "the sleeper's kernel cannot hold that much");
+    }
+    assert_eq!(refusals, [SendErrorKind::TimedOut; 3]);
+    assert_eq!(to_sleeper.status().channels[0].dropped, 3);
+    assert_eq!(to_reader.status().channels[0].dropped, 0);
+}
+
+#[test]
+fn a_full_queue_is_told_and_writable_follows_exactly_once() {
+    let channel = stuck().1;
+    let alice = node_with(unlimited(), channel);
+    let bob = node_with(stuck().0, channel);
+    let (to_bob, _) = pair(&alice, &bob);
+    let mut accepted = 0u64;
+    let refused = loop {
+        match to_bob.try_send(CHANNEL, vec![9; 50_000]) {
+            Ok(()) => accepted += 1,
+            // Once more than enough to fill both kernels: nothing moves until bob reads.
+            Err(error) if accepted * 50_000 > 20_000_000 => break error,
+            Err(_) => match next_writable(&alice, Duration::from_secs(1)) {
+                Some(()) => {}
+                None => break to_bob.try_send(CHANNEL, vec![9; 50_000]).unwrap_err(),
+            },
+        }
+    };
+    assert_eq!((refused.kind, refused.payload.len()), (SendErrorKind::Full, 50_000));
+    assert!(!to_bob.can_send(CHANNEL));
+    for _ in 0..5 {
+        assert_eq!(to_bob.try_send(CHANNEL, b"x".to_vec()).unwrap_err().kind, SendErrorKind::Full);
+    }
+    assert!(alice.1.events.is_empty(), "not writable before something is read");
+    for _ in 0..accepted {
+        assert_eq!(message(&bob.1).payload().len(), 50_000);
+    }
+    match next(&alice.1.events) {
+        Event::Writable(peer, channel) => {
+            assert_eq!((peer, channel.as_u8()), (to_bob.clone(), CHANNEL))
+        }
+        other => panic!("{other:?}"),
+    }
+    to_bob.try_send(CHANNEL, b"last".to_vec()).unwrap();
+    assert_eq!(&message(&bob.1).payload()[..], b"last");
+    assert!(alice.1.events.is_empty(), "once");
+}
+
+fn next_writable(node: &(tmp2p::Switch, tmp2p::Reactor), timeout: Duration) -> Option<()> {
+    match node.1.events.recv_timeout(timeout) {
+        Ok(Event::Writable(..)) => Some(()),
+        Ok(other) => panic!("{other:?}"),
+        Err(_) => None,
+    }
+}
+
+#[test]
+fn a_blocking_send_gives_up_after_its_time_and_the_others_go_on() {
+    let timeout = Duration::from_millis(200);
+    let channel = stuck().1;
+    let alice = node_with(Config { send_timeout: timeout, ..unlimited() }, channel);
+    let bob = node_with(stuck().0, channel);
+    let (to_bob, _) = pair(&alice, &bob);
+    let mut accepted = 0;
+    let error = loop {
+        match to_bob.send(CHANNEL, vec![accepted as u8; 100_000]) {
+            Ok(()) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error.kind, error.payload.len()), (SendErrorKind::TimedOut, 100_000));
+    // What was given up is not sent; what was accepted is.
+    for number in 0..accepted {
+        assert_eq!(message(&bob.1).payload()[0], number as u8);
+    }
+    to_bob.send(CHANNEL, vec![77; 1]).unwrap();
+    assert_eq!(message(&bob.1).payload()[..], [77]);
+}

@@ -1,0 +1,128 @@
+//! What one can do with a peer beside sending.
+
+use tmp2p::{
+    DisconnectReason, Event, SendErrorKind,
+    crossbeam_channel::{after, select},
+};
+
+use crate::support::*;
+
+#[test]
+fn the_end_of_a_session_can_be_selected_on() {
+    let (alice, bob) = (node(), node());
+    let (to_bob, to_alice) = pair(&alice, &bob);
+    let waiter = {
+        let peer = to_bob.clone();
+        std::thread::spawn(move || {
+            select! {
+                recv(peer.closed()) -> never => assert!(never.is_err(), "it carries nothing"),
+                recv(after(DEADLINE)) -> _ => panic!("the session did not end"),
+            }
+        })
+    };
+    assert!(to_bob.closed().try_recv().unwrap_err().is_empty(), "not before the end");
+    to_alice.stop("the test says so");
+    waiter.join().unwrap();
+    assert!(to_bob.closed().recv().is_err() && to_alice.closed().recv().is_err());
+    assert_eq!(down(&alice.1).1.kind(), "eof");
+    let error = to_bob.send(CHANNEL, b"late".to_vec()).unwrap_err();
+    assert_eq!((error.kind, &error.payload[..]), (SendErrorKind::Closed, &b"late"[..]));
+    assert!(!to_bob.can_send(CHANNEL));
+}
+
+#[test]
+fn reactors_share_values_of_a_session() {
+    #[derive(Debug, PartialEq)]
+    struct Height(u64);
+    let (alice, bob) = (node(), node());
+    let (to_bob, to_alice) = pair(&alice, &bob);
+    assert_eq!(to_bob.get::<Height>(), None);
+    to_bob.set(Height(7));
+    to_bob.set(String::from("of another type"));
+    let same = alice.0.handle().peer(&to_bob.id()).unwrap();
+    assert_eq!(same.get::<Height>().as_deref(), Some(&Height(7)));
+    same.set(Height(8));
+    assert_eq!(to_bob.get::<Height>().as_deref(), Some(&Height(8)));
+    assert_eq!(to_bob.get::<String>().unwrap().as_str(), "of another type");
+    assert_eq!(to_alice.get::<Height>(), None, "it is this side's own");
+
+    to_bob.stop("next session");
+    down(&alice.1);
+    down(&bob.1);
+    let (next, _) = pair(&alice, &bob);
+    assert_eq!(next.get::<Height>(), None, "the next session starts empty");
+    assert_eq!(to_bob.get::<Height>().as_deref(), Some(&Height(8)), "the old one keeps its own");
+}
+
+#[test]
+fn a_late_stop_kills_the_next_session() {
+    let (alice, bob) = (node(), node());
+    let (old, _) = pair(&alice, &bob);
+    old.stop("first");
+    down(&alice.1);
+    down(&bob.1);
+    let (new, _) = pair(&alice, &bob);
+    assert_eq!(old.id(), new.id());
+    assert_ne!(old, new);
+    old.stop("late");
+    old.stop_gracefully();
+    old.flush_stop();
+    // Whatever the late stops did is done before this arrives.
+    new.send(CHANNEL, b"alive").unwrap();
+    assert_eq!(&message(&bob.1).payload()[..], b"alive");
+    assert!(alice.1.events.is_empty());
+}
+
+#[test]
+fn a_stop_by_the_operator_names_him() {
+    let (alice, bob) = (node(), node());
+    let (to_bob, _) = pair(&alice, &bob);
+    assert!(alice.0.handle().disconnect(&to_bob.id(), "maintenance"));
+    let (_, reason) = down(&alice.1);
+    assert_eq!(*reason, DisconnectReason::Operator("maintenance".to_owned()));
+    until("the session is not listed", || alice.0.handle().peers().is_empty());
+    assert!(!alice.0.handle().disconnect(&to_bob.id(), "again"), "there is none any more");
+}
+
+#[test]
+fn flush_stop_writes_what_was_accepted_and_graceful_stop_tells_of_what_it_drops() {
+    let (alice, bob) = (node(), node());
+    for flush in [true, false] {
+        let (to_bob, _) = pair(&alice, &bob);
+        let mut accepted = 0;
+        while accepted < 2000 && to_bob.try_send(CHANNEL, vec![1; 1000]).is_ok() {
+            accepted += 1;
+        }
+        assert!(accepted > 50, "the queue takes {accepted} messages");
+        if flush {
+            to_bob.flush_stop();
+            to_bob.flush_stop();
+        } else {
+            to_bob.stop_gracefully();
+        }
+        let error = loop {
+            match to_bob.try_send(CHANNEL, b"more".to_vec()) {
+                // Until the loop has seen the stop.
+                Ok(()) => accepted += 1,
+                Err(error) if error.kind == SendErrorKind::Full => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind, SendErrorKind::Closed);
+        down(&alice.1);
+        let mut received = 0;
+        let reason = loop {
+            match next(&bob.1.events) {
+                Event::Message(_) => received += 1,
+                Event::PeerDown(_, reason) => break reason,
+                _ => {}
+            }
+        };
+        assert_eq!(*reason, DisconnectReason::Eof);
+        let status = to_bob.status().channels[0];
+        assert_eq!(received, status.sent_messages, "what is cut is written");
+        if flush {
+            assert_eq!(received, accepted);
+        }
+    }
+}
