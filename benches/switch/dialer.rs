@@ -1,0 +1,261 @@
+//! The child processes that dial: the protocol on a blocking socket, without a switch, which is
+//! also what the Go programs' dialers do. Each connection has a key of its own.
+
+use std::{
+    io::{Read, Write, stdin},
+    net::TcpStream,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ring::rand::SystemRandom;
+use serde_json::json;
+use tmp2p::{
+    ChannelDescriptor, ChannelId, Mono, NetAddress, NodeKey, Payload, PeerAddress,
+    protocol::{
+        Link, LinkSettings, Step,
+        mconn::{Flow, Incoming, MConnSettings, Outgoing},
+        secret::{ChaCha, KeyAgreement},
+    },
+};
+
+use crate::{
+    common::{Outcome, SEALED, percentile},
+    node::{CHANNEL, node_info},
+};
+
+/// Connections that are made at a time where nobody says how many.
+const CONCURRENT: usize = 16;
+
+/// For each step of a connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is exchanged before a connection idles.
+const MESSAGE: usize = 64 * 1024;
+
+/// After so long a ping is due, on a clock that only this program moves.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Dials `n` times, waits each time until the peer runs, and closes.
+pub(crate) fn run(addr: &str, n: &str, concurrent: &str) -> Outcome<()> {
+    let (addr, n): (PeerAddress, usize) = (addr.parse()?, n.parse()?);
+    let dialed = dial_all(&addr, n, concurrent.parse()?, |connection| connection.ping());
+    let mut times: Vec<f64> =
+        dialed.made.iter().map(|(_, took)| took.as_secs_f64() * 1e3).collect();
+    if times.is_empty() {
+        return Err(dialed.first_error.unwrap_or("nothing to dial".into()));
+    }
+    let answer = json!({
+        "ok": times.len(),
+        "failed": n - times.len(),
+        "first_error": dialed.first_error.map(|error| error.to_string()),
+        "per_second": times.len() as f64 / dialed.elapsed.as_secs_f64(),
+        "p50_ms": percentile(&mut times, 50),
+        "p99_ms": percentile(&mut times, 99),
+    });
+    println!("{answer}");
+    Ok(())
+}
+
+/// Dials `n` times, exchanges one message each way, says so, and stays connected until its input
+/// ends.
+pub(crate) fn hold(addr: &str, n: &str) -> Outcome<()> {
+    let (addr, n): (PeerAddress, usize) = (addr.parse()?, n.parse()?);
+    let dialed = dial_all(&addr, n, CONCURRENT, |mut connection| {
+        connection.exchange()?;
+        Ok(connection)
+    });
+    if let Some(error) = dialed.first_error {
+        return Err(error);
+    }
+    println!("{}", json!({ "held": dialed.made.len() }));
+    for line in stdin().lines() {
+        line?;
+    }
+    Ok(())
+}
+
+struct Dialed<T> {
+    made: Vec<(T, Duration)>,
+    first_error: Option<Box<dyn std::error::Error + Send + Sync>>,
+    elapsed: Duration,
+}
+
+fn dial_all<T: Send>(
+    addr: &PeerAddress,
+    n: usize,
+    concurrent: usize,
+    then: impl Fn(Connection) -> Outcome<T> + Sync,
+) -> Dialed<T> {
+    // Not part of what is measured.
+    let keys: Vec<NodeKey> = (0..n).map(|_| NodeKey::generate()).collect();
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new((Vec::with_capacity(n), None));
+    let work = || {
+        while let Some(key) = keys.get(next.fetch_add(1, Relaxed)) {
+            let start = Instant::now();
+            let result = Connection::dial(addr, key.clone()).and_then(&then);
+            let took = start.elapsed();
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            match result {
+                Ok(made) => results.0.push((made, took)),
+                Err(error) => {
+                    results.1.get_or_insert(error);
+                }
+            }
+        }
+    };
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..concurrent {
+            scope.spawn(work);
+        }
+    });
+    let elapsed = start.elapsed();
+    let (made, first_error) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Dialed { made, first_error, elapsed }
+}
+
+/// One authenticated connection.
+struct Connection {
+    stream: TcpStream,
+    link: Link<ChaCha>,
+    /// Received and not used.
+    input: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects, authenticates, exchanges NodeInfos.
+    fn dial(addr: &PeerAddress, key: NodeKey) -> Outcome<Self> {
+        let target = addr.net_address().ok_or("a name instead of an address")?;
+        let stream = TcpStream::connect_timeout(&target.socket_addr(), TIMEOUT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        let settings = settings(key, &target)?;
+        let agreement = KeyAgreement::ring(&SystemRandom::new()).ok_or("no random numbers")?;
+        let mut out = Vec::new();
+        let link = Link::start(&settings, agreement, Some(addr.id()), &mut out);
+        let mut connection = Self { stream, link, input: Vec::new(), out };
+        connection.handshake(&settings)?;
+        connection.link.admit(&settings, Mono::ZERO);
+        Ok(connection)
+    }
+
+    fn handshake(&mut self, settings: &LinkSettings) -> Outcome<()> {
+        loop {
+            let mut rest = self.input.as_slice();
+            let step = self.link.advance(settings, &mut rest, &mut self.out);
+            let used = self.input.len() - rest.len();
+            self.input.drain(..used);
+            self.write()?;
+            match step? {
+                Step::NeedMore => self.read()?,
+                Step::Stepped => {}
+                Step::Established(..) => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends a ping and waits for its pong: then the other side's connection runs.
+    fn ping(mut self) -> Outcome<()> {
+        let now = Mono::ZERO + PING_INTERVAL;
+        self.link.handle_timeout(now)?;
+        self.send(None)?;
+        while self.link.rtt().is_none() {
+            self.receive()?;
+        }
+        Ok(())
+    }
+
+    /// Sends a message and waits for as many bytes.
+    fn exchange(&mut self) -> Outcome<()> {
+        self.send(Some(vec![0x5a; MESSAGE].into()))?;
+        let mut received = 0;
+        while received < MESSAGE {
+            received += self.receive()?;
+        }
+        self.input.shrink_to_fit();
+        self.out = Vec::new();
+        Ok(())
+    }
+
+    /// Everything that is to be sent.
+    fn send(&mut self, message: Option<Payload>) -> Outcome<()> {
+        let mut source = Source(message);
+        let now = Mono::ZERO + PING_INTERVAL;
+        while self.link.fill(&mut self.out, &mut source, now)?.more {
+            self.write()?;
+        }
+        self.write()
+    }
+
+    /// Reads something; bytes of the messages that it completed.
+    fn receive(&mut self) -> Outcome<usize> {
+        let mut counting = Counting(0);
+        self.read()?;
+        let whole = self.input.len() / SEALED * SEALED;
+        let now = Mono::ZERO + PING_INTERVAL;
+        let received = self.link.receive(&mut self.input[..whole], now, &mut counting)?;
+        self.input.drain(..received.consumed);
+        Ok(counting.0)
+    }
+
+    fn read(&mut self) -> Outcome<()> {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer)? {
+            0 => Err("the listener closed the connection".into()),
+            read => {
+                self.input.extend_from_slice(&buffer[..read]);
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&mut self) -> Outcome<()> {
+        self.stream.write_all(&self.out)?;
+        self.out.clear();
+        Ok(())
+    }
+}
+
+fn settings(key: NodeKey, listener: &NetAddress) -> Outcome<LinkSettings> {
+    // Nobody dials it; it only has to be one.
+    let announced = listener.socket_addr().into();
+    let node_info = node_info()?
+        .with_id(key.id())
+        .with_channels([ChannelId::new(CHANNEL)])
+        .with_listen_addr(&announced);
+    let mconn = MConnSettings {
+        max_packet_msg_payload_size: 1024,
+        max_recv_packet_size: 1 << 20,
+        send_rate: 0,
+        recv_rate: 0,
+        ping_interval: PING_INTERVAL,
+        pong_timeout: TIMEOUT,
+        unsolicited_pong_interval: TIMEOUT,
+    };
+    Ok(LinkSettings { key, node_info, channels: [ChannelDescriptor::new(CHANNEL)].into(), mconn })
+}
+
+struct Source(Option<Payload>);
+
+impl Outgoing for Source {
+    fn take(&mut self, _: usize) -> Option<Payload> {
+        self.0.take()
+    }
+}
+
+struct Counting(usize);
+
+impl Incoming for Counting {
+    fn message(&mut self, _: usize, payload: Payload) -> Flow {
+        self.0 += payload.len();
+        Flow::Continue
+    }
+}
