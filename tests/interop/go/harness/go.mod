@@ -1,0 +1,3 @@
+module tmp2p.test/interop/harness
+
+go 1.24
