@@ -78,8 +78,9 @@ impl<I: Inbox> SwitchThread<I> {
             }
             Output::Down { conn, reason } => {
                 let Some(peer) = self.sessions.remove(&conn) else { return };
-                self.lineup.dismiss(&peer, reason);
+                // First, so that who was told of the end does not find the session listed.
                 self.shared.peers.write().remove(&peer.id());
+                self.lineup.dismiss(&peer, reason);
             }
             Output::Answer { ticket, result } => {
                 if let Some(waiting) = self.shared.dials.lock().remove(&ticket) {
