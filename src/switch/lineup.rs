@@ -39,11 +39,16 @@ impl<I: Inbox> Lineup<I> {
         self
     }
 
-    /// Makes the session, runs every init hook, then puts `PeerUp` into every inbox.
+    /// Makes the session, runs every init hook, lists the peer with `list`, then puts `PeerUp` into
+    /// every inbox: who is told of a session finds it listed.
     ///
     /// # Errors
     /// A hook panicked: the peer is not to be admitted, and no reactor was told of it.
-    pub fn introduce(&mut self, admission: Admission) -> Result<Arc<Session>, String> {
+    pub fn introduce(
+        &mut self,
+        admission: Admission,
+        list: impl FnOnce(&Peer),
+    ) -> Result<Arc<Session>, String> {
         let session = Arc::new(Session::new(admission, &self.settings, self.notify.clone()));
         let peer = Peer::new(session.clone());
         for (reactor, hook) in &mut self.hooks {
@@ -52,6 +57,7 @@ impl<I: Inbox> Lineup<I> {
                 return Err(format!("the init hook of {:?} panicked", self.names[*reactor]));
             }
         }
+        list(&peer);
         for reactor in 0..self.names.len() {
             self.inbox.deliver(reactor, Event::PeerUp(peer.clone()));
         }

@@ -68,12 +68,14 @@ impl<I: Inbox> SwitchThread<I> {
             Output::Command(command) => self.mailbox.command(command),
             Output::Introduce(admission) => {
                 let conn = admission.conn;
-                let result = self.lineup.introduce(admission).map(|session| {
-                    let peer = Peer::new(session.clone());
+                let list = |peer: &Peer| {
                     self.shared.peers.write().insert(peer.id(), peer.clone());
-                    self.sessions.insert(conn, peer);
-                    self.mailbox.command(Command::Admit { conn, session });
-                });
+                    self.sessions.insert(conn, peer.clone());
+                };
+                let result = self
+                    .lineup
+                    .introduce(admission, list)
+                    .map(|session| self.mailbox.command(Command::Admit { conn, session }));
                 self.core.handle_introduced(conn, result);
             }
             Output::Down { conn, reason } => {

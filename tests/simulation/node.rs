@@ -297,7 +297,7 @@ impl<C: Cipher> SimNode<C> {
             Output::Command(command) => self.commands.push_back(command),
             Output::Introduce(admission) => {
                 let conn = admission.conn;
-                let result = self.lineup.introduce(admission).map(|session| {
+                let result = self.lineup.introduce(admission, |_| {}).map(|session| {
                     let peer = self.last_up.take().expect("there is a reactor, and it was told");
                     assert_eq!(peer.conn(), conn);
                     self.sessions.insert(conn, peer);
