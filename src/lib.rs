@@ -39,8 +39,9 @@
 //! ```
 //!
 //! # Threads
-//! Two per switch, however many peers there are, and up to four that resolve host names if any are
-//! dialed. What they tell reactors comes on a plain [`crossbeam_channel::Receiver`], so that a
+//! Three per switch, however many peers there are: the two below and `p2p-pex`, which keeps the bans
+//! and publishes them to both. Up to four more resolve host names if any are dialed, and one, `p2p-store`,
+//! writes if there is a [`BookStore`]. What they tell reactors comes on a plain [`crossbeam_channel::Receiver`], so that a
 //! reactor is a loop on a thread of its own and `select!` works.
 //!
 //! ```text
@@ -60,7 +61,7 @@
 //! ```
 //!
 //! The thread `p2p-loop` never waits for anything but its sockets, and `p2p-switch` never touches
-//! one. Calls that may block answer `WrongThread` on these threads (in an init hook).
+//! one. Calls that may block answer `WrongThread` on these threads (in an init hook or a filter).
 //!
 //! # The path of a message
 //! ```text
@@ -82,12 +83,20 @@
 //! Each reactor sees, per session, exactly: its init hook, [`Event::PeerUp`], messages,
 //! [`Event::PeerDown`] with the [reason](DisconnectReason).
 //!
+//! # Who may connect
+//! [`Config`] limits how many peers there are, how many share an address, and how fast strangers
+//! may come; [`Config::persistent_peers`] and [`Config::unconditional_peer_ids`] have places of
+//! their own. [`SwitchBuilder::connection_filter`] and [`SwitchBuilder::peer_filter`] ask the
+//! application. [`SwitchHandle::ban`] keeps a node, an address or a range out.
+//!
 //! # Not yet
-//! No peer discovery and no address book, no limits on how many peers are admitted, no bans, no
-//! persistent peers that are dialed again: the application says who is dialed.
+//! No peer discovery and no address book: the application says who is dialed.
 #![forbid(unsafe_code)]
 
+#[doc(hidden)]
+pub mod addrbook;
 mod address;
+mod ban;
 mod channel;
 mod clock;
 mod config;
@@ -97,6 +106,8 @@ mod identity;
 mod ids;
 mod node_info;
 mod payload;
+#[doc(hidden)]
+pub mod pex;
 #[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
@@ -110,7 +121,13 @@ mod time;
 #[doc(hidden)]
 pub mod wake;
 
-pub use address::{AddressError, GroupKey, Host, ListenAddress, NetAddress, PeerAddress};
+pub use addrbook::{
+    BadAddress, BanError, BookStore, MemoryStore, StoreBatch, StoreError, StoredBook, UnbanError,
+};
+pub use address::{
+    AddressError, Cidr, CidrError, GroupKey, Host, ListenAddress, NetAddress, PeerAddress,
+};
+pub use ban::{Ban, BanOrigin, BanTable, BanTarget, BanTargetError};
 pub use channel::{ChannelDescriptor, DEFAULT_RECV_MESSAGE_CAPACITY};
 pub use config::{Config, ConfigError};
 pub use crossbeam_channel;
@@ -120,13 +137,16 @@ pub use node_info::{Incompatible, MAX_NODE_INFO_SIZE, NodeInfo, NodeInfoError};
 pub use payload::Payload;
 pub use reactor::{
     BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, Never, Peer, PeerStatus,
-    SendError, SendErrorKind,
+    Room, SendError, SendErrorKind,
 };
 pub use runtime::{
-    DialError, DialTicket, NumPeers, Reactor, RegisterError, StartError, StopError, StopReport,
-    Stopped, Switch, SwitchBuilder, SwitchHandle,
+    DialError, DialPeersError, DialTicket, NumPeers, Reactor, RegisterError, StartError, StopError,
+    StopReport, Stopped, Switch, SwitchBuilder, SwitchHandle,
 };
-pub use switch::{Resolver, StopReason, SwitchEvent, SystemResolver};
+pub use switch::{
+    Candidate, ConnectionState, ControlError, Decision, Limits, Metrics, PeerState, Resolver,
+    StopReason, SwitchEvent, SystemResolver,
+};
 pub use time::{Mono, Now};
 
 // The README's examples are run as tests, too.

@@ -21,6 +21,7 @@ use scan::{Crate, Named, Source};
 const LAYERS: [&[&str]; 7] = [
     &[
         "address",
+        "ban",
         "channel",
         "clock",
         "config",
@@ -54,10 +55,14 @@ const NEVER: [(&str, &str, &str); 4] = [
 /// Not in this list, because they do: `clock.rs` and `thread.rs` are the clock and the threads;
 /// `identity/key_file.rs` is the file and `identity/node_key.rs` makes keys; of `reactor/`, which is
 /// shared by threads, only the queue is pure; of `event_loop/`, `mio.rs` is the driver and
-/// `mailbox.rs` the lock between threads; of `switch/`, `thread.rs` is the driver and
-/// `resolver.rs` has threads of its own; `runtime/` starts everything.
-const PURE: [&str; 14] = [
+/// `mailbox.rs` the lock between threads; of `switch/`, `thread.rs` is the driver,
+/// `decision.rs` is answered on any thread and
+/// `resolver.rs` has threads of its own; of `addrbook/`, `memory.rs` is a store that several switches
+/// share; of `pex/`, `thread.rs` and `store.rs` are the drivers, tested in `tests.rs`, and
+/// `handle.rs` is what waits for their answers; `runtime/` starts everything.
+const PURE: [&str; 17] = [
     "address/",
+    "ban.rs",
     "channel.rs",
     "config/",
     "identity/node_id.rs",
@@ -71,14 +76,26 @@ const PURE: [&str; 14] = [
     "protocol/",
     "reactor/send_queue.rs",
     "switch/",
+    "addrbook/",
+    "pex/",
 ];
 
 /// The pure files of the event loop are all but these, and so on.
-const IMPURE: [&str; 4] =
-    ["event_loop/mio.rs", "event_loop/mailbox.rs", "switch/thread.rs", "switch/resolver.rs"];
+const IMPURE: [&str; 10] = [
+    "event_loop/mio.rs",
+    "event_loop/mailbox.rs",
+    "switch/decision.rs",
+    "switch/thread.rs",
+    "switch/resolver.rs",
+    "addrbook/memory.rs",
+    "pex/handle.rs",
+    "pex/store.rs",
+    "pex/tests.rs",
+    "pex/thread.rs",
+];
 
 /// Sockets, threads, locks, clocks, disks, chance. A last segment may end in `*`.
-const WORLD: [&str; 24] = [
+const WORLD: [&str; 27] = [
     "std::net::Tcp*",
     "std::net::Udp*",
     "std::net::ToSocketAddrs",
@@ -98,7 +115,10 @@ const WORLD: [&str; 24] = [
     "crossbeam_channel",
     "parking_lot",
     "rusqlite",
-    "rand",
+    "rand::rng",
+    "rand::random*",
+    "rand::rngs::ThreadRng",
+    "rand::rngs::SysRng",
     "ring::rand",
     "crate::clock",
     "crate::thread",

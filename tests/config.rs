@@ -90,6 +90,29 @@ fn each_key_sets_its_field_and_no_other() {
         ("reassembly_pool", "7".into(), Box::new(|c| c.reassembly_pool = 7)),
         ("close_timeout", quoted("1.5s"), Box::new(|c| c.close_timeout = time)),
         ("drain_timeout", quoted("1.5s"), Box::new(|c| c.drain_timeout = time)),
+        ("max_pending_handshakes", "7".into(), Box::new(|c| c.max_pending_handshakes = 7)),
+        ("max_pending_per_ip", "7".into(), Box::new(|c| c.max_pending_per_ip = 7)),
+        ("max_pending_per_subnet", "7".into(), Box::new(|c| c.max_pending_per_subnet = 7)),
+        ("accept_rate_per_ip", "7".into(), Box::new(|c| c.accept_rate_per_ip = 7)),
+        ("accept_burst_per_ip", "7".into(), Box::new(|c| c.accept_burst_per_ip = 7)),
+        ("accept_rate_per_subnet", "7".into(), Box::new(|c| c.accept_rate_per_subnet = 7)),
+        ("accept_burst_per_subnet", "7".into(), Box::new(|c| c.accept_burst_per_subnet = 7)),
+        ("max_peers_per_ip", "7".into(), Box::new(|c| c.max_peers_per_ip = 7)),
+        ("reconnect_give_up", "7".into(), Box::new(|c| c.reconnect_give_up = 7)),
+        (
+            "connection_filter_timeout",
+            quoted("1.5s"),
+            Box::new(|c| c.connection_filter_timeout = time),
+        ),
+        ("peer_filter_timeout", quoted("1.5s"), Box::new(|c| c.peer_filter_timeout = time)),
+        ("dial_spread", quoted("1.5s"), Box::new(|c| c.dial_spread = time)),
+        (
+            "exempt_cidrs",
+            quoted("10.0.0.0/8, ::1"),
+            Box::new(|c| {
+                c.exempt_cidrs = vec!["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
+            }),
+        ),
     ];
     for (key, value, set) in cases {
         let mut expected = read("").unwrap();

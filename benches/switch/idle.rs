@@ -13,6 +13,9 @@ use crate::{
 /// Most KiB of memory per idle peer.
 const GOAL_KIB: f64 = 12.0;
 
+/// Most CPU seconds per 20 s, with any number of peers: 3 % of a core.
+const GOAL_CPU: f64 = 0.6;
+
 /// Descriptors that a process needs beside one per peer.
 const SPARE: u64 = 64;
 
@@ -57,6 +60,7 @@ impl Idle {
         let value = of(|run| run.kib_per_peer);
         Ok(Line::new(self.name(), value, "KiB/peer")
             .goal(Goal::at_most("KiB", GOAL_KIB, value.median))
+            .goal(Goal::at_most("CPU s", GOAL_CPU, of(|run| run.cpu_s_per_20s).median))
             .also("cpu_s_per_20s", of(|run| run.cpu_s_per_20s).median)
             .also("rss_kib", of(|run| run.rss_kib).median)
             .also("rss_kib_without_peers", of(|run| run.rss_kib_without).median))

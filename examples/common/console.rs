@@ -72,13 +72,13 @@ impl Console {
     /// What the switch said. The beginning and the end of sessions are left to the reactors.
     pub(crate) fn switch_event(&self, event: &SwitchEvent) {
         match event {
-            SwitchEvent::DialFailed { addr, reason } => {
+            SwitchEvent::DialFailed { addr, reason, .. } => {
                 let addr = addr.to_string();
                 let fields =
                     json!({ "addr": addr, "reason": reason.to_string(), "kind": reason.kind() });
                 self.event("dial_failed", fields);
             }
-            SwitchEvent::Rejected { addr, id, reason } => {
+            SwitchEvent::Rejected { addr, id, reason, .. } => {
                 let mut fields = json!({
                     "addr": addr.to_string(), "reason": reason.to_string(), "kind": reason.kind(),
                 });
@@ -86,6 +86,12 @@ impl Console {
                     fields["id"] = id.to_string().into();
                 }
                 self.event("rejected", fields);
+            }
+            SwitchEvent::Banned(ban) => {
+                let until = ban.until.map(|until| until.as_millis() as u64);
+                let target = ban.target.to_string();
+                let fields = json!({ "target": target, "until_ms": until, "reason": ban.reason });
+                self.event("banned", fields);
             }
             _ => {}
         }

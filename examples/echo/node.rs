@@ -45,9 +45,19 @@ impl Common {
     }
 }
 
-/// The defaults without rate limits: an echo is there to measure what the connection can do.
+/// The defaults without limits: an echo is there to measure what the connection can do, by as many
+/// clients of one machine as somebody likes to start.
 pub(crate) fn config(laddr: Option<ListenAddress>) -> Config {
-    Config { laddr, send_rate: 0, recv_rate: 0, ..Config::default() }
+    let everybody = ["0.0.0.0/0", "::/0"].map(|cidr| cidr.parse().expect("a range"));
+    Config {
+        laddr,
+        send_rate: 0,
+        recv_rate: 0,
+        max_num_inbound_peers: 10_000,
+        allow_duplicate_ip: true,
+        exempt_cidrs: everybody.into(),
+        ..Config::default()
+    }
 }
 
 /// A channel number: `0x99` or `153`.

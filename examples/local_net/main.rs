@@ -5,7 +5,8 @@
 //! cargo run --release --example local_net
 //! ```
 //!
-//! There is no peer discovery yet: the nodes are given each other's addresses.
+//! There is no peer discovery yet: the nodes have each other as persistent peers, so the one that
+//! comes back is found without being announced.
 #![forbid(unsafe_code)]
 
 #[path = "../common/cli.rs"]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tmp2p::NodeId;
+use tmp2p::{ConnectionState, NodeId, PeerAddress};
 
 use crate::node::{self, Node};
 
@@ -24,6 +24,8 @@ pub(crate) struct Network {
     pub(crate) clock: Instant,
     /// `None` while it is dead.
     nodes: Vec<Option<Node>>,
+    /// Where each one is reached, dead or alive.
+    addrs: Vec<Option<PeerAddress>>,
     /// Messages that each node has sent to all others, in the last round.
     pub(crate) sent: Vec<u64>,
     pub(crate) rounds: u32,
@@ -52,6 +54,7 @@ impl Network {
             ids: ids?.into(),
             clock: Instant::now(),
             nodes: (0..nodes).map(|_| None).collect(),
+            addrs: vec![None; nodes],
             sent: vec![0; nodes],
             rounds: 0,
         })
@@ -66,7 +69,10 @@ impl Network {
 
     fn start(&mut self, number: usize) -> Result<(), String> {
         let home = home(&self.folder, number);
-        let node = Node::start(number, &home, self.ids.clone(), self.clock)?;
+        let before = self.addrs[number].as_ref().and_then(PeerAddress::net_address);
+        let laddr = before.map(|addr| addr.socket_addr());
+        let node = Node::start(number, &home, laddr, self.ids.clone(), self.clock)?;
+        self.addrs[number] = Some(node.handle().peer_address());
         self.nodes[number] = Some(node);
         Ok(())
     }
@@ -76,14 +82,17 @@ impl Network {
         self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)))
     }
 
-    /// Every node dials those with a higher number, all at once.
+    /// Everybody is a persistent peer of every node with a lower number.
     pub(crate) fn connect_all(&self) -> Result<String, String> {
-        let pairs = self.living().flat_map(|(i, _)| {
-            self.living().map(|(j, _)| j).filter(move |&j| j > i).map(move |j| (i, j))
-        });
-        let connections = self.dial(pairs.collect())?;
+        for (i, node) in self.living() {
+            for addr in self.addrs[i + 1..].iter().flatten() {
+                let added = node.handle().add_persistent(addr.clone());
+                added.map_err(|why| format!("node {i}: {why}"))?;
+            }
+        }
         self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
-        Ok(format!("{connections} connections, everybody with everybody"))
+        let connections = self.living().map(|(_, node)| node.handle().peers().len()).sum::<usize>();
+        Ok(format!("{} connections, everybody with everybody", connections / 2))
     }
 
     /// The node is dropped without a word; the others must notice.
@@ -111,15 +120,22 @@ impl Network {
         Ok(format!("node {victim} is gone, the others say: {}", reasons.join(", ")))
     }
 
-    /// The node comes back with the same key at another port, and is dialed again.
+    /// The node comes back with the same key and address. Nobody is told: the others dial it until
+    /// it answers.
     pub(crate) fn restart(&mut self, victim: usize) -> Result<String, String> {
+        let waiting = |(_, node): (usize, &Node)| {
+            let states = node.handle().peer_states().unwrap_or_default();
+            states.iter().any(|s| {
+                let state = s.state;
+                s.id == Some(self.ids[victim])
+                    && matches!(state, ConnectionState::Reconnecting | ConnectionState::Dialing)
+            })
+        };
+        let trying = self.living().filter(|node| waiting(*node)).count();
         self.start(victim)?;
-        let others = self.living().map(|(i, _)| i).filter(|&i| i != victim);
-        let pairs: Vec<_> = others.map(|i| (i, victim)).collect();
-        let connections = self.dial(pairs)?;
         self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
         let id = short(&self.ids[victim]);
-        Ok(format!("node {victim} is back as {id}, {connections} connections anew"))
+        Ok(format!("{trying} nodes kept dialing; node {victim} is back as {id}, found by itself"))
     }
 
     pub(crate) fn stop(&mut self) -> Result<String, String> {
@@ -164,24 +180,6 @@ impl Network {
             p99: latency.percentile(0.99),
         });
         rows
-    }
-
-    /// The first node of these pairs dials the second one; all at the same time.
-    fn dial(&self, pairs: Vec<(usize, usize)>) -> Result<usize, String> {
-        let node = |i: usize| self.nodes[i].as_ref().ok_or(format!("node {i} is dead"));
-        let mut tickets = Vec::new();
-        for &(from, to) in &pairs {
-            let addr = node(to)?.handle().peer_address();
-            let ticket = node(from)?.handle().dial(addr).map_err(|error| error.to_string())?;
-            tickets.push((from, to, ticket));
-        }
-        for (from, to, ticket) in tickets {
-            let id = ticket.wait().map_err(|why| format!("node {from} to node {to}: {why}"))?;
-            if id != self.ids[to] {
-                return Err(format!("node {to} has come back as {id}"));
-            }
-        }
-        Ok(pairs.len())
     }
 
     fn is_full_mesh(&self) -> bool {

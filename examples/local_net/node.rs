@@ -1,6 +1,7 @@
 //! One node: a switch, and a thread that reads what it receives.
 
 use std::{
+    net::{IpAddr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
     thread::{self, JoinHandle},
@@ -27,17 +28,29 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts the node whose key is kept in this folder; `ids` are all nodes of the network.
+    /// Starts the node whose key is kept in this folder, at this address or at any; `ids` are all
+    /// nodes of the network.
     pub(crate) fn start(
         number: usize,
         home: &Path,
+        laddr: Option<SocketAddr>,
         ids: Arc<[NodeId]>,
         clock: Instant,
     ) -> Result<Self, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let info = NodeInfo::new("local-net", format!("node{number}")).map_err(|e| text(&e))?;
-        // They all live at 127.0.0.1.
-        let config = Config { allow_duplicate_ip: true, ..Config::default() };
+        let mut config = Config {
+            // They all share an address, and most dial at the same time.
+            allow_duplicate_ip: true,
+            exempt_cidrs: vec![IpAddr::from([127, 0, 0, 1]).into()],
+            max_num_inbound_peers: ids.len(),
+            // Nobody wants to watch them being polite.
+            dial_spread: Duration::from_millis(100),
+            ..Config::default()
+        };
+        if let Some(laddr) = laddr {
+            config.laddr = Some(laddr.into());
+        }
         let mut builder = Switch::builder(config, key(home)?, info);
         let reactor =
             builder.reactor("gossip", [ChannelDescriptor::new(CHANNEL)]).map_err(|e| text(&e))?;

@@ -3,6 +3,7 @@
 //! [`NetAddress`] is an ID and an IP address, what the book keeps and peers exchange.
 //! [`PeerAddress`] is what an operator writes and may name a host. [`ListenAddress`] has no ID.
 
+mod cidr;
 mod error;
 mod group;
 mod host;
@@ -11,6 +12,7 @@ mod net_address;
 mod peer_address;
 mod ranges;
 
+pub use cidr::{Cidr, CidrError};
 pub use error::AddressError;
 pub use group::GroupKey;
 pub use host::Host;

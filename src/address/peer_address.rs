@@ -34,6 +34,11 @@ impl PeerAddress {
     pub fn net_address(&self) -> Option<NetAddress> {
         self.host.ip().map(|ip| NetAddress::new(self.id, ip, self.port))
     }
+
+    /// Whether somebody can be there: a port, and no address that is nobody's.
+    pub(crate) fn is_dialable(&self) -> bool {
+        self.port() != 0 && self.net_address().is_none_or(|address| address.is_valid())
+    }
 }
 
 impl From<NetAddress> for PeerAddress {

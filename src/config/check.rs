@@ -17,6 +17,10 @@ const PEERS_PONG_TIMEOUT: Duration = Duration::from_secs(45);
 /// bytes long), and with a payload of 1 nothing would be left.
 const MIN_PACKET_PAYLOAD: usize = 2;
 
+/// Most pending handshakes that can be configured: as many connections as a process may have
+/// descriptors where it may have many, 64 MiB while they are silent.
+const MAX_PENDING: usize = 1 << 16;
+
 impl Config {
     /// Whether all values make sense, each and together. A switch does this when it starts.
     ///
@@ -25,6 +29,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_times()?;
         self.check_sizes()?;
+        self.check_accepting()?;
         self.check_peers()
     }
 
@@ -41,6 +46,9 @@ impl Config {
             ("send_timeout", self.send_timeout, false),
             ("close_timeout", self.close_timeout, false),
             ("drain_timeout", self.drain_timeout, true),
+            ("connection_filter_timeout", self.connection_filter_timeout, false),
+            ("peer_filter_timeout", self.peer_filter_timeout, false),
+            ("dial_spread", self.dial_spread, true),
         ] {
             if value.is_zero() && !may_be_zero {
                 return Err(out_of_range(key, Shown(value), "more than 0s"));
@@ -101,6 +109,53 @@ impl Config {
             ("max_recv_packet_size", self.max_recv_packet_size),
             ("reassembly_pool", self.reassembly_pool),
         )
+    }
+
+    fn check_accepting(&self) -> Result<(), ConfigError> {
+        for (key, value) in [
+            ("max_pending_handshakes", self.max_pending_handshakes),
+            ("max_pending_per_ip", self.max_pending_per_ip),
+        ] {
+            if value == 0 {
+                return Err(out_of_range(key, value, "more than 0"));
+            }
+        }
+        if self.max_pending_handshakes > MAX_PENDING {
+            let remedy = format!("at most {MAX_PENDING}");
+            return Err(out_of_range(
+                "max_pending_handshakes",
+                self.max_pending_handshakes,
+                &remedy,
+            ));
+        }
+        self.check_order(
+            ("max_pending_per_ip", self.max_pending_per_ip),
+            ("max_pending_per_subnet", self.max_pending_per_subnet),
+        )?;
+        self.check_order(
+            ("max_pending_per_subnet", self.max_pending_per_subnet),
+            ("max_pending_handshakes", self.max_pending_handshakes),
+        )?;
+        for (key, burst, rate_key, rate) in [
+            (
+                "accept_burst_per_ip",
+                self.accept_burst_per_ip,
+                "accept_rate_per_ip",
+                self.accept_rate_per_ip,
+            ),
+            (
+                "accept_burst_per_subnet",
+                self.accept_burst_per_subnet,
+                "accept_rate_per_subnet",
+                self.accept_rate_per_subnet,
+            ),
+        ] {
+            if burst == 0 && rate > 0 {
+                let remedy = format!("1 or more, or set {rate_key} to 0 for no limit");
+                return Err(ConfigError::Conflict { key, value: burst.to_string(), remedy });
+            }
+        }
+        Ok(())
     }
 
     fn check_order(
@@ -264,6 +319,16 @@ mod tests {
             (|c| c.max_num_inbound_peers = usize::MAX, "max_num_inbound_peers"),
             (|c| c.max_num_outbound_peers = usize::MAX, "max_num_outbound_peers"),
             (|c| (c.seed_mode, c.pex) = (true, false), "seed_mode"),
+            (|c| c.connection_filter_timeout = Duration::ZERO, "connection_filter_timeout"),
+            (|c| c.peer_filter_timeout = Duration::ZERO, "peer_filter_timeout"),
+            (|c| c.dial_spread = Duration::MAX, "dial_spread"),
+            (|c| c.max_pending_handshakes = 0, "max_pending_handshakes"),
+            (|c| c.max_pending_handshakes = MAX_PENDING + 1, "max_pending_handshakes"),
+            (|c| c.max_pending_per_ip = 0, "max_pending_per_ip"),
+            (|c| c.max_pending_per_ip = c.max_pending_per_subnet + 1, "max_pending_per_ip"),
+            (|c| c.max_pending_per_subnet = 1025, "max_pending_per_subnet"),
+            (|c| c.accept_burst_per_ip = 0, "accept_burst_per_ip"),
+            (|c| c.accept_burst_per_subnet = 0, "accept_burst_per_subnet"),
             (|c| c.external_address = "1.2.3.4:0".parse().ok(), "external_address"),
         ];
         for (at, (spoil, key)) in cases.iter().enumerate() {
@@ -293,6 +358,11 @@ mod tests {
             |c| c.max_packet_msg_payload_size = c.max_recv_packet_size,
             |c| c.max_packet_msg_payload_size = 2,
             |c| c.parking_total = c.parking_per_peer,
+            |c| (c.accept_rate_per_ip, c.accept_burst_per_ip) = (0, 0),
+            |c| c.max_pending_per_ip = c.max_pending_per_subnet,
+            |c| c.max_pending_per_subnet = c.max_pending_handshakes,
+            |c| c.max_pending_handshakes = MAX_PENDING,
+            |c| c.dial_spread = Duration::ZERO,
             |c| c.laddr = None,
             |c| c.pex = false,
         ];
@@ -314,6 +384,11 @@ mod tests {
         assert_eq!(
             config.check().unwrap_err().to_string(),
             "dial_timeout is 0ns; make it more than 0s"
+        );
+        let config = Config { max_pending_per_ip: 40, ..Config::default() };
+        assert_eq!(
+            config.check().unwrap_err().to_string(),
+            "max_pending_per_ip is 40; make it at most max_pending_per_subnet, which is 32"
         );
     }
 }

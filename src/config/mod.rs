@@ -10,7 +10,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use check::ConfigError;
 
-use crate::{ListenAddress, NodeId, PeerAddress};
+use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 
 /// How a node behaves. The first fields are named as the keys of `[p2p]` in `config.toml` and have
 /// the values of Tendermint v0.34, from [`laddr`](Self::laddr) to
@@ -51,6 +51,11 @@ use crate::{ListenAddress, NodeId, PeerAddress};
 /// its bytes + 256, and what a reactor took out of its envelope counts no more. For all peers
 /// together the second line is at most `parking_total` + *M* and the third `reassembly_pool` + *M*;
 /// what is sent to many peers is held once.
+///
+/// A connection that is not established takes 1 KiB while it is silent (464 bytes of state, 200 of
+/// the handshake, the rest in tables), and at most 20 KiB if it has authenticated itself and sent half
+/// a NodeInfo; there are at most `max_pending_handshakes` of them. The accept rates of addresses and
+/// networks are kept in 6 MiB at most.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where to listen for peers. `None` listens nowhere: the node only dials.
@@ -64,9 +69,9 @@ pub struct Config {
     ///
     /// Checked; takes effect with peer exchange, which this version does not have yet.
     pub seeds: Vec<PeerAddress>,
-    /// Nodes to be connected to at all times. Default none.
-    ///
-    /// Checked; takes effect with persistent peers, which this version does not have yet.
+    /// Nodes to be connected to at all times: dialed when the switch starts and again whenever
+    /// the connection is lost, at the address given here, which is resolved anew each time.
+    /// Admitted however many peers there are. Default none.
     pub persistent_peers: Vec<PeerAddress>,
     /// Where the reference keeps its address book; a relative path is the application's to
     /// complete. `None` keeps the book in memory. Default `None`.
@@ -78,21 +83,20 @@ pub struct Config {
     ///
     /// Takes effect with the address book, which this version does not have yet.
     pub addr_book_strict: bool,
-    /// Most peers that dialed us, not counting persistent and unconditional ones. Default 40.
-    ///
-    /// Checked; takes effect with admission limits, which this version does not have yet.
+    /// Most peers that dialed us, not counting persistent and unconditional ones. While there are
+    /// so many, others are closed as soon as they connect, but for a few a second that may
+    /// turn out to be persistent or unconditional. Default 40.
     pub max_num_inbound_peers: usize,
-    /// Up to how many peers are dialed from the address book. Default 10.
+    /// Up to how many peers are dialed for peer exchange, not counting persistent and
+    /// unconditional ones. What the application dials is not limited. Default 10.
     ///
     /// Checked; takes effect with peer exchange, which this version does not have yet.
     pub max_num_outbound_peers: usize,
-    /// Nodes that are admitted however many peers there are. Default none.
-    ///
-    /// Takes effect with admission limits, which this version does not have yet.
+    /// Nodes that are admitted however many peers there are and whoever shares their address.
+    /// Default none.
     pub unconditional_peer_ids: Vec<NodeId>,
-    /// Longest pause between two dials of a persistent peer; 0 is 60 s. Default 0.
-    ///
-    /// Checked; takes effect with persistent peers, which this version does not have yet.
+    /// Longest pause between two dials of a persistent peer, to which up to a quarter is added at
+    /// random; 0 is 60 s. The first pause is 1 s, each further one twice as long. Default 0.
     pub persistent_peers_max_dial_period: Duration,
     /// Without effect: nothing here waits for a timer before it writes. Accepted and checked because
     /// every `config.toml` has it. Default 100 ms.
@@ -116,11 +120,11 @@ pub struct Config {
     pub seed_mode: bool,
     /// Nodes whose addresses are told to nobody. Default none.
     ///
-    /// Takes effect with peer exchange, which this version does not have yet.
+    /// Kept, and of no effect before there is peer exchange, which this version does not have yet.
     pub private_peer_ids: Vec<NodeId>,
-    /// Whether several peers may share an IP address. Default off.
-    ///
-    /// Takes effect with admission limits, which this version does not have yet.
+    /// Whether several peers may share an IP address, at most
+    /// [`max_peers_per_ip`](Self::max_peers_per_ip). Persistent and unconditional peers always
+    /// may. Default off.
     pub allow_duplicate_ip: bool,
     /// Time from the connection to the end of the handshake, all its steps together. Default 20 s.
     pub handshake_timeout: Duration,
@@ -166,6 +170,44 @@ pub struct Config {
     /// How long messages that came before the end of a connection wait for their reactor to
     /// make room; 0 gives them up at once. Default 10 s.
     pub drain_timeout: Duration,
+
+    /// Connections of strangers, up to the end of the handshake, at any time. A new one
+    /// beyond it takes the place of the oldest that has not authenticated itself, so that many
+    /// silent connections keep nobody out. Default 1024.
+    pub max_pending_handshakes: usize,
+    /// The same for one IP address; more are closed at once. Default 8.
+    pub max_pending_per_ip: usize,
+    /// The same for one /24 of IPv4 or /64 of IPv6. Default 32.
+    pub max_pending_per_subnet: usize,
+    /// Connections a second taken from one IP address; more are closed at once, so that nobody
+    /// makes this node compute handshakes all day. 0 is no limit. Default 5.
+    pub accept_rate_per_ip: u32,
+    /// How many connections of one IP address may come at once before the rate counts. Default 10.
+    pub accept_burst_per_ip: u32,
+    /// Connections a second taken from one /24 of IPv4 or /64 of IPv6. 0 is no limit. Default 20.
+    pub accept_rate_per_subnet: u32,
+    /// How many connections of one such network may come at once. Default 40.
+    pub accept_burst_per_subnet: u32,
+    /// Most peers with one IP address, where [`allow_duplicate_ip`](Self::allow_duplicate_ip) is
+    /// on, not counting persistent and unconditional ones; 0 is no limit, as in the reference.
+    /// Default 0.
+    pub max_peers_per_ip: usize,
+    /// Addresses to which none of the limits per address or network applies: neither the pending
+    /// connections nor the accept rates nor `max_peers_per_ip`. For one's own machines
+    /// behind one address. Default none.
+    pub exempt_cidrs: Vec<Cidr>,
+    /// How long a connection filter may take to decide; no answer is a refusal. Default 1 s.
+    pub connection_filter_timeout: Duration,
+    /// How long a peer filter may take to decide; no answer is a refusal. Default 5 s
+    /// (`p2p/switch.go`, `defaultFilterTimeout`).
+    pub peer_filter_timeout: Duration,
+    /// [`SwitchHandle::dial_peers_async`](crate::SwitchHandle::dial_peers_async) and the start of
+    /// the switch dial each node after a random part of this time, so that a network that
+    /// starts at once does not dial at once. Default 3 s (`p2p/switch.go`, `dialRandomizerIntervalMilliseconds`).
+    pub dial_spread: Duration,
+    /// After how many failed attempts in a row a persistent peer is given up; 0 is never.
+    /// Default 0.
+    pub reconnect_give_up: u32,
 }
 
 impl Config {
@@ -216,6 +258,19 @@ impl Default for Config {
             reassembly_pool: 512 * MIB,
             close_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
+            max_pending_handshakes: 1024,
+            max_pending_per_ip: 8,
+            max_pending_per_subnet: 32,
+            accept_rate_per_ip: 5,
+            accept_burst_per_ip: 10,
+            accept_rate_per_subnet: 20,
+            accept_burst_per_subnet: 40,
+            max_peers_per_ip: 0,
+            exempt_cidrs: Vec::new(),
+            connection_filter_timeout: Duration::from_secs(1),
+            peer_filter_timeout: Duration::from_secs(5),
+            dial_spread: Duration::from_secs(3),
+            reconnect_give_up: 0,
         }
     }
 }

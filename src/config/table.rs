@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{Config, duration};
-use crate::{ListenAddress, NodeId, PeerAddress, text::shown};
+use crate::{Cidr, ListenAddress, NodeId, PeerAddress, text::shown};
 
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -82,6 +82,33 @@ struct Table {
     close_timeout: Duration,
     #[serde(deserialize_with = "time")]
     drain_timeout: Duration,
+
+    #[serde(deserialize_with = "number")]
+    max_pending_handshakes: usize,
+    #[serde(deserialize_with = "number")]
+    max_pending_per_ip: usize,
+    #[serde(deserialize_with = "number")]
+    max_pending_per_subnet: usize,
+    #[serde(deserialize_with = "number")]
+    accept_rate_per_ip: u32,
+    #[serde(deserialize_with = "number")]
+    accept_burst_per_ip: u32,
+    #[serde(deserialize_with = "number")]
+    accept_rate_per_subnet: u32,
+    #[serde(deserialize_with = "number")]
+    accept_burst_per_subnet: u32,
+    #[serde(deserialize_with = "number")]
+    max_peers_per_ip: usize,
+    #[serde(deserialize_with = "list")]
+    exempt_cidrs: Vec<Cidr>,
+    #[serde(deserialize_with = "time")]
+    connection_filter_timeout: Duration,
+    #[serde(deserialize_with = "time")]
+    peer_filter_timeout: Duration,
+    #[serde(deserialize_with = "time")]
+    dial_spread: Duration,
+    #[serde(deserialize_with = "number")]
+    reconnect_give_up: u32,
 }
 
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -104,9 +131,11 @@ fn list<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
         .split(',')
         .map(str::trim)
         .filter(|entry| !entry.is_empty())
-        .map(|entry| {
+        .enumerate()
+        .map(|(at, entry)| {
             entry.parse().map_err(|why| {
-                Error::custom(format_args!("entry \"{}\" of the list: {why}", shown(entry)))
+                let (number, entry) = (at + 1, shown(entry));
+                Error::custom(format_args!("entry {number} of the list, \"{entry}\": {why}"))
             })
         })
         .collect()

@@ -37,6 +37,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             }
         }
         conn.inbuf = Vec::new();
+        self.report_ending(conn);
         conn.stage = Stage::Closing { reason, flush, is_shut: false };
         conn.deadline = Some(self.close_deadline(now));
     }

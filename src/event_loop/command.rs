@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
+    ban::BanTable,
     identity::NodeId,
     ids::{ConnId, Direction},
     node_info::NodeInfo,
@@ -23,6 +24,21 @@ pub enum Command {
         /// Who must be there.
         expected: NodeId,
     },
+    /// The connection filters have decided about an `Accepted`.
+    Filtered {
+        /// An accepted connection that waits.
+        conn: ConnId,
+        /// Go on with the handshake, or close.
+        verdict: Result<(), DisconnectReason>,
+    },
+    /// Find out whether a session's peer is still there: answered with one `Alive`, or `Ending` if
+    /// the session is about to be over; with nothing while the peer is silent.
+    Probe(ConnId),
+    /// Who is banned from now on.
+    Bans(Arc<BanTable>),
+    /// Whether there is no room for inbound peers but reserved ones: then only a few handshakes a
+    /// second are run.
+    InboundFull(bool),
     /// The connection is a session from now on.
     Admit {
         /// An established connection.
@@ -51,8 +67,8 @@ pub enum Command {
     },
 }
 
-/// Loop → switch. Per connection at most `Established`, `FirstMessage` and `Closed`, or one
-/// failure.
+/// Loop → switch. Per connection at most `Accepted`, `Established`, `FirstMessage`, `Ending` and
+/// `Closed`, or one failure; beside these one `Alive` per `Probe`, and `Refused` at a bounded rate.
 #[derive(Debug)]
 pub enum Report {
     /// Authenticated, NodeInfo exchanged; waits for `Admit` or `Reject`. Exactly one `Closed`
@@ -74,6 +90,30 @@ pub enum Report {
         /// Why.
         reason: DisconnectReason,
     },
+    /// Accepted, and it waits for `Filtered`. Only with connection filters.
+    Accepted {
+        /// Its name.
+        conn: ConnId,
+        /// Where it came from.
+        remote: SocketAddr,
+    },
+    /// A connection was closed as soon as it was accepted. Told for some of them only, so that a
+    /// flood of connections makes no flood of reports.
+    Refused {
+        /// Where it came from.
+        remote: SocketAddr,
+        /// Why.
+        reason: DisconnectReason,
+        /// How many others were refused since the last such report.
+        others: u64,
+    },
+    /// A sign of life after a `Probe`: once per `Probe` at most.
+    Alive(ConnId),
+    /// The session's connection was ended by the peer, or is being closed, and `Closed` follows; or
+    /// the peer has ended one that waits for its verdict. Once per connection at most.
+    Ending(ConnId),
+    /// The receiver of this reactor's events is gone. Once per reactor.
+    ReactorGone(usize),
     /// The session has delivered its first message.
     FirstMessage(ConnId),
     /// The connection is over and its slot is free.

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{
     inflow::{Inflow, Parking},
     outflow::Outflow,
+    pool::Place,
 };
 use crate::{
     identity::NodeId,
@@ -53,6 +54,12 @@ pub(super) struct Conn<C: Cipher> {
     pub(super) armed: Option<Mono>,
     /// `Established` was reported, so that exactly one `Closed` must be.
     pub(super) is_established: bool,
+    /// `Ending` was reported.
+    pub(super) is_ending_told: bool,
+    /// An accepted one, until it is established, or refused and not closed yet.
+    pub(super) place: Option<Place>,
+    /// The handshake may begin though the peer has sent nothing.
+    pub(super) may_begin: bool,
 }
 
 /// Where a connection stands.
@@ -60,6 +67,8 @@ pub(super) struct Conn<C: Cipher> {
 pub(super) enum Stage {
     /// Waits for the connection.
     Connecting,
+    /// The verdict of the connection filters is the switch's; nothing is sent or read.
+    AwaitingFilter,
     /// Secret connection and NodeInfo.
     Handshaking,
     /// `Established` was reported; the verdict is the switch's.
@@ -100,6 +109,8 @@ pub(super) struct Opened {
     pub(super) has_reported_first: bool,
     /// The peer has ended or broken the connection: sending is over.
     pub(super) is_ending: bool,
+    /// A sign of life is to be reported.
+    pub(super) is_probed: bool,
 }
 
 impl<C: Cipher> Conn<C> {
@@ -127,6 +138,10 @@ impl<C: Cipher> Conn<C> {
             is_queued: false,
             armed: None,
             is_established: false,
+            is_ending_told: false,
+            place: None,
+            // Who dials speaks first.
+            may_begin: direction == Direction::Outbound,
         }
     }
 
@@ -168,6 +183,7 @@ impl Opened {
             is_suspended: false,
             has_reported_first: false,
             is_ending: false,
+            is_probed: false,
         }
     }
 
@@ -176,5 +192,25 @@ impl Opened {
         self.inflow.clear(parking);
         self.outflow.clear(&self.session);
         self.session.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::secret::{ChaCha, Handshake};
+
+    /// What `Config` says of the memory that a silent stranger takes rests on these.
+    #[test]
+    fn a_silent_connection_is_small() {
+        assert!(size_of::<Conn<ChaCha>>() <= 512, "{}", size_of::<Conn<ChaCha>>());
+        assert!(size_of::<Handshake<ChaCha>>() <= 128, "{}", size_of::<Handshake<ChaCha>>());
+        let conn = Conn::<ChaCha>::new(
+            ConnId::new(0, 0, 0),
+            Direction::Inbound,
+            ([127, 0, 0, 1], 1).into(),
+            Stage::Handshaking,
+        );
+        assert_eq!((conn.inbuf.capacity(), conn.out.capacity()), (0, 0));
     }
 }

@@ -1,11 +1,14 @@
 //! The event loop's decisions, without a socket, a clock or a thread.
 
-use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr};
 
 use super::{
-    Command, Inbox, Mailbox, Posts, Report, Sockets,
+    Command, Inbox, LoopSettings, Mailbox, Posts, Readiness, Report, Sockets,
     conn::{Conn, Opened, Stage},
+    gate::Gate,
     inflow::Parking,
+    pool::Pool,
+    probe::Watched,
     sockets::LISTENER,
     timers::Timers,
 };
@@ -13,7 +16,7 @@ use crate::{
     identity::NodeId,
     ids::{ConnId, Direction},
     protocol::{
-        Link, LinkSettings,
+        Link,
         secret::{Cipher, FRAME_SEALED, KeyAgreement},
     },
     reactor::{CloseMode, DisconnectReason},
@@ -35,43 +38,6 @@ const HANDSHAKE_STEPS_PER_TURN: usize = 4;
 /// enough; idle connections hold none.
 const SPARE_BUFFERS: usize = 8;
 
-/// Everything that the loop has to know.
-#[derive(Clone)]
-pub struct LoopSettings {
-    /// Number of this loop in a [`ConnId`].
-    pub event_loop: u8,
-    /// What every connection needs.
-    pub link: LinkSettings,
-    /// How many reactors there are.
-    pub reactors: usize,
-    /// From `connect` to an established TCP connection.
-    pub dial_timeout: Duration,
-    /// From accept, or from the established TCP connection, to the peer's valid NodeInfo: one
-    /// deadline over everything, so that a peer that sends a byte now and then gains nothing.
-    pub handshake_timeout: Duration,
-    /// How long a close waits for the peer to take what is to be written.
-    pub close_timeout: Duration,
-    /// How long messages that arrived before the end of the stream wait for room in a budget.
-    pub drain_timeout: Duration,
-    /// Bytes of undelivered messages per connection, see `Config::parking_per_peer`.
-    pub parking_per_peer: usize,
-    /// The same over all connections.
-    pub parking_total: usize,
-    /// Bytes of unfinished messages over all connections.
-    pub reassembly_pool: usize,
-}
-
-/// What the poll told of a socket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
-    /// There may be something to read.
-    pub readable: bool,
-    /// There may be room to write.
-    pub writable: bool,
-    /// The peer has closed its half or everything.
-    pub hung_up: bool,
-}
-
 /// What a connection's run ended with.
 pub(super) enum Next {
     /// Nothing to do before something happens.
@@ -88,13 +54,15 @@ pub(super) enum Next {
 pub struct LoopCore<S, I, C: Cipher> {
     pub(super) settings: LoopSettings,
     pub(super) sockets: S,
-    pub(super) inbox: I,
+    pub(super) inbox: Watched<I>,
     pub(super) key_agreement: Box<dyn FnMut() -> Option<KeyAgreement> + Send>,
     slots: Vec<Slot<C>>,
     free: Vec<u32>,
     live: usize,
     ready: VecDeque<u32>,
     timers: Timers,
+    pub(super) gate: Gate,
+    pub(super) pool: Pool,
     reports: VecDeque<Report>,
     pub(super) parking: Parking,
     /// Bytes of unfinished messages over all connections.
@@ -131,9 +99,11 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             parked: 0,
         };
         Self {
+            gate: Gate::new(settings.gate.clone()),
+            pool: Pool::default(),
+            inbox: Watched::new(inbox, settings.reactors),
             settings,
             sockets,
-            inbox,
             key_agreement,
             slots: Vec::new(),
             free: Vec::new(),
@@ -171,7 +141,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// The inboxes, for a simulation that carries what they hold.
     pub fn inbox_mut(&mut self) -> &mut I {
-        &mut self.inbox
+        &mut self.inbox.inner
     }
 
     /// Takes what other threads have posted: commands, then resumes, then dirty sessions.
@@ -215,6 +185,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             Command::Reject { conn, reason } => {
                 self.end(conn, CloseMode::Graceful(reason), now);
             }
+            Command::Filtered { conn, verdict } => self.handle_filtered(conn, verdict),
+            Command::Probe(conn) => self.handle_probe(conn, now),
+            Command::Bans(bans) => self.gate.bans = bans,
+            Command::InboundFull(is_full) => self.gate.is_full = is_full,
             Command::Close { conn, mode } => self.end(conn, mode, now),
             Command::Shutdown { deadline } => self.shut_down(deadline, now),
         }
@@ -257,6 +231,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     pub fn run_turn(&mut self, now: Now) {
         self.handshake_steps = HANDSHAKE_STEPS_PER_TURN;
         self.run_timers(now);
+        let first_accepted = self.pool.next();
         self.accept(now);
         let ready = self.ready.len();
         self.quantum = (TURN_BYTES / ready.max(1)).clamp(LEAST_READ_BYTES, READ_BYTES);
@@ -264,6 +239,8 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             let Some(slot) = self.ready.pop_front() else { break };
             self.run(slot, now);
         }
+        self.begin_silent(first_accepted, now);
+        self.report_gone();
         self.stop_if_done(now);
     }
 
@@ -274,7 +251,9 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// Whether the next turn has something to do without anything happening before.
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty() || (self.acceptable && self.accept_after.is_none())
+        !self.ready.is_empty()
+            || self.pool.has_silent()
+            || (self.acceptable && self.accept_after.is_none())
     }
 
     /// When the next turn has something to do.
@@ -324,7 +303,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 Stage::Connecting if over => {
                     Some(DisconnectReason::DialTimeout(self.settings.dial_timeout))
                 }
-                Stage::Handshaking if over => {
+                Stage::AwaitingFilter | Stage::Handshaking if over => {
                     Some(DisconnectReason::HandshakeTimeout(self.settings.handshake_timeout))
                 }
                 // Its peer has ended the stream, and a reactor did not take the rest in time.
@@ -343,13 +322,18 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         }
     }
 
-    fn run(&mut self, slot: u32, now: Now) {
+    pub(super) fn run(&mut self, slot: u32, now: Now) {
         let Some(mut conn) = self.slots[slot as usize].conn.take() else { return };
         conn.is_queued = false;
         let next = match conn.stage {
             Stage::Connecting | Stage::Handshaking => self.run_handshake(&mut conn, now),
+            Stage::AwaitingFilter => Next::Wait,
             Stage::AwaitingAdmission => {
                 self.write_out(&mut conn);
+                // Nothing is read here, and a parked connection may wait for seconds.
+                if conn.hung_up {
+                    self.report_ending(&mut conn);
+                }
                 Next::Wait
             }
             Stage::Open => self.run_open(&mut conn, now),
@@ -372,10 +356,14 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         }
     }
 
-    /// The pool of unfinished messages is full: the largest holder goes.
+    /// The pool of unfinished messages is full: the largest holder goes whose place is not
+    /// reserved, or else the largest.
     fn evict_from_pool(&mut self) {
         let holders = self.slots.iter().filter_map(|slot| slot.conn.as_ref());
-        let largest = holders.max_by_key(|conn| conn.opened.as_ref().map_or(0, |o| o.pooled));
+        let largest = holders.max_by_key(|conn| {
+            let opened = conn.opened.as_ref().filter(|opened| opened.pooled > 0);
+            opened.map(|opened| (!opened.session.is_reserved(), opened.pooled))
+        });
         let Some(id) = largest.map(|conn| conn.id) else { return };
         let Some(conn) = self.take(id) else { return };
         let bytes = conn.opened.as_ref().map_or(0, |o| o.pooled);
@@ -394,10 +382,14 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             conn.flush_once_admitted = Some(mode);
             return self.put_back(conn);
         }
+        if matches!(conn.stage, Stage::AwaitingAdmission) {
+            self.park_refused(&mut conn);
+        }
         self.begin_closing(&mut conn, mode.reason(), flush, now);
         self.put_back(conn);
         self.enqueue(id.slot());
         self.rearm(id.slot());
+        self.evict_pending();
     }
 
     fn shut_down(&mut self, deadline: Mono, now: Now) {
@@ -438,6 +430,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         let slot = conn.id.slot();
         self.timers.disarm(slot, &mut conn.armed);
         self.sockets.close(slot);
+        self.leave_pool(&mut conn);
         if let Some(opened) = &mut conn.opened {
             self.pooled -= opened.pooled;
             opened.end(&mut self.parking);
@@ -477,9 +470,17 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         slot.conn.as_deref_mut().filter(|conn| conn.id == id)
     }
 
-    fn take(&mut self, id: ConnId) -> Option<Box<Conn<C>>> {
+    pub(super) fn take(&mut self, id: ConnId) -> Option<Box<Conn<C>>> {
         self.conn_mut(id)?;
         self.slots[id.slot() as usize].conn.take()
+    }
+
+    pub(super) fn slot_mut(&mut self, slot: u32) -> Option<&mut Conn<C>> {
+        self.slots[slot as usize].conn.as_deref_mut()
+    }
+
+    pub(super) fn take_slot(&mut self, slot: u32) -> Option<Box<Conn<C>>> {
+        self.slots[slot as usize].conn.take()
     }
 
     pub(super) fn put_back(&mut self, conn: Box<Conn<C>>) {

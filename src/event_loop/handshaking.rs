@@ -41,6 +41,18 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     }
 
     fn advance(&mut self, conn: &mut Conn<C>, now: Now) -> Next {
+        if conn.link.is_none() && !conn.may_begin {
+            // Who has sent something comes before who has not, and gets our key and our
+            // authentication in one write.
+            if conn.readable {
+                self.read_handshake(conn);
+            }
+            match &conn.end {
+                _ if !conn.inbuf.is_empty() => conn.may_begin = true,
+                Some(reason) => return Next::Over(reason.clone()),
+                None => return Next::Wait,
+            }
+        }
         loop {
             if self.handshake_steps == 0 {
                 return Next::Again;
@@ -54,21 +66,35 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 let link =
                     Link::start(&self.settings.link, agreement, conn.expected, &mut conn.out);
                 conn.link = Some(link);
-                self.write_out(conn);
+                if let Some(place) = &conn.place {
+                    self.pool.set_begun(place.number());
+                }
+                if conn.inbuf.is_empty() {
+                    self.write_out(conn);
+                }
                 continue;
             };
             let (before, mut input) = (conn.inbuf.len(), conn.inbuf.as_slice());
             let step = link.advance(&self.settings.link, &mut input, &mut conn.out);
             let used = before - input.len();
             conn.inbuf.drain(..used);
+            if conn.inbuf.is_empty() {
+                conn.inbuf = Vec::new();
+            }
             match step {
                 Err(error) => return self.fail_handshake(conn, error, now),
-                Ok(Step::Stepped) => self.handshake_steps -= 1,
+                Ok(Step::Stepped) => {
+                    self.handshake_steps -= 1;
+                    if let (Some(_), Some(place)) = (link.peer_id(), &mut conn.place) {
+                        self.pool.set_authenticated(place, true);
+                    }
+                }
                 Ok(Step::Established(id, node_info)) => {
                     conn.stage = Stage::AwaitingAdmission;
                     conn.deadline = None;
                     conn.is_established = true;
                     conn.inbuf.shrink_to_fit();
+                    self.leave_pool(conn);
                     self.report(Report::Established(Established {
                         conn: conn.id,
                         ticket: conn.ticket,
@@ -77,6 +103,9 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                         direction: conn.direction,
                         remote: conn.remote,
                     }));
+                    if conn.hung_up {
+                        self.report_ending(conn);
+                    }
                     return Next::Wait;
                 }
                 Ok(Step::NeedMore) => {
@@ -93,11 +122,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     }
 
     fn read_handshake(&mut self, conn: &mut Conn<C>) {
-        let have = conn.inbuf.len();
-        conn.inbuf.resize(have + READ_BYTES, 0);
-        let read = self.sockets.read(conn.id.slot(), &mut conn.inbuf[have..]);
+        // Through the shared buffer: a stranger that is silent makes us hold nothing.
+        let read = self.sockets.read(conn.id.slot(), &mut self.scratch[..READ_BYTES]);
         let read = conn.note_read(read, READ_BYTES);
-        conn.inbuf.truncate(have + read);
+        conn.inbuf.extend_from_slice(&self.scratch[..read]);
     }
 
     fn fail_handshake(&mut self, conn: &mut Conn<C>, error: LinkError, now: Now) -> Next {
@@ -107,6 +135,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             return Next::Over(reason);
         }
         // The peer is to get our NodeInfo, so that it finds the same reason.
+        self.park_refused(conn);
         self.begin_closing(conn, reason, false, now);
         Next::Again
     }

@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Inbox, LoopCore, Sockets};
+use super::{Inbox, LoopCore, Sockets, probe::Watched};
 use crate::{
     payload::Payload,
     protocol::{
@@ -76,7 +76,7 @@ impl Inflow {
         &mut self,
         session: &Arc<Session>,
         parking: &mut Parking,
-        inbox: &mut impl Inbox,
+        inbox: &mut Watched<impl Inbox>,
     ) {
         for reactor in 0..self.lanes.len() {
             self.lanes[reactor].is_blocked &= session.budget(reactor).is_paused();
@@ -111,7 +111,7 @@ impl Inflow {
         channel: usize,
         payload: Payload,
         parking: &mut Parking,
-        inbox: &mut impl Inbox,
+        inbox: &mut Watched<impl Inbox>,
     ) -> Flow {
         let reactor = session.channels[channel].reactor;
         if !self.lanes[reactor].is_blocked {
@@ -134,7 +134,7 @@ impl Inflow {
         reactor: usize,
         channel: usize,
         payload: Payload,
-        inbox: &mut impl Inbox,
+        inbox: &mut Watched<impl Inbox>,
     ) {
         let cost = Permit::cost(payload.len());
         if session.budget(reactor).charge(cost) == Charged::Paused {
@@ -152,7 +152,7 @@ pub(super) struct Delivery<'a, I> {
     pub(super) inflow: &'a mut Inflow,
     pub(super) session: &'a Arc<Session>,
     pub(super) parking: &'a mut Parking,
-    pub(super) inbox: &'a mut I,
+    pub(super) inbox: &'a mut Watched<I>,
 }
 
 impl<I: Inbox> Incoming for Delivery<'_, I> {

@@ -2,11 +2,8 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use super::{
-    Inbox, LoopCore, Report, Sockets,
-    conn::{Conn, Stage},
-};
-use crate::{ids::Direction, protocol::secret::Cipher, time::Now};
+use super::{Inbox, LoopCore, Report, Sockets};
+use crate::{protocol::secret::Cipher, time::Now};
 
 /// Accepts of one turn: a burst of connections must not hold up the peers that we have.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -27,12 +24,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             let id = self.allocate();
             match self.sockets.accept(id.slot()) {
                 Ok(remote) => {
-                    let remote = canonical(remote);
-                    let mut conn = Conn::new(id, Direction::Inbound, remote, Stage::Handshaking);
-                    conn.deadline = Some(now.mono + self.settings.handshake_timeout);
-                    self.put_back(Box::new(conn));
-                    self.enqueue(id.slot());
-                    self.rearm(id.slot());
+                    self.take_in(id, canonical(remote), now);
                 }
                 Err(error) => {
                     self.release(id.slot());

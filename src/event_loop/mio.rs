@@ -20,6 +20,7 @@ use super::{
     Command, Inbox, LISTENER, LoopCore, LoopSettings, Mailbox, Readiness, Report, Sockets,
 };
 use crate::{
+    ban::BanTable,
     clock::Clock,
     protocol::secret::{ChaCha, KeyAgreement},
     thread,
@@ -59,6 +60,11 @@ impl SocketOptions {
         let _ = socket.set_tcp_notsent_lowat(self.notsent_lowat);
     }
 }
+
+/// Connections that the kernel keeps until they are accepted; it takes `somaxconn` if that is less.
+/// Of the 128 that mio asks for a flood leaves none within 3 ms, and then an honest node's packet
+/// is dropped with the others: it comes again a second later, of the three that a dial has.
+const BACKLOG: i32 = 4096;
 
 /// Real sockets, registered with the loop's poll from `connect` or `accept` to close.
 pub struct MioSockets {
@@ -100,6 +106,7 @@ fn spare() -> Option<Socket> {
 impl Sockets for MioSockets {
     fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
         let mut listener = TcpListener::bind(addr)?;
+        SockRef::from(&listener).listen(BACKLOG)?;
         self.registry.register(&mut listener, LISTENER_TOKEN, Interest::READABLE)?;
         let addr = listener.local_addr()?;
         self.listener = Some(listener);
@@ -194,6 +201,7 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
     prepare: impl FnOnce(Option<SocketAddr>) -> LoopSettings,
     options: SocketOptions,
     inbox: I,
+    bans: Arc<BanTable>,
     clock: Clock,
     mut report: impl FnMut(Report) + Send + 'static,
 ) -> Result<LoopThread, ListenError> {
@@ -214,6 +222,8 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
     let random = ring::rand::SystemRandom::new();
     let key_agreement = Box::new(move || KeyAgreement::ring(&random));
     let core = LoopCore::<_, _, ChaCha>::new(prepare(local_addr), sockets, inbox, key_agreement);
+    // Before the loop accepts anybody.
+    mailbox.command(Command::Bans(bans));
     let posts = mailbox.clone();
     let thread = thread::spawn("p2p-loop", move || {
         let run = catch_unwind(AssertUnwindSafe(|| run(core, poll, &posts, clock, &mut report)));

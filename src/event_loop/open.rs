@@ -34,6 +34,9 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     ) -> Result<Next, LinkError> {
         let unread = self.read_open(conn, opened, now)?;
         self.account(conn, opened);
+        if conn.hung_up {
+            self.report_ending(conn);
+        }
         if conn.end.is_some() || conn.write_failed || (conn.hung_up && opened.inflow.is_stalled()) {
             self.begin_ending(conn, opened, now);
         }
@@ -69,6 +72,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         // must not cost messages then.
         let allowance = if opened.is_ending { usize::MAX } else { link.recv_allowance(now.mono) };
         opened.recv_after = if allowance == 0 { link.recv_deadline() } else { None };
+        let mut has_read = false;
         if allowance > 0 && !opened.inflow.is_stalled() {
             // Whole frames are left from before only if delivery was suspended: first these.
             let have = conn.inbuf.len();
@@ -90,6 +94,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 parking: &mut self.parking,
                 inbox: &mut self.inbox,
             };
+            has_read = filled > have;
             let received = link.receive(&mut scratch[..filled], now.mono, &mut delivery);
             if let Ok(received) = &received {
                 conn.inbuf.clear();
@@ -116,6 +121,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 link.resume_reading(now.mono);
             }
         }
+        self.answer_probe(conn.id, opened, has_read);
         Ok(unread || opened.inflow.is_stalled())
     }
 
@@ -165,6 +171,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         if std::mem::replace(&mut opened.is_ending, true) {
             return;
         }
+        self.report_ending(conn);
         conn.deadline = Some(now.mono + self.settings.drain_timeout);
         opened.session.end_sending(false);
         opened.outflow.clear(&opened.session);

@@ -7,6 +7,17 @@ use crate::reactor::Event;
 /// The slot that stands for the listener where readiness is told.
 pub const LISTENER: u32 = u32::MAX;
 
+/// What the poll told of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// There may be something to read.
+    pub readable: bool,
+    /// There may be room to write.
+    pub writable: bool,
+    /// The peer has closed its half or everything.
+    pub hung_up: bool,
+}
+
 /// Non-blocking stream sockets, each named by the slot that the loop gave it. Readiness is
 /// edge-triggered: it is told once, and the loop remembers it until a call says `WouldBlock` or
 /// gives less than was asked for.
@@ -37,6 +48,17 @@ pub trait Sockets {
 
 /// Where events for reactors go. Never blocks.
 pub trait Inbox {
-    /// Puts the event into the reactor's inbox.
-    fn deliver(&mut self, reactor: usize, event: Event);
+    /// Puts the event into the reactor's inbox. False: its receiver is gone, and so is the event.
+    fn deliver(&mut self, reactor: usize, event: Event) -> bool;
+    /// How far the reactor has come with what everybody delivered to it.
+    fn progress(&self, reactor: usize) -> Progress;
+}
+
+/// How far a reactor has come with its inbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Events put into the inbox so far.
+    pub delivered: u64,
+    /// How many of them still lie there.
+    pub waiting: usize,
 }

@@ -319,6 +319,13 @@ impl<C: Cipher> Link<C> {
         }
     }
 
+    /// Asks for a sign of life: sends a ping now, unless one is unanswered.
+    pub fn probe(&mut self, now: Mono) {
+        if let State::Open(open) = &mut self.state {
+            open.mconn.probe(now);
+        }
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn next_deadline(&self) -> Option<Mono> {
         self.open()?.mconn.next_deadline()

@@ -1,8 +1,8 @@
 //! Why a connection ended or never became a session.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use crate::{identity::NodeId, node_info::Incompatible, protocol::LinkError};
+use crate::{ban::BanTarget, identity::NodeId, node_info::Incompatible, protocol::LinkError};
 
 /// Why a connection ended, or why an attempt never became a session. Sorted by blame: the peer,
 /// the environment, our own side.
@@ -42,6 +42,13 @@ pub enum DisconnectReason {
     /// The node cannot be a peer of ours.
     #[error("incompatible: {0}")]
     Incompatible(Incompatible),
+    /// The dialed node closed the connection soon after the handshake, without a message: what a
+    /// node does that has no room for us.
+    #[error("the node closed the connection right after the handshake; it may have no room for us")]
+    RefusedAfterHandshake,
+    /// The session had given no sign of life when the same node connected anew.
+    #[error("silent while the same node connected anew")]
+    Superseded,
 
     // The environment.
     /// The handshake was not over in time.
@@ -66,6 +73,24 @@ pub enum DisconnectReason {
     },
 
     // Our own side.
+    /// There is no room for another peer.
+    #[error("no room for another peer: {0}")]
+    Full(Room),
+    /// Another peer has the same IP address, and that is not allowed.
+    #[error("another peer has the address {0}")]
+    DuplicateIp(IpAddr),
+    /// A filter did not want it.
+    #[error("refused by a filter: {0}")]
+    Filtered(String),
+    /// Banned.
+    #[error("{0} is banned")]
+    Banned(BanTarget),
+    /// It had not authenticated itself when the place was needed for a newer connection.
+    #[error("not authenticated while newer connections were waiting")]
+    Evicted,
+    /// A reactor does not take its events, and nobody is admitted until it does.
+    #[error("reactor {0:?} does not take its events")]
+    ReactorStalled(String),
     /// A session with the same ID exists.
     #[error("already connected to {0}")]
     DuplicateId(NodeId),
@@ -81,6 +106,33 @@ pub enum DisconnectReason {
     /// The switch was stopped.
     #[error("the switch was stopped")]
     Stopped,
+}
+
+/// What there is no room in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Room {
+    /// `max_num_inbound_peers`.
+    #[error("as many peers dialed us as may (max_num_inbound_peers)")]
+    Inbound,
+    /// `max_num_outbound_peers`.
+    #[error("as many peers were dialed as may be (max_num_outbound_peers)")]
+    Outbound,
+    /// `max_peers_per_ip`.
+    #[error("as many peers have this address as may (max_peers_per_ip)")]
+    Ip,
+    /// `accept_rate_per_ip`.
+    #[error("this address connects too often (accept_rate_per_ip)")]
+    IpRate,
+    /// `accept_rate_per_subnet`.
+    #[error("the network of this address connects too often (accept_rate_per_subnet)")]
+    SubnetRate,
+    /// `max_pending_per_ip`.
+    #[error("too many handshakes of this address are under way (max_pending_per_ip)")]
+    IpPending,
+    /// `max_pending_per_subnet`.
+    #[error("too many handshakes of this address's network are under way (max_pending_per_subnet)")]
+    SubnetPending,
 }
 
 impl DisconnectReason {
@@ -99,8 +151,15 @@ impl DisconnectReason {
             Self::Refused => "refused",
             Self::Unreachable(_) => "unreachable",
             Self::Lookup { .. } => "lookup",
+            Self::RefusedAfterHandshake => "refused_after_handshake",
+            Self::Superseded => "pong_timeout",
+            Self::Full(_) => "full",
+            Self::DuplicateIp(_) => "duplicate_ip",
+            Self::Filtered(_) => "filtered",
+            Self::Banned(_) => "banned",
+            Self::Evicted => "evicted",
             Self::DuplicateId(_) | Self::AlreadyDialing(_) => "duplicate_id",
-            Self::Reactor(_) => "reactor",
+            Self::Reactor(_) | Self::ReactorStalled(_) => "reactor",
             Self::Operator(_) => "operator",
             Self::Stopped => "stopped",
         }
@@ -117,6 +176,7 @@ impl DisconnectReason {
                 | Self::Incompatible(_)
                 | Self::Lookup { .. }
                 | Self::Reactor(_)
+                | Self::ReactorStalled(_)
         )
     }
 

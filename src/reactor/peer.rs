@@ -92,6 +92,21 @@ pub struct ChannelStatus {
     pub dropped: u64,
 }
 
+impl ChannelStatus {
+    /// Nothing counted yet.
+    pub(crate) fn new(channel: ChannelId) -> Self {
+        Self {
+            channel,
+            queued: 0,
+            sent_messages: 0,
+            sent_bytes: 0,
+            received_messages: 0,
+            received_bytes: 0,
+            dropped: 0,
+        }
+    }
+}
+
 impl Peer {
     pub(crate) fn new(session: Arc<Session>) -> Self {
         Self(session)
@@ -129,6 +144,11 @@ impl Peer {
     /// The address that was dialed, for an outbound session.
     pub fn dialed_addr(&self) -> Option<&PeerAddress> {
         self.0.dialed_addr.as_ref()
+    }
+
+    /// Whether it is one of the persistent peers now.
+    pub fn is_persistent(&self) -> bool {
+        self.0.is_persistent()
     }
 
     /// Whether the peer announced the channel.

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -90,6 +90,10 @@ pub struct Admission {
     pub remote_addr: SocketAddr,
     /// What was dialed, for an outbound one.
     pub dialed_addr: Option<PeerAddress>,
+    /// It is one of the persistent peers.
+    pub is_persistent: bool,
+    /// It is persistent or unconditional: it has its place whatever the limits say.
+    pub is_reserved: bool,
 }
 
 /// Who waits for a place in a send queue.
@@ -141,6 +145,9 @@ pub struct Session {
     pub(crate) direction: Direction,
     pub(crate) remote_addr: SocketAddr,
     pub(crate) dialed_addr: Option<PeerAddress>,
+    /// See [`Admission`]; the lists may change during a session.
+    persistent: AtomicBool,
+    reserved: AtomicBool,
     pub(crate) channels: Box<[SessionChannel]>,
     budgets: Box<[Budget]>,
     dirty: Dirty,
@@ -181,7 +188,7 @@ pub(crate) struct ChannelCounters {
 impl Session {
     /// A session that the switch has admitted.
     pub fn new(admission: Admission, settings: &SessionSettings, notify: Arc<dyn Notify>) -> Self {
-        let Admission { conn, id, node_info, direction, remote_addr, dialed_addr } = admission;
+        let Admission { conn, id, node_info, direction, remote_addr, dialed_addr, .. } = admission;
         let channels = settings.channels.iter().map(|(descriptor, reactor)| SessionChannel {
             id: descriptor.id,
             reactor: *reactor,
@@ -201,6 +208,8 @@ impl Session {
             direction,
             remote_addr,
             dialed_addr,
+            persistent: AtomicBool::new(admission.is_persistent),
+            reserved: AtomicBool::new(admission.is_reserved),
             channels: channels.collect(),
             budgets: (0..settings.reactors).map(|_| Budget::new(settings.reactor_budget)).collect(),
             node_info,
@@ -212,6 +221,22 @@ impl Session {
             closed,
             values: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Whether it is one of the persistent peers.
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.persistent.load(Relaxed)
+    }
+
+    /// Whether it is persistent or unconditional.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.reserved.load(Relaxed)
+    }
+
+    /// The lists have changed.
+    pub fn set_reserved(&self, persistent: bool, reserved: bool) {
+        self.persistent.store(persistent, Relaxed);
+        self.reserved.store(reserved, Relaxed);
     }
 
     /// The budget of a reactor.

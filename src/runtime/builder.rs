@@ -2,26 +2,32 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{Switch, SwitchHandle, handle::Inner};
 use crate::{
+    addrbook::{BookStore, StoreError},
     address::ListenAddress,
+    ban::BanTable,
     channel::ChannelDescriptor,
     clock::Clock,
     config::{Config, ConfigError},
-    event_loop::{self, Inbox, ListenError, LoopSettings, SocketOptions},
+    event_loop::{self, Command, Inbox, ListenError, LoopSettings, Progress, SocketOptions},
     identity::NodeKey,
     ids::ChannelId,
     node_info::{NodeInfo, NodeInfoError},
+    pex::{PexSettings, Prepared},
     protocol::{LinkSettings, mconn::MConnSettings},
     reactor::{Event, Peer, SessionSettings},
     switch::{
-        Hook, Input, Lineup, Resolver, ResolverPool, Shared, SwitchCore, SwitchSettings,
-        SwitchThread, SystemResolver,
+        Candidate, Decision, Filter, Hook, Input, Lineup, ReactorSettings, Resolver, ResolverPool,
+        Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,
     },
     thread,
 };
@@ -34,10 +40,14 @@ pub struct SwitchBuilder {
     reactors: Vec<Registered>,
     hooks: Vec<(usize, Hook)>,
     resolver: Arc<dyn Resolver>,
+    connection_filters: Vec<Filter>,
+    peer_filters: Vec<Filter>,
+    store: Option<Box<dyn BookStore>>,
 }
 
 struct Registered {
     name: String,
+    may_end: bool,
     channels: Vec<ChannelDescriptor>,
     inbox: Sender<Event>,
 }
@@ -120,7 +130,13 @@ pub enum StartError {
     /// The listener or the loop's thread could not be started.
     #[error(transparent)]
     EventLoop(#[from] ListenError),
-    /// The switch's thread could not be started.
+    /// The store of bans and addresses could not be read.
+    #[error("cannot read the address book: {0}")]
+    Book(#[from] StoreError),
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers")]
+    Randomness,
+    /// A thread of the switch could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
@@ -128,7 +144,17 @@ pub enum StartError {
 impl SwitchBuilder {
     pub(super) fn new(config: Config, key: NodeKey, node_info: NodeInfo) -> Self {
         let resolver = Arc::new(SystemResolver);
-        Self { config, key, node_info, reactors: Vec::new(), hooks: Vec::new(), resolver }
+        Self {
+            config,
+            key,
+            node_info,
+            reactors: Vec::new(),
+            hooks: Vec::new(),
+            resolver,
+            connection_filters: Vec::new(),
+            peer_filters: Vec::new(),
+            store: None,
+        }
     }
 
     /// Registers a reactor with its channels. Its events come in the returned receiver once the
@@ -153,7 +179,8 @@ impl SwitchBuilder {
             return Err(RegisterError::TooManyChannels);
         }
         let (inbox, events) = crossbeam_channel::unbounded();
-        self.reactors.push(Registered { name: name.to_owned(), channels, inbox });
+        let name = name.to_owned();
+        self.reactors.push(Registered { name, may_end: false, channels, inbox });
         Ok(Reactor { events, number: self.reactors.len() - 1 })
     }
 
@@ -162,6 +189,34 @@ impl SwitchBuilder {
     /// the peer.
     pub fn on_init(&mut self, reactor: &Reactor, hook: impl FnMut(&Peer) + Send + 'static) {
         self.hooks.push((reactor.number, Box::new(hook)));
+    }
+
+    /// Lets the switch go on when this reactor's receiver is dropped. Without it that stops the
+    /// switch with [`StopReason::ReactorGone`](crate::StopReason::ReactorGone): peers count what
+    /// they sent as delivered, and nobody would ever see it.
+    pub fn may_end(&mut self, reactor: &Reactor) {
+        self.reactors[reactor.number].may_end = true;
+    }
+
+    /// Asks this filter about every address, before a byte is exchanged with it: an accepted
+    /// connection's, and one that is about to be dialed. All filters must accept.
+    pub fn connection_filter(
+        &mut self,
+        filter: impl Fn(&Candidate, Decision) + Send + Sync + 'static,
+    ) {
+        self.connection_filters.push(Arc::new(filter));
+    }
+
+    /// Asks this filter about every authenticated node that would be admitted otherwise. All
+    /// filters must accept.
+    pub fn peer_filter(&mut self, filter: impl Fn(&Candidate, Decision) + Send + Sync + 'static) {
+        self.peer_filters.push(Arc::new(filter));
+    }
+
+    /// Keeps bans and bad addresses here, so that they survive a restart. Without it they live in
+    /// memory.
+    pub fn book_store(&mut self, store: impl BookStore + 'static) {
+        self.store = Some(Box::new(store));
     }
 
     /// Resolves host names with this instead of the system's resolver.
@@ -187,10 +242,26 @@ impl SwitchBuilder {
         // Checked with an address that every node may announce; the real one is known later.
         node_info.clone().with_listen_addr(&announce(config, None)).validate()?;
 
+        let own = self.key.id();
+        if config.persistent_peers.iter().any(|peer| peer.id() == own) {
+            log::warn!("persistent_peers has this node's own ID, {own}: it is left out");
+        }
+        let mut seed = [0; 32];
+        let random = ring::rand::SystemRandom::new();
+        ring::rand::SecureRandom::fill(&random, &mut seed).map_err(|_| StartError::Randomness)?;
+
         let clock = Clock::start();
+        let private = config.private_peer_ids.clone();
+        let pex = Prepared::load(PexSettings { id: own, private }, self.store, clock)?;
         let (inputs, input_receiver) = crossbeam_channel::unbounded();
-        let inboxes = Inboxes(self.reactors.iter().map(|r| r.inbox.clone()).collect());
+        let inboxes = Inboxes::new(self.reactors.iter().map(|r| r.inbox.clone()).collect());
         let names: Vec<String> = self.reactors.iter().map(|r| r.name.clone()).collect();
+        let reactors = self.reactors.iter();
+        let reactors =
+            reactors.map(|r| ReactorSettings { name: r.name.clone(), may_end: r.may_end });
+        let mut settings = SwitchSettings::new(own, config, reactors.collect());
+        settings.connection_filters = self.connection_filters.len();
+        settings.peer_filters = self.peer_filters.len();
         drop(self.reactors);
 
         let mut announced = None;
@@ -212,6 +283,8 @@ impl SwitchBuilder {
                 parking_per_peer: config.parking_per_peer,
                 parking_total: config.parking_total,
                 reassembly_pool: config.reassembly_pool,
+                gate: config.into(),
+                filter_connections: settings.connection_filters > 0,
             }
         };
         let reports = inputs.clone();
@@ -220,6 +293,7 @@ impl SwitchBuilder {
             prepare,
             SocketOptions::for_send_rate(config.send_rate),
             inboxes.clone(),
+            pex.bans(),
             clock,
             move |report| {
                 // The switch outlives the loop; if it is gone, nobody is left to tell.
@@ -235,37 +309,59 @@ impl SwitchBuilder {
             send_queue_bytes: config.send_queue_bytes,
             send_timeout: config.send_timeout,
         };
+        let mailbox = event_loop.mailbox.clone();
         let switch = SwitchThread {
-            core: SwitchCore::new(SwitchSettings {
-                id: self.key.id(),
-                lookup_timeout: config.dial_timeout,
-            }),
+            core: SwitchCore::new(settings, pex.bans(), seed),
             inputs: input_receiver,
             own_inputs: inputs.clone(),
-            lineup: Lineup::new(session_settings, names, inboxes, event_loop.mailbox.clone())
+            lineup: Lineup::new(session_settings, names, inboxes, mailbox.clone())
                 .with_hooks(self.hooks),
-            mailbox: event_loop.mailbox.clone(),
+            mailbox: mailbox.clone(),
             resolver: ResolverPool::new(self.resolver),
             shared: shared.clone(),
             clock,
             sessions: Default::default(),
+            connection_filters: self.connection_filters,
+            peer_filters: self.peer_filters,
+            log: Default::default(),
         };
-        let switch_thread =
-            thread::spawn("p2p-switch", move || switch.run()).map_err(StartError::Thread)?;
+        let switch_thread = thread::spawn("p2p-switch", move || switch.run());
+        let (pex_handle, bans) = (pex.handle(), inputs.clone());
+        let publish = {
+            let mailbox = mailbox.clone();
+            move |table: Arc<BanTable>, added| {
+                mailbox.command(Command::Bans(table.clone()));
+                // The switch stops first.
+                let _ = bans.send(Input::Bans { table, added });
+            }
+        };
+        let pex = pex.start(Box::new(publish));
+        let (switch_thread, pex) = match (switch_thread, pex) {
+            (Ok(switch_thread), Ok(pex)) => (switch_thread, pex),
+            (switch_thread, pex) => {
+                // What has started ends with the loop.
+                mailbox.command(Command::Shutdown { deadline: clock.mono() });
+                let _ = event_loop.thread.join();
+                let (switch_error, pex_error) = (switch_thread.err(), pex.err());
+                let error = switch_error.or(pex_error).expect("one of them has failed");
+                return Err(StartError::Thread(error));
+            }
+        };
         let node_info = announced.expect("the event loop has started");
         let handle = SwitchHandle::new(Inner {
             clock,
             inputs,
             shared,
-            mailbox: event_loop.mailbox,
-            id: self.key.id(),
+            mailbox,
+            pex: pex_handle,
+            id: own,
             node_info,
             local_addr: event_loop.local_addr,
             send_timeout: config.send_timeout,
             close_timeout: config.close_timeout,
             next_ticket: AtomicU64::new(0),
         });
-        Ok(Switch::new(handle, vec![event_loop.thread, switch_thread]))
+        Ok(Switch::new(handle, vec![event_loop.thread, switch_thread], pex))
     }
 
     fn check(
@@ -343,11 +439,30 @@ fn mconn_settings(config: &Config) -> MConnSettings {
 /// The reactors' inboxes; the loop and the switch each hold them, and the receivers end when both
 /// are gone.
 #[derive(Clone)]
-struct Inboxes(Vec<Sender<Event>>);
+struct Inboxes {
+    senders: Vec<Sender<Event>>,
+    /// Events put into each, by everybody who holds it.
+    delivered: Arc<[AtomicU64]>,
+}
+
+impl Inboxes {
+    fn new(senders: Vec<Sender<Event>>) -> Self {
+        let delivered = senders.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { senders, delivered }
+    }
+}
 
 impl Inbox for Inboxes {
-    fn deliver(&mut self, reactor: usize, event: Event) {
+    fn deliver(&mut self, reactor: usize, event: Event) -> bool {
+        self.delivered[reactor].fetch_add(1, Relaxed);
         // A reactor that is gone gets nothing; dropping the event returns its budget.
-        let _ = self.0[reactor].send(event);
+        self.senders[reactor].send(event).is_ok()
+    }
+
+    fn progress(&self, reactor: usize) -> Progress {
+        Progress {
+            delivered: self.delivered[reactor].load(Relaxed),
+            waiting: self.senders[reactor].len(),
+        }
     }
 }

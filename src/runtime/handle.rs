@@ -20,10 +20,9 @@ use crate::{
     ids::{ChannelId, Direction},
     node_info::NodeInfo,
     payload::Payload,
-    reactor::{
-        Broadcast, BroadcastHandle, CloseMode, DisconnectReason, Notify, Peer, SendErrorKind,
-    },
-    switch::{Input, Request, Shared, SwitchEvent},
+    pex::PexHandle,
+    reactor::{Broadcast, BroadcastHandle, DisconnectReason, Peer, SendErrorKind},
+    switch::{Answer, Input, Metrics, Origin, Request, Shared, SwitchEvent},
     thread,
 };
 
@@ -40,6 +39,7 @@ pub(super) struct Inner {
     pub(super) inputs: Sender<Input>,
     pub(super) shared: Arc<Shared>,
     pub(super) mailbox: Arc<Mailbox>,
+    pub(super) pex: PexHandle,
     pub(super) id: NodeId,
     pub(super) node_info: NodeInfo,
     pub(super) local_addr: Option<SocketAddr>,
@@ -67,7 +67,7 @@ pub struct NumPeers {
 /// The answer to a dial, when it comes. Dropping it does not cancel the dial.
 #[derive(Debug)]
 pub struct DialTicket {
-    answer: Receiver<Result<NodeId, DisconnectReason>>,
+    answer: Receiver<Answer>,
 }
 
 /// Why there is no session with the dialed node.
@@ -123,12 +123,7 @@ impl SwitchHandle {
     /// The switch has stopped.
     pub fn dial(&self, addr: PeerAddress) -> Result<DialTicket, Stopped> {
         let ticket = self.0.next_ticket.fetch_add(1, Relaxed);
-        let (sender, answer) = crossbeam_channel::bounded(1);
-        self.0.shared.dials.lock().insert(ticket, sender);
-        if self.request(Request::Dial { ticket, addr }).is_err() {
-            self.0.shared.dials.lock().remove(&ticket);
-            return Err(Stopped);
-        }
+        let answer = self.ask(ticket, Request::Dial { ticket, addr, origin: Origin::Operator })?;
         Ok(DialTicket { answer })
     }
 
@@ -147,16 +142,7 @@ impl SwitchHandle {
         let peers = self.0.shared.peers.read();
         let outbound = peers.values().filter(|p| p.direction() == Direction::Outbound).count();
         let inbound = peers.len() - outbound;
-        NumPeers { outbound, inbound, dialing: self.0.shared.dials.lock().len() }
-    }
-
-    /// Ends the session with this node, if there is one. For operators; a reactor stops the
-    /// session it holds.
-    pub fn disconnect(&self, id: &NodeId, reason: impl Into<String>) -> bool {
-        let Some(peer) = self.peer(id) else { return false };
-        let reason = DisconnectReason::Operator(reason.into());
-        self.0.mailbox.close(peer.conn(), CloseMode::Now(reason));
-        true
+        NumPeers { outbound, inbound, dialing: self.0.shared.dialing.load(Relaxed) }
     }
 
     /// Queues the message for every peer that has the channel, encoded once and shared. Returns at
@@ -185,6 +171,18 @@ impl SwitchHandle {
         self.peers_with(channel).into_iter().map(send).collect()
     }
 
+    /// What was counted since the start, and how many peers there are now. Stays after the stop.
+    pub fn metrics(&self) -> Metrics {
+        let (peers, now) = (self.peers(), self.num_peers());
+        let statuses = peers.iter().map(Peer::status);
+        let mut metrics = self.0.shared.tally.lock().with_sessions(statuses);
+        let wall = self.0.clock.now().wall;
+        metrics.bans = self.0.pex.bans().iter().filter(|ban| ban.is_in_force(wall)).count();
+        (metrics.outbound_peers, metrics.inbound_peers) = (now.outbound, now.inbound);
+        metrics.dialing = now.dialing;
+        metrics
+    }
+
     /// What happens from now on. Ends after [`SwitchEvent::Stopped`]. A subscriber that leaves
     /// 4096 events unread loses later ones.
     pub fn subscribe(&self) -> Receiver<SwitchEvent> {
@@ -207,6 +205,18 @@ impl SwitchHandle {
     pub(super) fn stop_by(&self, timeout: Duration) {
         // Nobody is there to take it once the switch has stopped.
         let _ = self.request(Request::Stop { deadline: self.0.clock.mono() + timeout });
+    }
+
+    /// Posts a request whose answer comes in the receiver; that ends without one if the switch
+    /// stops before.
+    pub(super) fn ask(&self, ticket: u64, request: Request) -> Result<Receiver<Answer>, Stopped> {
+        let (sender, answer) = crossbeam_channel::bounded(1);
+        self.0.shared.answers.lock().insert(ticket, sender);
+        if self.request(request).is_err() {
+            self.0.shared.answers.lock().remove(&ticket);
+            return Err(Stopped);
+        }
+        Ok(answer)
     }
 
     fn request(&self, request: Request) -> Result<(), Stopped> {
@@ -238,7 +248,7 @@ impl DialTicket {
         if thread::is_ours() {
             return Err(DialError::WrongThread);
         }
-        self.answer.recv().map_err(|_| DialError::Stopped)?.map_err(DialError::Failed)
+        self.answer.recv().map_err(|_| DialError::Stopped).and_then(dialed)
     }
 
     /// Waits no longer than this; `None` if there is no answer by then.
@@ -247,9 +257,17 @@ impl DialTicket {
             return Some(Err(DialError::WrongThread));
         }
         match self.answer.recv_timeout(timeout) {
-            Ok(answer) => Some(answer.map_err(DialError::Failed)),
+            Ok(answer) => Some(dialed(answer)),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Err(DialError::Stopped)),
         }
+    }
+}
+
+fn dialed(answer: Answer) -> Result<NodeId, DialError> {
+    match answer {
+        Answer::Dialed(result) => result.map_err(DialError::Failed),
+        // Tickets of dials are answered as dials.
+        Answer::Done(_) | Answer::States(_) => Err(DialError::Stopped),
     }
 }

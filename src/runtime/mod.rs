@@ -2,9 +2,11 @@
 //! only module that knows all others; it starts the threads and joins them.
 
 mod builder;
+mod control;
 mod handle;
 mod switch;
 
 pub use builder::{Reactor, RegisterError, StartError, SwitchBuilder};
+pub use control::DialPeersError;
 pub use handle::{DialError, DialTicket, NumPeers, Stopped, SwitchHandle};
 pub use switch::{StopError, StopReport, Switch};

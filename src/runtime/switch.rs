@@ -1,21 +1,23 @@
 //! The owner of a running switch.
 
 use std::{
+    fmt,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use super::{SwitchBuilder, SwitchHandle};
-use crate::{config::Config, identity::NodeKey, node_info::NodeInfo, switch::StopReason};
+use crate::{config::Config, identity::NodeKey, node_info::NodeInfo, pex::Pex, switch::StopReason};
 
 /// A running switch. Dropping it ends every connection at once and joins its threads; [`stop`]
 /// first lets peers take what was accepted for them.
 ///
 /// [`stop`]: Self::stop
-#[derive(Debug)]
 pub struct Switch {
     handle: SwitchHandle,
     threads: Vec<JoinHandle<()>>,
+    /// Ends after the switch, which it publishes to.
+    pex: Option<Pex>,
 }
 
 /// How a stop went.
@@ -38,8 +40,8 @@ impl Switch {
         SwitchBuilder::new(config, key, node_info)
     }
 
-    pub(super) fn new(handle: SwitchHandle, threads: Vec<JoinHandle<()>>) -> Self {
-        Self { handle, threads }
+    pub(super) fn new(handle: SwitchHandle, threads: Vec<JoinHandle<()>>, pex: Pex) -> Self {
+        Self { handle, threads, pex: Some(pex) }
     }
 
     /// A handle for everybody else.
@@ -48,20 +50,22 @@ impl Switch {
     }
 
     /// Waits until the switch has stopped because somebody called
-    /// [`SwitchHandle::request_stop`], or because a thread of it failed.
+    /// [`SwitchHandle::request_stop`], a reactor is gone, or a thread failed.
     pub fn wait(&self) -> StopReason {
         let shared = &self.handle.inner().shared;
         let mut stop_reason = shared.stop_reason.lock();
         loop {
-            match *stop_reason {
-                Some(reason) => return reason,
+            match &*stop_reason {
+                Some(reason) => return reason.clone(),
                 None => shared.stopped.wait(&mut stop_reason),
             }
         }
     }
 
     /// Stops in order: no new connections; every session is flushed and closed, at most for
-    /// `timeout`; reactors are told of every end; their receivers end; all threads are joined.
+    /// `timeout`; reactors are told of every end; their receivers end; bans are stored; all
+    /// threads are joined. A [`BookStore`](crate::BookStore) that hangs is given a second more,
+    /// then its thread is left behind.
     ///
     /// # Errors
     /// A thread had panicked. Everything is stopped all the same.
@@ -73,6 +77,7 @@ impl Switch {
     }
 
     fn join(&mut self, timeout: Duration) -> Result<(), StopError> {
+        let deadline = self.handle.inner().clock.mono() + timeout;
         self.handle.stop_by(timeout);
         let mut result = Ok(());
         for thread in self.threads.drain(..) {
@@ -80,7 +85,16 @@ impl Switch {
                 result = Err(StopError);
             }
         }
+        if self.pex.take().is_some_and(|pex| pex.stop(deadline).had_panicked) {
+            result = Err(StopError);
+        }
         result
+    }
+}
+
+impl fmt::Debug for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Switch({:?})", self.handle)
     }
 }
 

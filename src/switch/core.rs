@@ -1,18 +1,29 @@
 //! The switch's decisions, without a thread, a clock or a reactor.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
-use super::{Input, Output, Request, ResolveRequest, Resolved, SwitchEvent};
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::{
+    Answer, Input, Limits, Output, Request, SwitchEvent,
+    dialing::Dialing,
+    filter::{Filters, Subject},
+    peer_set::PeerSet,
+    persistent::PersistentPeers,
+    timers::{Timer, Timers},
+};
 use crate::{
-    address::PeerAddress,
-    event_loop::{Command, Established, Report},
+    address::{Cidr, PeerAddress},
+    ban::BanTable,
+    config::Config,
+    event_loop::{Command, Report},
     identity::NodeId,
     ids::{ConnId, Direction},
-    reactor::{Admission, DisconnectReason},
+    reactor::DisconnectReason,
     time::{Mono, Now},
 };
 
@@ -21,128 +32,203 @@ use crate::{
 pub struct SwitchSettings {
     /// Our own ID.
     pub id: NodeId,
+    /// Its reactors, by number.
+    pub reactors: Vec<ReactorSettings>,
     /// How long a name may take to resolve: as long as a connection may take to be established.
     pub lookup_timeout: Duration,
+    /// How long the peers may take what was accepted for them, if the switch stops by itself.
+    pub close_timeout: Duration,
+    /// How many peers there may be.
+    pub limits: Limits,
+    /// See `Config::allow_duplicate_ip`.
+    pub allow_duplicate_ip: bool,
+    /// See `Config::max_peers_per_ip`.
+    pub max_peers_per_ip: usize,
+    /// See `Config::exempt_cidrs`.
+    pub exempt: Vec<Cidr>,
+    /// See `Config::persistent_peers`.
+    pub persistent_peers: Vec<PeerAddress>,
+    /// See `Config::persistent_peers_max_dial_period`.
+    pub persistent_peers_max_dial_period: Duration,
+    /// See `Config::reconnect_give_up`.
+    pub reconnect_give_up: u32,
+    /// See `Config::unconditional_peer_ids`.
+    pub unconditional_peer_ids: Vec<NodeId>,
+    /// See `Config::dial_spread`.
+    pub dial_spread: Duration,
+    /// How many connection filters there are.
+    pub connection_filters: usize,
+    /// How many peer filters there are.
+    pub peer_filters: usize,
+    /// See `Config::connection_filter_timeout`.
+    pub connection_filter_timeout: Duration,
+    /// See `Config::peer_filter_timeout`.
+    pub peer_filter_timeout: Duration,
+}
+
+/// What the switch has to know of a reactor.
+#[derive(Clone, Debug)]
+pub struct ReactorSettings {
+    /// Its name, for people.
+    pub name: String,
+    /// Whether the switch goes on without it.
+    pub may_end: bool,
 }
 
 /// Why a switch stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
     /// Somebody asked for it.
     Requested,
+    /// The receiver of this reactor's events was dropped: what peers sent would have been taken for
+    /// delivered and never seen.
+    ReactorGone(String),
     /// A thread of the switch ended by itself: the system took the poll away, or a bug.
     Failed,
 }
 
-/// The switch's decisions. A driver feeds it with [`handle`](Self::handle) and
-/// [`handle_timeout`](Self::handle_timeout), and performs every [`poll_output`](Self::poll_output)
-/// in order before the next input.
+/// The switch's decisions. A driver calls [`start`](Self::start), feeds it with
+/// [`handle`](Self::handle) and [`handle_timeout`](Self::handle_timeout), and performs every
+/// [`poll_output`](Self::poll_output) in order before the next input.
 #[derive(Debug)]
 pub struct SwitchCore {
-    settings: SwitchSettings,
-    /// Every connection that was reported as established and not as closed.
-    conns: BTreeMap<ConnId, Conn>,
-    /// **Invariant:** holds exactly the connections of `conns` that were introduced and not
-    /// refused; one per ID.
-    sessions: BTreeMap<NodeId, ConnId>,
-    dials: BTreeMap<u64, Dial>,
-    outputs: VecDeque<Output>,
-    is_stopping: bool,
+    pub(super) settings: SwitchSettings,
+    pub(super) rng: StdRng,
+    pub(super) peers: PeerSet,
+    pub(super) dialing: Dialing,
+    pub(super) persistent: PersistentPeers,
+    pub(super) unconditional: BTreeSet<NodeId>,
+    pub(super) filters: Filters,
+    pub(super) bans: Arc<BanTable>,
+    pub(super) timers: Timers,
+    pub(super) outputs: VecDeque<Output>,
+    /// What the loop was told last.
+    pub(super) is_told_full: bool,
+    /// The reactor that does not take its events.
+    pub(super) stalled: Option<String>,
+    pub(super) is_stopping: bool,
+    /// Why it stops, if nobody asked for it.
+    cause: Option<StopReason>,
     stopped: Option<StopReason>,
 }
 
-#[derive(Debug)]
-struct Conn {
-    id: NodeId,
-    remote: SocketAddr,
-    moniker: String,
-    direction: Direction,
-    dial: Option<(u64, PeerAddress)>,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// The reactors are being told.
-    Introducing,
-    /// It is a session.
-    Up,
-    /// It was refused and is about to be closed.
-    Refused,
-}
-
-#[derive(Debug)]
-struct Dial {
-    addr: PeerAddress,
-    /// Addresses of the name that were not tried.
-    untried: VecDeque<SocketAddr>,
-    /// While the name is being resolved.
-    lookup_deadline: Option<Mono>,
+impl SwitchSettings {
+    /// What of it is configured; no filters.
+    pub fn new(id: NodeId, config: &Config, reactors: Vec<ReactorSettings>) -> Self {
+        Self {
+            id,
+            reactors,
+            lookup_timeout: config.dial_timeout,
+            close_timeout: config.close_timeout,
+            limits: Limits {
+                max_num_inbound_peers: config.max_num_inbound_peers,
+                max_num_outbound_peers: config.max_num_outbound_peers,
+            },
+            allow_duplicate_ip: config.allow_duplicate_ip,
+            max_peers_per_ip: config.max_peers_per_ip,
+            exempt: config.exempt_cidrs.clone(),
+            persistent_peers: config.persistent_peers.clone(),
+            persistent_peers_max_dial_period: config.persistent_peers_max_dial_period,
+            reconnect_give_up: config.reconnect_give_up,
+            unconditional_peer_ids: config.unconditional_peer_ids.clone(),
+            dial_spread: config.dial_spread,
+            connection_filters: 0,
+            peer_filters: 0,
+            connection_filter_timeout: config.connection_filter_timeout,
+            peer_filter_timeout: config.peer_filter_timeout,
+        }
+    }
 }
 
 impl SwitchCore {
-    /// A switch without connections.
-    pub fn new(settings: SwitchSettings) -> Self {
+    /// A switch without connections. What it decides by chance depends on the seed alone.
+    pub fn new(settings: SwitchSettings, bans: Arc<BanTable>, seed: [u8; 32]) -> Self {
         Self {
+            unconditional: settings.unconditional_peer_ids.iter().copied().collect(),
+            rng: StdRng::from_seed(seed),
             settings,
-            conns: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            dials: BTreeMap::new(),
+            peers: PeerSet::default(),
+            dialing: Dialing::default(),
+            persistent: PersistentPeers::default(),
+            filters: Filters::default(),
+            bans,
+            timers: Timers::default(),
             outputs: VecDeque::new(),
+            is_told_full: false,
+            stalled: None,
             is_stopping: false,
+            cause: None,
             stopped: None,
         }
+    }
+
+    /// Begins to dial persistent peers. Once, before anything else.
+    pub fn start(&mut self, now: Now) {
+        for addr in std::mem::take(&mut self.settings.persistent_peers) {
+            if addr.id() != self.settings.id {
+                self.add_persistent(addr, now);
+            }
+        }
+        self.tell_whether_full();
     }
 
     /// Something happened.
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
-            Input::Report(report) => self.handle_report(report),
-            Input::Request(Request::Dial { ticket, addr }) => self.dial(ticket, addr, now),
-            Input::Request(Request::Stop { deadline }) => self.stop(deadline),
-            Input::Resolved(resolved) => self.handle_resolved(resolved),
-        }
-    }
-
-    /// The reactors were told of a connection, or `Err`: an init hook failed and none will be.
-    pub fn handle_introduced(&mut self, id: ConnId, result: Result<(), String>) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        match result {
-            Ok(()) => {
-                conn.stage = Stage::Up;
-                let up = SwitchEvent::PeerUp {
-                    id: conn.id,
-                    addr: conn.remote,
-                    direction: conn.direction,
-                    moniker: conn.moniker.clone(),
-                };
-                let answer = conn.dial.as_ref().map(|(ticket, _)| (*ticket, conn.id));
-                self.outputs.push_back(Output::Event(up));
-                if let Some((ticket, id)) = answer {
-                    self.outputs.push_back(Output::Answer { ticket, result: Ok(id) });
-                }
+            Input::Report(report) => self.handle_report(report, now),
+            Input::Request(Request::Dial { ticket, addr, origin }) => {
+                self.dial(ticket, addr, origin, now);
             }
-            Err(why) => {
-                self.sessions.remove(&conn.id);
-                self.refuse(id, DisconnectReason::Reactor(why));
+            Input::Request(Request::Control { ticket, control }) => {
+                self.control(ticket, control, now);
             }
+            Input::Request(Request::Stop { deadline }) => self.stop(deadline, now),
+            Input::Resolved(resolved) => self.handle_resolved(resolved, now),
+            Input::Decided { ticket, result } => self.decided(ticket, result, now),
+            Input::Bans { table, added } => self.set_bans(table, added, now),
+            Input::ReactorGone(reactor) => self.reactor_gone(reactor, now),
         }
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now) {
-        let is_late = |dial: &Dial| dial.lookup_deadline.is_some_and(|d| d <= now.mono);
-        let late: Vec<u64> =
-            self.dials.iter().filter(|(_, dial)| is_late(dial)).map(|(t, _)| *t).collect();
-        for ticket in late {
-            self.handle_resolved(Resolved { ticket, result: Err("no answer in time".into()) });
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            match timer {
+                Timer::Attempt(ticket) => self.attempt_due(ticket, now),
+                Timer::Persistent(id) => self.persistent_due(&id, now),
+                Timer::Parked(conn) => self.parked_due(conn, now),
+                Timer::Proven(conn) => self.proven(conn, true, now),
+                Timer::Filter(ticket) => self.filters_due(ticket, now),
+            }
         }
+    }
+
+    /// Which reactor, if any, has left more sessions unread than
+    /// [`max_unread_sessions`](Self::max_unread_sessions). Before each input.
+    pub fn handle_stalled(&mut self, reactor: Option<usize>) {
+        let name = reactor.map(|reactor| self.reactor_name(reactor));
+        if name == self.stalled {
+            return;
+        }
+        if let Some(name) = std::mem::replace(&mut self.stalled, name) {
+            self.event(SwitchEvent::ReactorRecovered(name));
+        }
+        if let Some(name) = self.stalled.clone() {
+            self.event(SwitchEvent::ReactorStalled(name));
+        }
+    }
+
+    /// How many sessions a reactor may leave unread before nobody is admitted: four times as many
+    /// as there can be at once, so that peers that come and go cannot fill memory with events.
+    pub fn max_unread_sessions(&self) -> usize {
+        let limits = &self.settings.limits;
+        (4 * (limits.max_num_inbound_peers + limits.max_num_outbound_peers)).max(4)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn next_deadline(&self) -> Option<Mono> {
-        self.dials.values().filter_map(|dial| dial.lookup_deadline).min()
+        self.timers.next()
     }
 
     /// The next thing to do.
@@ -157,195 +243,92 @@ impl SwitchCore {
 
     /// Why the switch has stopped, once it has.
     pub fn stop_reason(&self) -> Option<StopReason> {
-        self.stopped
+        self.stopped.clone()
     }
 
-    /// Dials that were asked for and are not established, and sessions.
+    /// Attempts from the moment when they are scheduled until they have brought a connection.
     pub fn num_dialing(&self) -> usize {
-        self.dials.len()
+        self.dialing.len()
     }
 
-    fn handle_report(&mut self, report: Report) {
+    /// Sessions by direction, without those that count against no limit.
+    pub fn num_limited(&self, direction: Direction) -> usize {
+        self.peers.count(direction, None)
+    }
+
+    /// Whether limits do not apply to this node.
+    pub(super) fn is_reserved(&self, id: &NodeId) -> bool {
+        self.unconditional.contains(id) || self.persistent.contains(id)
+    }
+
+    pub(super) fn event(&mut self, event: SwitchEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(super) fn answer(&mut self, ticket: u64, answer: Answer) {
+        self.outputs.push_back(Output::Answer { ticket, answer });
+    }
+
+    fn handle_report(&mut self, report: Report, now: Now) {
         match report {
-            Report::Established(established) => self.judge(established),
-            Report::Closed { conn, reason } => self.closed(conn, reason),
-            Report::DialFailed { ticket, reason } => self.try_next_address(ticket, reason),
-            Report::HandshakeFailed { remote, id, reason } => {
-                self.event(SwitchEvent::Rejected { addr: remote, id, reason });
+            Report::Accepted { conn, remote } => {
+                let subject = Subject::Accepted(conn, remote);
+                self.ask_filters(subject, Direction::Inbound, None, now);
             }
-            // A session that delivers is a success for dialing, once there is a back-off.
-            Report::FirstMessage(_) => {}
+            Report::Established(established) => self.established(established, now),
+            Report::Closed { conn, reason } => self.closed(conn, reason, now),
+            Report::DialFailed { ticket, reason } => self.try_next_address(ticket, reason, now),
+            Report::HandshakeFailed { remote: addr, id, reason } => {
+                self.event(SwitchEvent::Rejected { addr, id, reason, others: 0 });
+            }
+            Report::Refused { remote: addr, reason, others } => {
+                self.event(SwitchEvent::Rejected { addr, id: None, reason, others });
+            }
+            Report::FirstMessage(conn) => self.proven(conn, false, now),
+            Report::Alive(conn) => self.alive(conn, now),
+            Report::Ending(conn) => self.ending(conn, now),
+            Report::ReactorGone(reactor) => self.reactor_gone(reactor, now),
             Report::AcceptFailed(kind) => self.event(SwitchEvent::AcceptFailed(kind)),
-            Report::Stopped => self.stopped(),
+            Report::Stopped => self.stopped(now),
         }
-    }
-
-    /// Whether an authenticated connection becomes a session.
-    fn judge(&mut self, established: Established) {
-        let Established { conn, ticket, id, node_info, direction, remote } = established;
-        let dial = ticket.and_then(|t| self.dials.remove(&t).map(|dial| (t, dial.addr)));
-        let dialed = dial.as_ref().map(|(_, addr)| addr.clone());
-        let moniker = node_info.moniker().to_owned();
-        let stage = Stage::Introducing;
-        self.conns.insert(conn, Conn { id, remote, moniker, direction, dial, stage });
-        let refusal = if self.is_stopping {
-            Some(DisconnectReason::Stopped)
-        } else if self.sessions.contains_key(&id) {
-            Some(DisconnectReason::DuplicateId(id))
-        } else {
-            None
-        };
-        if let Some(reason) = refusal {
-            self.refuse(conn, reason);
-        } else {
-            self.sessions.insert(id, conn);
-            let admission = Admission {
-                conn,
-                id,
-                node_info,
-                direction,
-                remote_addr: remote,
-                dialed_addr: dialed,
-            };
-            self.outputs.push_back(Output::Introduce(admission));
-        }
-    }
-
-    fn refuse(&mut self, id: ConnId, reason: DisconnectReason) {
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        conn.stage = Stage::Refused;
-        let (dial, addr, node) = (conn.dial.take(), conn.remote, conn.id);
-        let command = Command::Reject { conn: id, reason: reason.clone() };
-        self.outputs.push_back(Output::Command(command));
-        match dial {
-            Some((ticket, addr)) => self.dial_failed(ticket, addr, reason),
-            None => self.event(SwitchEvent::Rejected { addr, id: Some(node), reason }),
-        }
-    }
-
-    fn closed(&mut self, id: ConnId, reason: DisconnectReason) {
-        let Some(conn) = self.conns.remove(&id) else { return };
-        if conn.stage == Stage::Refused {
-            return;
-        }
-        self.sessions.remove(&conn.id);
-        self.outputs.push_back(Output::Down { conn: id, reason: reason.clone() });
-        self.event(SwitchEvent::PeerDown { id: conn.id, addr: conn.remote, reason });
-    }
-
-    // ---- dialing ----
-
-    fn dial(&mut self, ticket: u64, addr: PeerAddress, now: Now) {
-        let id = addr.id();
-        let refusal = if self.is_stopping {
-            Some(DisconnectReason::Stopped)
-        } else if id == self.settings.id {
-            Some(DisconnectReason::SelfConnection)
-        } else if self.sessions.contains_key(&id) {
-            Some(DisconnectReason::DuplicateId(id))
-        } else if self.dials.values().any(|dial| dial.addr.id() == id) {
-            Some(DisconnectReason::AlreadyDialing(id))
-        } else {
-            None
-        };
-        if let Some(reason) = refusal {
-            return self.dial_failed(ticket, addr, reason);
-        }
-        let mut dial = Dial { addr, untried: VecDeque::new(), lookup_deadline: None };
-        match dial.addr.net_address() {
-            Some(net) => {
-                let target = net.socket_addr();
-                self.dials.insert(ticket, dial);
-                self.connect(ticket, target, id);
-            }
-            None => {
-                dial.lookup_deadline = Some(now.mono + self.settings.lookup_timeout);
-                let (host, port) = (dial.addr.host().to_string(), dial.addr.port());
-                self.dials.insert(ticket, dial);
-                let request = ResolveRequest { ticket, host, port };
-                self.outputs.push_back(Output::Resolve(request));
-            }
-        }
-    }
-
-    fn handle_resolved(&mut self, resolved: Resolved) {
-        let ticket = resolved.ticket;
-        // A late answer finds no dial, or one that waits for nothing.
-        let Some(dial) = self.dials.get_mut(&ticket) else { return };
-        if dial.lookup_deadline.take().is_none() {
-            return;
-        }
-        let host = dial.addr.host().to_string();
-        let error = match resolved.result {
-            Ok(addrs) => {
-                dial.untried = addrs.into();
-                "the name has no address".to_owned()
-            }
-            Err(error) => error,
-        };
-        self.try_next_address(ticket, DisconnectReason::Lookup { host, error });
-    }
-
-    /// Tries the next address of the dialed name; without one the dial has failed for `reason`.
-    fn try_next_address(&mut self, ticket: u64, reason: DisconnectReason) {
-        let Some(dial) = self.dials.get_mut(&ticket) else { return };
-        let next = if self.is_stopping { None } else { dial.untried.pop_front() };
-        match next {
-            Some(target) => {
-                let id = dial.addr.id();
-                self.connect(ticket, target, id);
-            }
-            None => {
-                let addr = self.dials.remove(&ticket).expect("found above").addr;
-                self.dial_failed(ticket, addr, reason);
-            }
-        }
-    }
-
-    fn connect(&mut self, ticket: u64, addr: SocketAddr, expected: NodeId) {
-        self.outputs.push_back(Output::Command(Command::Dial { ticket, addr, expected }));
-    }
-
-    fn dial_failed(&mut self, ticket: u64, addr: PeerAddress, reason: DisconnectReason) {
-        self.event(SwitchEvent::DialFailed { addr, reason: reason.clone() });
-        self.outputs.push_back(Output::Answer { ticket, result: Err(reason) });
     }
 
     // ---- stopping ----
 
-    fn stop(&mut self, deadline: Mono) {
-        self.is_stopping = true;
-        self.outputs.push_back(Output::Command(Command::Shutdown { deadline }));
-        let looking: Vec<u64> = self
-            .dials
-            .iter()
-            .filter(|(_, dial)| dial.lookup_deadline.is_some())
-            .map(|(ticket, _)| *ticket)
-            .collect();
-        for ticket in looking {
-            self.try_next_address(ticket, DisconnectReason::Stopped);
+    fn reactor_gone(&mut self, reactor: usize, now: Now) {
+        let may_end = self.settings.reactors.get(reactor).is_none_or(|reactor| reactor.may_end);
+        // While stopping, reactors go as they like.
+        if may_end || self.is_stopping {
+            return;
         }
+        self.cause = Some(StopReason::ReactorGone(self.reactor_name(reactor)));
+        self.stop(now.mono + self.settings.close_timeout, now);
     }
 
-    fn stopped(&mut self) {
+    fn stop(&mut self, deadline: Mono, now: Now) {
+        self.is_stopping = true;
+        self.outputs.push_back(Output::Command(Command::Shutdown { deadline }));
+        self.stop_dialing(false, now);
+    }
+
+    fn stopped(&mut self, now: Now) {
         if self.stopped.is_some() {
             return;
         }
         let asked = std::mem::replace(&mut self.is_stopping, true);
-        self.stopped = Some(if asked { StopReason::Requested } else { StopReason::Failed });
+        let failed = if asked { StopReason::Requested } else { StopReason::Failed };
+        self.stopped = Some(self.cause.take().unwrap_or(failed));
         // Empty unless the loop died: it reports each end before its own.
-        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+        let conns: Vec<ConnId> = self.peers.iter().map(|(conn, _)| conn).collect();
         for conn in conns {
-            self.closed(conn, DisconnectReason::Stopped);
+            self.closed(conn, DisconnectReason::Stopped, now);
         }
-        let dials: Vec<u64> = self.dials.keys().copied().collect();
-        for ticket in dials {
-            self.try_next_address(ticket, DisconnectReason::Stopped);
-        }
+        self.stop_dialing(true, now);
+        self.timers.clear();
         self.event(SwitchEvent::Stopped);
     }
 
-    fn event(&mut self, event: SwitchEvent) {
-        self.outputs.push_back(Output::Event(event));
+    fn reactor_name(&self, reactor: usize) -> String {
+        self.settings.reactors.get(reactor).map_or_else(String::new, |r| r.name.clone())
     }
 }

@@ -1,6 +1,7 @@
 //! The reactors of a switch, as the switch tells them of sessions.
 
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -20,6 +21,11 @@ pub struct Lineup<I> {
     hooks: Vec<(usize, Hook)>,
     inbox: I,
     notify: Arc<dyn Notify>,
+    /// Per reactor, for each session whose beginning it may not have taken: how many events had
+    /// been delivered with it.
+    unread: Vec<VecDeque<u64>>,
+    /// A reactor whose receiver was found gone.
+    gone: Option<usize>,
 }
 
 impl<I: Inbox> Lineup<I> {
@@ -30,7 +36,8 @@ impl<I: Inbox> Lineup<I> {
         inbox: I,
         notify: Arc<dyn Notify>,
     ) -> Self {
-        Self { settings, names, hooks: Vec::new(), inbox, notify }
+        let unread = vec![VecDeque::new(); names.len()];
+        Self { settings, names, hooks: Vec::new(), inbox, notify, unread, gone: None }
     }
 
     /// With hooks that [`introduce`](Self::introduce) runs, each with the number of its reactor.
@@ -59,7 +66,9 @@ impl<I: Inbox> Lineup<I> {
         }
         list(&peer);
         for reactor in 0..self.names.len() {
-            self.inbox.deliver(reactor, Event::PeerUp(peer.clone()));
+            if self.deliver(reactor, Event::PeerUp(peer.clone())) {
+                self.unread[reactor].push_back(self.inbox.progress(reactor).delivered);
+            }
         }
         Ok(session)
     }
@@ -70,7 +79,37 @@ impl<I: Inbox> Lineup<I> {
         peer.session().end();
         let reason = Arc::new(reason);
         for reactor in 0..self.names.len() {
-            self.inbox.deliver(reactor, Event::PeerDown(peer.clone(), reason.clone()));
+            self.deliver(reactor, Event::PeerDown(peer.clone(), reason.clone()));
         }
+    }
+
+    /// The first reactor that has not taken the beginning of more than so many sessions. A count
+    /// by place in the inbox, so it may be a few events off while the loop delivers at the same
+    /// time.
+    pub fn stalled(&mut self, most: usize) -> Option<usize> {
+        for (reactor, unread) in self.unread.iter_mut().enumerate() {
+            if unread.is_empty() {
+                continue;
+            }
+            let progress = self.inbox.progress(reactor);
+            let taken = progress.delivered.saturating_sub(progress.waiting as u64);
+            while unread.front().is_some_and(|place| *place <= taken) {
+                unread.pop_front();
+            }
+        }
+        self.unread.iter().position(|unread| unread.len() > most)
+    }
+
+    /// A reactor whose receiver was found gone since the last call.
+    pub fn take_gone(&mut self) -> Option<usize> {
+        self.gone.take()
+    }
+
+    fn deliver(&mut self, reactor: usize, event: Event) -> bool {
+        let is_delivered = self.inbox.deliver(reactor, event);
+        if !is_delivered {
+            self.gone = Some(reactor);
+        }
+        is_delivered
     }
 }

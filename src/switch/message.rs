@@ -1,12 +1,14 @@
 //! What goes into the switch's core and what comes out of it: plain data.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
+use super::{Candidate, Limits, PeerState, SwitchEvent};
 use crate::{
     address::PeerAddress,
+    ban::{Ban, BanTable},
     event_loop::{Command, Report},
     identity::NodeId,
-    ids::{ConnId, Direction},
+    ids::ConnId,
     reactor::{Admission, DisconnectReason},
     time::Mono,
 };
@@ -20,23 +22,109 @@ pub enum Input {
     Request(Request),
     /// A name was resolved, or not.
     Resolved(Resolved),
+    /// One filter has decided, or never will.
+    Decided {
+        /// Of the [`Output::Filter`].
+        ticket: u64,
+        /// Yes, or why not.
+        result: Result<(), String>,
+    },
+    /// Who is banned from now on.
+    Bans {
+        /// All of them.
+        table: Arc<BanTable>,
+        /// The one that is new.
+        added: Option<Ban>,
+    },
+    /// The receiver of this reactor's events is gone.
+    ReactorGone(usize),
 }
 
-/// What a user asks for.
+/// What a user asks for. All but `Stop` are answered with their ticket.
 #[derive(Debug)]
 pub enum Request {
-    /// Dial a node; answered with the ticket.
+    /// Dial a node now.
     Dial {
         /// Given back in the answer.
         ticket: u64,
         /// Whom, and where.
         addr: PeerAddress,
+        /// Who wants it.
+        origin: Origin,
+    },
+    /// Something that is done at once.
+    Control {
+        /// Given back in the answer.
+        ticket: u64,
+        /// What.
+        control: Control,
     },
     /// Stop everything; what is not flushed by the deadline is cut.
     Stop {
         /// When to stop waiting for peers.
         deadline: Mono,
     },
+}
+
+/// Who wants a node dialed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The operator or the application: no limit applies.
+    Operator,
+    /// It is a persistent peer: no limit applies.
+    Persistent,
+    /// Peer exchange, which dials up to `max_num_outbound_peers`.
+    Discovery,
+}
+
+/// Changes at run time.
+#[derive(Debug)]
+pub enum Control {
+    /// Dial these, each after a random part of `Config::dial_spread`.
+    DialPeers(Vec<PeerAddress>),
+    /// Keep a connection with this node from now on, at this address.
+    AddPersistent(PeerAddress),
+    /// Do not dial this node again by itself. Its session stays.
+    RemovePersistent(NodeId),
+    /// Admit this node whatever the limits.
+    AddUnconditional(NodeId),
+    /// Other limits. Nobody is disconnected for them.
+    SetLimits(Limits),
+    /// Tell the state of every node.
+    States,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// To a dial: the authenticated ID, or why there is no session.
+    Dialed(Result<NodeId, DisconnectReason>),
+    /// It is done, or it was not possible and nothing has changed.
+    Done(Result<(), ControlError>),
+    /// The state of every node.
+    States(Vec<PeerState>),
+}
+
+/// Why a request at run time was refused. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// No such peer: not connected, or not persistent, as the call needs it.
+    #[error("{0} is no such peer")]
+    UnknownPeer(NodeId),
+    /// The node is this one.
+    #[error("{0} is this node's own ID")]
+    OwnId(NodeId),
+    /// Nobody can be at the address.
+    #[error("{0} cannot be dialed; give an IP address or a host, and a port above 0")]
+    Undialable(PeerAddress),
+    /// The switch has stopped.
+    #[error("the switch has stopped")]
+    Stopped,
+    /// Called on one of the library's own threads (from a filter or an init hook), which would
+    /// wait for itself.
+    #[error("a call that waits, made on a thread of the switch")]
+    WrongThread,
 }
 
 /// A name to resolve, for a resolver thread.
@@ -74,61 +162,31 @@ pub enum Output {
         /// Why.
         reason: DisconnectReason,
     },
-    /// The answer to a dial.
+    /// The session's peer is persistent or reserved from now on, or no longer.
+    Mark {
+        /// Which.
+        conn: ConnId,
+        /// Dialed again when it is lost.
+        is_persistent: bool,
+        /// Not counted in limits.
+        is_reserved: bool,
+    },
+    /// Ask the filters; each answers with [`Input::Decided`].
+    Filter {
+        /// Given back in the answers.
+        ticket: u64,
+        /// Who is to be let in.
+        candidate: Candidate,
+    },
+    /// The answer to a request.
     Answer {
         /// Of the request.
         ticket: u64,
-        /// The authenticated ID, or why there is no session.
-        result: Result<NodeId, DisconnectReason>,
+        /// What.
+        answer: Answer,
     },
     /// For a resolver thread.
     Resolve(ResolveRequest),
     /// For subscribers and the log.
     Event(SwitchEvent),
-}
-
-/// What a subscriber hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SwitchEvent {
-    /// A session began.
-    PeerUp {
-        /// The peer.
-        id: NodeId,
-        /// The socket's remote address.
-        addr: SocketAddr,
-        /// Who dialed.
-        direction: Direction,
-        /// What the peer calls itself: printable ASCII.
-        moniker: String,
-    },
-    /// A session ended.
-    PeerDown {
-        /// The peer.
-        id: NodeId,
-        /// The socket's remote address.
-        addr: SocketAddr,
-        /// Why.
-        reason: DisconnectReason,
-    },
-    /// An outbound attempt ended before it was a session.
-    DialFailed {
-        /// What was dialed.
-        addr: PeerAddress,
-        /// Why.
-        reason: DisconnectReason,
-    },
-    /// An inbound connection did not become a session.
-    Rejected {
-        /// Where it came from.
-        addr: SocketAddr,
-        /// Who it is, if it was authenticated.
-        id: Option<NodeId>,
-        /// Why.
-        reason: DisconnectReason,
-    },
-    /// The system refused to accept connections; it is tried again.
-    AcceptFailed(std::io::ErrorKind),
-    /// The switch has stopped. The last event.
-    Stopped,
 }

@@ -3,15 +3,36 @@
 //! [`SwitchCore`] decides; the thread `p2p-switch` performs what it decides and logs it. It never
 //! touches a socket, and never waits for anything but its own inputs.
 
+mod admission;
+mod backoff;
+mod control;
 mod core;
+mod decision;
+mod dialing;
+mod event;
+mod filter;
 mod lineup;
+mod log;
 mod message;
+mod metrics;
+mod peer_set;
+mod persistent;
+mod reconnect;
 mod resolver;
+mod state;
 mod thread;
+mod timers;
 
-pub use core::{StopReason, SwitchCore, SwitchSettings};
+pub use core::{ReactorSettings, StopReason, SwitchCore, SwitchSettings};
+pub use decision::{Decision, Filter};
+pub use event::SwitchEvent;
+pub use filter::Candidate;
 pub use lineup::{Hook, Lineup};
-pub use message::{Input, Output, Request, ResolveRequest, Resolved, SwitchEvent};
+pub use message::{
+    Answer, Control, ControlError, Input, Origin, Output, Request, ResolveRequest, Resolved,
+};
+pub use metrics::Metrics;
 pub(crate) use resolver::ResolverPool;
 pub use resolver::{Resolver, SystemResolver};
+pub use state::{ConnectionState, Limits, PeerState};
 pub(crate) use thread::{Shared, SwitchThread};

@@ -6,20 +6,29 @@
 //! A failed test prints its seed; `TMP2P_SEED=<seed>` runs that one alone.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+mod churn;
 mod dice;
 mod endings;
 mod lifecycle;
 mod liveness;
 mod malformed;
 mod mangle;
+mod meetings;
+mod model;
 mod net;
 mod node;
 mod parking;
+mod pending;
+mod persistent;
+mod places;
 mod pool;
 mod rates;
 mod raw;
 mod reactor;
+mod reference;
 mod refusals;
+mod run;
 mod sending;
 mod sockets;
+mod trouble;
 mod world;

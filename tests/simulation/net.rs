@@ -220,6 +220,15 @@ impl Net {
         }
     }
 
+    /// The same for every connection of the host.
+    pub(crate) fn cut_all(&mut self, host: usize) {
+        for sock in 0..self.socks.len() {
+            if self.socks[sock].host == host && !self.socks[sock].is_closed {
+                self.cut(sock);
+            }
+        }
+    }
+
     // ---- what a host does ----
 
     pub(crate) fn listen(&mut self, host: usize, addr: SocketAddr) {

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     rc::Rc,
     sync::{
@@ -13,16 +13,19 @@ use std::{
 
 use crossbeam_channel::Sender;
 use tmp2p::{
-    ChannelDescriptor, Config, ConnId, DisconnectReason, Event, ListenAddress, Mono, NodeId,
-    NodeInfo, NodeKey, Now, Peer, SwitchEvent, crossbeam_channel,
-    event_loop::{Command, Inbox, LoopCore, LoopSettings, Mailbox, Report},
+    Candidate, ChannelDescriptor, Config, ConnId, DisconnectReason, Event, ListenAddress, Mono,
+    NodeId, NodeInfo, NodeKey, Now, Peer, PeerAddress, SwitchEvent, crossbeam_channel,
+    event_loop::{Command, Inbox, LoopCore, LoopSettings, Mailbox, Progress, Report},
     protocol::{
         LinkSettings,
         mconn::MConnSettings,
         secret::{Cipher, KeyAgreement},
     },
     reactor::{Session, SessionSettings},
-    switch::{Hook, Input, Lineup, Output, ResolveRequest, SwitchCore, SwitchSettings},
+    switch::{
+        Answer, Hook, Input, Lineup, Output, ReactorSettings, ResolveRequest, SwitchCore,
+        SwitchSettings,
+    },
 };
 
 use crate::{
@@ -41,6 +44,12 @@ pub(crate) struct Options {
     pub(crate) reactors: Vec<Vec<ChannelDescriptor>>,
     /// The key of this node, if not the one of its number.
     pub(crate) key: Option<NodeKey>,
+    /// Accepted connections wait for a verdict, which the test gives.
+    pub(crate) filter_connections: bool,
+    /// The switch goes on without reactors that are gone.
+    pub(crate) may_end: bool,
+    /// Authenticated nodes wait for one, too.
+    pub(crate) filter_peers: bool,
 }
 
 impl Default for Options {
@@ -50,10 +59,21 @@ impl Default for Options {
             ChannelDescriptor::new(id).priority(priority).recv_message_capacity(1 << 20)
         };
         Self {
-            config: Config { send_rate: 0, recv_rate: 0, ..Config::default() },
+            config: Config {
+                send_rate: 0,
+                recv_rate: 0,
+                // All nodes live in a few networks.
+                allow_duplicate_ip: true,
+                max_num_inbound_peers: 1000,
+                exempt_cidrs: vec!["0.0.0.0/0".parse().unwrap()],
+                ..Config::default()
+            },
             network: "simulation",
             reactors: vec![vec![channel(0x20, 5), channel(0x81, 1)], vec![channel(0x30, 2)]],
             key: None,
+            filter_connections: false,
+            filter_peers: false,
+            may_end: false,
         }
     }
 }
@@ -99,16 +119,23 @@ impl Options {
 #[derive(Clone)]
 pub(crate) struct SimInbox {
     senders: Vec<Sender<Event>>,
+    /// By all copies.
+    delivered: Rc<RefCell<Vec<u64>>>,
     last_up: Rc<RefCell<Option<Peer>>>,
 }
 
 impl Inbox for SimInbox {
-    fn deliver(&mut self, reactor: usize, event: Event) {
+    fn deliver(&mut self, reactor: usize, event: Event) -> bool {
         if let Event::PeerUp(peer) = &event {
             *self.last_up.borrow_mut() = Some(peer.clone());
         }
-        // The receivers live as long as the node.
-        self.senders[reactor].send(event).unwrap();
+        self.delivered.borrow_mut()[reactor] += 1;
+        self.senders[reactor].send(event).is_ok()
+    }
+
+    fn progress(&self, reactor: usize) -> Progress {
+        let delivered = self.delivered.borrow()[reactor];
+        Progress { delivered, waiting: self.senders[reactor].len() }
     }
 }
 
@@ -138,13 +165,43 @@ pub(crate) struct SimNode<C: Cipher> {
     /// The socket of every connection that was established.
     pub(crate) socks: BTreeMap<ConnId, SockId>,
     pub(crate) answers: BTreeMap<u64, Result<NodeId, DisconnectReason>>,
+    /// Of requests that are no dials.
+    pub(crate) controls: BTreeMap<u64, Answer>,
+    /// What filters were asked and have not answered; the test does it for them.
+    pub(crate) asked: Vec<(u64, Candidate)>,
+    is_started: bool,
     pub(crate) events: Vec<SwitchEvent>,
     pub(crate) reactors: Vec<SimReactor>,
     pub(crate) init_log: InitLog,
     /// Connections that were reported as established and not as closed.
     open_reports: BTreeMap<ConnId, bool>,
+    /// Connections that were reported as ending.
+    pub(crate) ending: BTreeSet<ConnId>,
+    /// What the loop reported that the switch core does not know of.
+    pub(crate) told: Vec<String>,
+    /// Connections that wait for the filters.
+    pub(crate) accepted: Vec<ConnId>,
+    /// Whose sessions have a reserved place.
+    pub(crate) reserved: BTreeSet<NodeId>,
     pub(crate) established: usize,
     pub(crate) next_ticket: u64,
+    /// When the switch had the loop dial, and where.
+    pub(crate) dials: Vec<(Mono, SocketAddr)>,
+}
+
+/// The ID of the node with this number, which there need not be yet.
+pub(crate) fn id_of(number: usize) -> NodeId {
+    NodeKey::from_seed([number as u8 + 1; 32]).id()
+}
+
+/// Where that node listens.
+pub(crate) fn addr_of(number: usize) -> SocketAddr {
+    ([10, 0, (number >> 8) as u8, number as u8 + 1], 26656).into()
+}
+
+/// Both, as they are configured.
+pub(crate) fn peer_addr_of(number: usize) -> PeerAddress {
+    format!("{}@{}", id_of(number), addr_of(number)).parse().unwrap()
 }
 
 impl<C: Cipher> SimNode<C> {
@@ -156,15 +213,15 @@ impl<C: Cipher> SimNode<C> {
         mut dice: Dice,
     ) -> Self {
         let key = options.key.clone().unwrap_or_else(|| NodeKey::from_seed([number as u8 + 1; 32]));
-        let ip = [10, 0, (number >> 8) as u8, number as u8 + 1];
-        let addr = SocketAddr::from((ip, 26656));
+        let addr = addr_of(number);
         let sockets = SimSockets::new(net, addr.ip());
         let host = sockets.host;
         let names: Vec<String> = (0..options.reactors.len()).map(|i| format!("r{i}")).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) =
             names.iter().map(|_| crossbeam_channel::unbounded()).unzip();
         let last_up = Rc::default();
-        let inbox = SimInbox { senders, last_up: Rc::clone(&last_up) };
+        let delivered = Rc::new(RefCell::new(vec![0; names.len()]));
+        let inbox = SimInbox { senders, delivered, last_up: Rc::clone(&last_up) };
         let config = &options.config;
         let settings = LoopSettings {
             event_loop: 0,
@@ -177,7 +234,10 @@ impl<C: Cipher> SimNode<C> {
             parking_per_peer: config.parking_per_peer,
             parking_total: config.parking_total,
             reassembly_pool: config.reassembly_pool,
+            gate: config.into(),
+            filter_connections: options.filter_connections,
         };
+        let seed = dice.bytes();
         let agreement = Box::new(move || Some(agreement(dice.bytes())));
         let mut core = LoopCore::new(settings, sockets, inbox.clone(), agreement);
         core.listen(addr).unwrap();
@@ -191,7 +251,12 @@ impl<C: Cipher> SimNode<C> {
             send_queue_bytes: config.send_queue_bytes,
             send_timeout: config.send_timeout,
         };
-        let switch = SwitchSettings { id: key.id(), lookup_timeout: config.dial_timeout };
+        let reactor =
+            |name: &String| ReactorSettings { name: name.clone(), may_end: options.may_end };
+        let reactor_settings = names.iter().map(reactor).collect();
+        let mut switch = SwitchSettings::new(key.id(), config, reactor_settings);
+        switch.connection_filters = usize::from(options.filter_connections);
+        switch.peer_filters = usize::from(options.filter_peers);
         let log = InitLog::default();
         let hooks = hooks(&log, names.len());
         let reactors =
@@ -208,7 +273,10 @@ impl<C: Cipher> SimNode<C> {
             asleep: None,
             is_loop_over: false,
             turns: 0,
-            switch: SwitchCore::new(switch),
+            switch: SwitchCore::new(switch, Arc::default(), seed),
+            is_started: false,
+            controls: BTreeMap::new(),
+            asked: Vec::new(),
             inputs: VecDeque::new(),
             commands: VecDeque::new(),
             lookups: VecDeque::new(),
@@ -220,8 +288,13 @@ impl<C: Cipher> SimNode<C> {
             reactors: reactors.collect(),
             init_log: log,
             open_reports: BTreeMap::new(),
+            ending: BTreeSet::new(),
+            told: Vec::new(),
+            accepted: Vec::new(),
+            reserved: BTreeSet::new(),
             established: 0,
             next_ticket: 0,
+            dials: Vec::new(),
         }
     }
 
@@ -260,6 +333,9 @@ impl<C: Cipher> SimNode<C> {
 
     /// One `Closed` per `Established`, `FirstMessage` at most once between.
     fn note(&mut self, report: &Report) {
+        if let Report::Accepted { conn, .. } = report {
+            self.accepted.push(*conn);
+        }
         match report {
             Report::Established(established) => {
                 self.established += 1;
@@ -276,26 +352,48 @@ impl<C: Cipher> SimNode<C> {
             Report::Closed { conn, .. } => {
                 self.open_reports.remove(conn).expect("closed without established, or twice");
             }
+            Report::Ending(conn) => {
+                assert!(self.open_reports.contains_key(conn), "ends and is not open");
+                assert!(self.ending.insert(*conn), "ending twice");
+            }
             Report::Stopped => assert!(self.open_reports.is_empty(), "{:?}", self.open_reports),
+            Report::Accepted { .. }
+            | Report::Refused { .. }
+            | Report::Alive(_)
+            | Report::ReactorGone(_) => self.told.push(format!("{report:?}")),
             _ => {}
         }
     }
 
     /// The switch takes one input and does all that follows, as its thread does it.
     pub(crate) fn run_switch(&mut self, now: Now) {
+        if !std::mem::replace(&mut self.is_started, true) {
+            self.switch.start(now);
+        }
+        let most = self.switch.max_unread_sessions();
+        self.switch.handle_stalled(self.lineup.stalled(most));
         if let Some(input) = self.inputs.pop_front() {
             self.switch.handle(input, now);
         }
         self.switch.handle_timeout(now);
         while let Some(output) = self.switch.poll_output() {
-            self.perform(output);
+            self.perform(output, now);
+            if let Some(reactor) = self.lineup.take_gone() {
+                self.switch.handle(Input::ReactorGone(reactor), now);
+            }
         }
     }
 
-    fn perform(&mut self, output: Output) {
+    fn perform(&mut self, output: Output, now: Now) {
         match output {
-            Output::Command(command) => self.commands.push_back(command),
-            Output::Introduce(admission) => {
+            Output::Command(command) => {
+                if let Command::Dial { addr, .. } = &command {
+                    self.dials.push((now.mono, *addr));
+                }
+                self.commands.push_back(command);
+            }
+            Output::Introduce(mut admission) => {
+                admission.is_reserved |= self.reserved.contains(&admission.id);
                 let conn = admission.conn;
                 let result = self.lineup.introduce(admission, |_| {}).map(|session| {
                     let peer = self.last_up.take().expect("there is a reactor, and it was told");
@@ -304,25 +402,62 @@ impl<C: Cipher> SimNode<C> {
                     self.introduced.insert(conn, session.clone());
                     self.commands.push_back(Command::Admit { conn, session });
                 });
-                self.switch.handle_introduced(conn, result);
+                self.switch.handle_introduced(conn, result, now);
             }
             Output::Down { conn, reason } => {
                 if let Some(peer) = self.sessions.remove(&conn) {
                     self.lineup.dismiss(&peer, reason);
                 }
             }
-            Output::Answer { ticket, result } => {
+            Output::Answer { ticket, answer: Answer::Dialed(result) } => {
                 let before = self.answers.insert(ticket, result);
                 assert!(before.is_none(), "ticket {ticket} was answered twice");
             }
+            Output::Answer { ticket, answer } => {
+                let before = self.controls.insert(ticket, answer);
+                assert!(before.is_none(), "ticket {ticket} was answered twice");
+            }
+            Output::Mark { conn, is_persistent, is_reserved } => {
+                self.introduced[&conn].set_reserved(is_persistent, is_reserved);
+            }
+            Output::Filter { ticket, candidate } => self.asked.push((ticket, candidate)),
             Output::Resolve(request) => self.lookups.push_back(request),
             Output::Event(event) => self.events.push(event),
         }
     }
 
+    /// Whether the switch has begun.
+    pub(crate) fn is_started(&self) -> bool {
+        self.is_started
+    }
+
     /// The session with this node, as the reactor sees it.
     pub(crate) fn peer(&self, reactor: usize, id: NodeId) -> Option<Peer> {
         self.reactors[reactor].peer(id)
+    }
+
+    /// Whose sessions have ended, in order.
+    pub(crate) fn downs(&self) -> Vec<NodeId> {
+        let down = |event: &SwitchEvent| match event {
+            SwitchEvent::PeerDown { id, .. } => Some(*id),
+            _ => None,
+        };
+        self.events.iter().filter_map(down).collect()
+    }
+
+    /// How often a session began, and how often one ended.
+    pub(crate) fn ups_and_downs(&self) -> (usize, usize) {
+        let is_up = |event: &&SwitchEvent| matches!(event, SwitchEvent::PeerUp { .. });
+        (self.events.iter().filter(is_up).count(), self.downs().len())
+    }
+
+    /// Kinds of the reasons for which inbound connections were rejected.
+    pub(crate) fn rejections(&self) -> Vec<&'static str> {
+        let kind = |event: &SwitchEvent| match event {
+            SwitchEvent::Rejected { reason, .. } => Some(reason.kind()),
+            _ => None,
+        };
+        self.events.iter().filter_map(kind).collect()
     }
 
     /// Whether no session is up.

@@ -61,3 +61,43 @@ fn the_largest_holder_of_unfinished_messages_goes() {
         world.stop_all();
     }
 }
+
+/// Whoever has a reserved place goes only if nobody else holds anything.
+#[test]
+fn reserved_peers_go_last() {
+    let mut world = World::<Null>::new(1);
+    let b = world.add(Options::with(|c| {
+        c.reassembly_pool = 100_000;
+        c.max_recv_packet_size = 10_000;
+    }));
+    let mut raws = Vec::new();
+    for number in 1..=3 {
+        let mut raw = RawPeer::connect(&mut world, b, number);
+        if number == 1 {
+            world.nodes[b].reserved.insert(raw.id());
+        }
+        raw.establish(&mut world, b);
+        raws.push(raw);
+    }
+    // The third one holds nothing; the second little, and the reserved one too much.
+    for (number, pieces) in [(1, 1), (0, 20)] {
+        for _ in 0..pieces {
+            let mut packet = Vec::new();
+            let data = &[0; 9000];
+            Packet::Msg { channel_id: 0x20, eof: false, data }.encode(&mut packet);
+            raws[number].put(&packet);
+            raws[number].flush(&mut world);
+            world.run_for(Duration::from_millis(2));
+        }
+        let up = |raw: &RawPeer| world.nodes[b].peer(0, raw.id()).is_some();
+        let ups: Vec<bool> = raws.iter().map(up).collect();
+        // First the other one went, and then, as that was not enough, the reserved one.
+        let is_over = number == 0;
+        assert_eq!(ups, [!is_over, !is_over, true]);
+    }
+    let sessions = world.nodes[b].reactors[0].sessions.values();
+    let order: Vec<_> = world.nodes[b].downs();
+    assert_eq!(sessions.count(), 3);
+    assert_eq!(order, [raws[1].id(), raws[0].id()]);
+    world.stop_all();
+}

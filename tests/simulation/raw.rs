@@ -1,6 +1,6 @@
 //! A peer that does what a test wants, byte by byte, instead of what a node would do.
 
-use std::{io, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use tmp2p::{
     Mono, NodeId, NodeKey,
@@ -44,8 +44,17 @@ pub(crate) struct RawPeer {
 impl RawPeer {
     /// A TCP connection and no more.
     pub(crate) fn connect<C: Cipher>(world: &mut World<C>, to: usize, number: u8) -> Self {
+        Self::connect_from(world, to, number, [10, 1, 0, number].into())
+    }
+
+    /// The same from this address.
+    pub(crate) fn connect_from<C: Cipher>(
+        world: &mut World<C>,
+        to: usize,
+        number: u8,
+        ip: IpAddr,
+    ) -> Self {
         let (node, addr) = (world.nodes[to].id, world.nodes[to].addr);
-        let ip = [10, 1, 0, number].into();
         let mut sockets = SimSockets::new(world.net.clone(), ip);
         sockets.connect(SLOT, addr).unwrap();
         let mut raw = Self {
@@ -71,18 +80,23 @@ impl RawPeer {
     /// A connection that the node takes for a session.
     pub(crate) fn session(world: &mut World<Null>, to: usize, number: u8) -> Self {
         let mut raw = Self::connect(world, to, number);
-        raw.authenticate(world);
-        let node_info = raw.node_info(&Options::default());
-        raw.put(&node_info);
-        raw.flush(world);
-        let id = raw.id();
+        raw.establish(world, to);
+        raw
+    }
+
+    /// Makes a session of the connection.
+    pub(crate) fn establish(&mut self, world: &mut World<Null>, to: usize) {
+        self.authenticate(world);
+        let node_info = self.node_info(&Options::default());
+        self.put(&node_info);
+        self.flush(world);
+        let id = self.id();
         let is_up = |w: &World<Null>| w.nodes[to].reactors.iter().all(|r| r.peer(id).is_some());
         assert!(world.run_until(Duration::from_secs(5), is_up), "{:?}", world.nodes[to].events);
-        while !raw.skip_node_info() {
+        while !self.skip_node_info() {
             world.run_for(Duration::from_micros(200));
-            raw.pull();
+            self.pull();
         }
-        raw
     }
 
     pub(crate) fn id(&self) -> NodeId {

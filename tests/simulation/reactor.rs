@@ -117,6 +117,11 @@ impl SimReactor {
         }
     }
 
+    /// Drops its receiver.
+    pub(crate) fn leave(&mut self) {
+        self.events = crossbeam_channel::never();
+    }
+
     pub(crate) fn wants_to_run(&self) -> bool {
         match self.mode {
             Mode::Stuck => false,

@@ -112,7 +112,7 @@ fn a_second_connection_of_the_same_node_is_refused() {
         world.run_for(10 * SECOND);
         assert_eq!(rejections(&world, b), ["duplicate_id"]);
         let seen = world.nodes[twin].reactors[0].sessions.values().next().expect("for a moment");
-        assert_eq!(seen.down.as_deref(), Some(&DisconnectReason::Eof));
+        assert_eq!(seen.down.as_deref(), Some(&DisconnectReason::RefusedAfterHandshake));
         assert_eq!((world.down(a, 0, at_a.conn()), world.down(b, 0, at_b.conn())), (None, None));
         world.stop_all();
     }

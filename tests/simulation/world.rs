@@ -1,13 +1,15 @@
 //! Virtual time, and whose turn it is.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc, time::Duration,
+};
 
 use tmp2p::{
-    ChannelId, ConnId, DisconnectReason, Mono, NodeId, Now, Payload, Peer, PeerAddress,
-    SendErrorKind,
+    Ban, BanOrigin, BanTable, ChannelId, ConnId, DisconnectReason, Mono, NodeId, Now, Payload,
+    Peer, PeerAddress, SendErrorKind,
     event_loop::{Command, Mailbox},
     protocol::secret::{Cipher, Null},
-    switch::{Input, Request, Resolved},
+    switch::{Answer, Control, Input, Origin, Request, Resolved},
 };
 
 use crate::{
@@ -34,6 +36,8 @@ pub(crate) struct World<C: Cipher = Null> {
     pub(crate) pauses: usize,
     steps_at_once: usize,
     trace: u64,
+    /// What a name resolves to, if not to what every name does; `None`: to nothing.
+    pub(crate) names: BTreeMap<String, Option<Vec<SocketAddr>>>,
 }
 
 /// Whoever can do something.
@@ -85,6 +89,7 @@ impl<C: Cipher> World<C> {
             pauses: 0,
             steps_at_once: 0,
             trace: 0,
+            names: BTreeMap::new(),
         }
     }
 
@@ -94,6 +99,18 @@ impl<C: Cipher> World<C> {
         let node = SimNode::new(number, options, net, ledger, self.dice.fork());
         self.nodes.push(node);
         number
+    }
+
+    /// The node's process ends without a word and a new one begins. Those who were connected to it
+    /// hear nothing of that, unless they are told.
+    pub(crate) fn restart(&mut self, number: usize, options: Options, are_told: bool) {
+        let old = self.nodes[number].host;
+        if are_told {
+            self.take_away(number);
+        }
+        self.net.borrow_mut().stop_listening(old);
+        let (net, ledger) = (self.net.clone(), self.ledger.clone());
+        self.nodes[number] = SimNode::new(number, options, net, ledger, self.dice.fork());
     }
 
     /// Something different for everything different that has happened.
@@ -110,11 +127,62 @@ impl<C: Cipher> World<C> {
 
     pub(crate) fn dial_at(&mut self, from: usize, id: NodeId, at: &str) -> u64 {
         let addr: PeerAddress = format!("{id}@{at}").parse().unwrap();
+        self.dial_for(from, addr, Origin::Operator)
+    }
+
+    pub(crate) fn dial_for(&mut self, from: usize, addr: PeerAddress, origin: Origin) -> u64 {
         let node = &mut self.nodes[from];
         node.next_ticket += 1;
         let ticket = node.next_ticket;
-        node.inputs.push_back(Input::Request(Request::Dial { ticket, addr }));
+        node.inputs.push_back(Input::Request(Request::Dial { ticket, addr, origin }));
         ticket
+    }
+
+    /// How a dial ended: "up", the kind of its reason, or "" as long as it has not.
+    pub(crate) fn answer(&self, at: usize, ticket: u64) -> &'static str {
+        match self.nodes[at].answers.get(&ticket) {
+            Some(Ok(_)) => "up",
+            Some(Err(reason)) => reason.kind(),
+            None => "",
+        }
+    }
+
+    /// From now on these are banned at this node, and nobody else.
+    pub(crate) fn ban(&mut self, at: usize, targets: &[&str]) {
+        let ban = |target: &&str| Ban {
+            target: target.parse().unwrap(),
+            until: None,
+            reason: "a test".to_owned(),
+            origin: BanOrigin::Operator,
+        };
+        let table: Arc<BanTable> = Arc::new(targets.iter().map(ban).collect());
+        let node = &mut self.nodes[at];
+        node.commands.push_back(Command::Bans(table.clone()));
+        let added = targets.last().map(ban);
+        node.inputs.push_back(Input::Bans { table, added });
+    }
+
+    /// Nobody reaches the node any more, and its connections are reset.
+    pub(crate) fn take_away(&mut self, node: usize) {
+        let host = self.nodes[node].host;
+        let mut net = self.net.borrow_mut();
+        net.stop_listening(host);
+        net.cut_all(host);
+    }
+
+    pub(crate) fn bring_back(&mut self, node: usize) {
+        let (host, addr) = (self.nodes[node].host, self.nodes[node].addr);
+        self.net.borrow_mut().listen(host, addr);
+    }
+
+    /// Asks for a change at run time; the answer once it is there.
+    pub(crate) fn control(&mut self, at: usize, control: Control) -> Answer {
+        let ticket = (1 << 40) + self.nodes[at].controls.len() as u64;
+        self.nodes[at].inputs.push_back(Input::Request(Request::Control { ticket, control }));
+        let is_answered = |w: &Self| w.nodes[at].controls.contains_key(&ticket);
+        assert!(self.run_until(Duration::from_secs(1), is_answered), "no answer");
+        let answer = self.nodes[at].controls.insert(ticket, Answer::Done(Ok(())));
+        answer.expect("looked at above")
     }
 
     /// Dials, and waits until every reactor of both knows.
@@ -305,7 +373,8 @@ impl<C: Cipher> World<C> {
                 busy.push(Actor::Loop(i));
             }
             let is_due = node.switch.next_deadline().is_some_and(|at| at <= self.now);
-            if !node.switch.is_stopped() && (is_due || !node.inputs.is_empty()) {
+            let has_input = !node.inputs.is_empty() || !node.is_started();
+            if !node.switch.is_stopped() && (is_due || has_input) {
                 busy.push(Actor::Switch(i));
             }
             if !node.commands.is_empty() {
@@ -368,7 +437,10 @@ impl<C: Cipher> World<C> {
             Actor::Resolver(i) => {
                 let node = &mut self.nodes[i];
                 let request = node.lookups.pop_front().expect("looked at above");
-                let result = resolve(&request.host, request.port);
+                let result = match self.names.get(&request.host) {
+                    Some(addrs) => addrs.clone().ok_or_else(|| "no such name".to_owned()),
+                    None => resolve(&request.host, request.port),
+                };
                 let ticket = request.ticket;
                 node.inputs.push_back(Input::Resolved(Resolved { ticket, result }));
                 ticket
@@ -397,10 +469,10 @@ fn post(mailbox: &Mailbox, command: Command) {
 }
 
 /// `node7.example` is the node with this number; other names do not exist.
-fn resolve(host: &str, port: u16) -> Result<Vec<std::net::SocketAddr>, String> {
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let number = host.strip_prefix("node").and_then(|h| h.strip_suffix(".example"));
     let number: u8 = number.and_then(|n| n.parse().ok()).ok_or("no such name")?;
     // The first address is dead, as it may be.
-    let dead = std::net::SocketAddr::from(([10, 9, 9, 9], port));
+    let dead = SocketAddr::from(([10, 9, 9, 9], port));
     Ok(vec![dead, ([10, 0, 0, number + 1], port).into()])
 }

@@ -9,22 +9,14 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 use tmp2p::{
-    ChannelDescriptor, Config, DisconnectReason, NetAddress, NodeId, NodeInfo, NodeKey,
-    PeerAddress, Resolver, Switch, SwitchEvent, crossbeam_channel,
+    ChannelDescriptor, Config, DisconnectReason, NodeInfo, NodeKey, PeerAddress, Resolver, Switch,
+    SwitchEvent, crossbeam_channel,
 };
 
 use crate::support::*;
 
 /// Time limit of dials that are meant to run into it.
 const SHORT: Duration = Duration::from_millis(300);
-
-fn at(id: NodeId, addr: SocketAddr) -> PeerAddress {
-    NetAddress::new(id, addr.ip(), addr.port()).into()
-}
-
-fn stranger(addr: SocketAddr) -> PeerAddress {
-    at(NodeKey::generate().id(), addr)
-}
 
 /// Fails, with this kind, in the ticket and in the event alike.
 #[track_caller]
@@ -33,7 +25,7 @@ fn assert_fails(switch: &Switch, addr: PeerAddress, kind: &str) -> DisconnectRea
     let reason = dial(switch, addr.clone()).unwrap_err();
     assert_eq!(reason.kind(), kind, "{reason}");
     let told = happens(&happenings, |event| match event {
-        SwitchEvent::DialFailed { addr, reason } => Some((addr, reason)),
+        SwitchEvent::DialFailed { addr, reason, .. } => Some((addr, reason)),
         _ => None,
     });
     assert_eq!(told, (addr, reason.clone()));

@@ -147,7 +147,7 @@ fn a_panic_in_on_init_rejects_the_peer_and_the_switch_lives() {
     assert_eq!(down(&bob.1).1.kind(), "eof");
     // Inbound: bob finds the connection closed.
     connect(&bob.0, &alice);
-    assert_eq!(down(&bob.1).1.kind(), "eof");
+    assert_eq!(down(&bob.1).1.kind(), "refused_after_handshake");
     happens(&happenings, |event| match event {
         SwitchEvent::Rejected { id, reason, .. } => {
             assert_eq!((id, reason.kind()), (Some(bob.0.handle().id()), "reactor"));

@@ -2,13 +2,29 @@
 //! let something happen; it waits for what happens, with a deadline.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+mod bans;
+#[cfg(target_os = "linux")]
+mod cycles;
+#[cfg(target_os = "linux")]
+mod dead_peers;
 mod dialing;
 mod faults;
+mod filters;
 mod lifecycle;
+mod limits;
+mod mesh;
+mod persistent;
+#[cfg(target_os = "linux")]
+mod process;
+mod reactors;
 mod registration;
 #[cfg(target_os = "linux")]
 mod resources;
 mod sending;
 mod sessions;
+mod simultaneous;
+#[cfg(target_os = "linux")]
+mod slow_loris;
+mod states;
 mod stopping;
 mod support;

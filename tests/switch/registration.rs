@@ -36,7 +36,7 @@ fn reactors_that_clash_are_refused_and_the_builder_is_as_before() {
                 channel: ChannelId::new(3),
                 capacity: too_large,
                 key: "parking_total",
-                limit: Config::default().parking_total,
+                limit: local().parking_total,
             },
         ),
     ];

@@ -1,7 +1,7 @@
 //! What one can do with a peer beside sending.
 
 use tmp2p::{
-    DisconnectReason, Event, SendErrorKind,
+    ControlError, DisconnectReason, Event, SendErrorKind,
     crossbeam_channel::{after, select},
 };
 
@@ -24,7 +24,7 @@ fn the_end_of_a_session_can_be_selected_on() {
     to_alice.stop("the test says so");
     waiter.join().unwrap();
     assert!(to_bob.closed().recv().is_err() && to_alice.closed().recv().is_err());
-    assert_eq!(down(&alice.1).1.kind(), "eof");
+    assert_eq!(down(&alice.1).1.kind(), "refused_after_handshake", "alice dialed");
     let error = to_bob.send(CHANNEL, b"late".to_vec()).unwrap_err();
     assert_eq!((error.kind, &error.payload[..]), (SendErrorKind::Closed, &b"late"[..]));
     assert!(!to_bob.can_send(CHANNEL));
@@ -77,11 +77,12 @@ fn a_late_stop_kills_the_next_session() {
 fn a_stop_by_the_operator_names_him() {
     let (alice, bob) = (node(), node());
     let (to_bob, _) = pair(&alice, &bob);
-    assert!(alice.0.handle().disconnect(&to_bob.id(), "maintenance"));
+    alice.0.handle().disconnect(&to_bob.id(), "maintenance").unwrap();
     let (_, reason) = down(&alice.1);
     assert_eq!(*reason, DisconnectReason::Operator("maintenance".to_owned()));
     until("the session is not listed", || alice.0.handle().peers().is_empty());
-    assert!(!alice.0.handle().disconnect(&to_bob.id(), "again"), "there is none any more");
+    let again = alice.0.handle().disconnect(&to_bob.id(), "again");
+    assert_eq!(again, Err(ControlError::UnknownPeer(to_bob.id())));
 }
 
 #[test]

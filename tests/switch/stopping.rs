@@ -1,11 +1,17 @@
 //! How a switch ends: in order, at once, and when something is already broken.
 
 use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
-use tmp2p::{ChannelDescriptor, Config, DialError, DisconnectReason, Event, SendErrorKind};
+use tmp2p::{
+    ChannelDescriptor, Config, ControlError, DialError, DisconnectReason, Event, NodeKey,
+    PeerAddress, Resolver, SendErrorKind, SwitchBuilder,
+};
 
 use crate::support::*;
 
@@ -110,7 +116,7 @@ fn stop_does_not_wait_for_a_reactor_that_stopped_reading() {
 
 #[test]
 fn stop_works_after_a_reactor_thread_has_panicked() {
-    let (switch, reactor) = node();
+    let (switch, reactor) = built(unlimited(), NodeKey::generate(), SwitchBuilder::may_end);
     let bob = node();
     let thread = thread::spawn(move || {
         up(&reactor);
@@ -172,7 +178,7 @@ fn a_handle_outlives_its_switch_and_says_so() {
     assert!(handle.peers().is_empty());
     assert_eq!(handle.peer(&to_bob.id()), None);
     assert_eq!(handle.num_peers(), tmp2p::NumPeers::default());
-    assert!(!handle.disconnect(&to_bob.id(), "gone"));
+    assert_eq!(handle.disconnect(&to_bob.id(), "gone"), Err(ControlError::Stopped));
     assert_eq!(handle.broadcast(CHANNEL, b"x".to_vec()).num_peers(), 0);
     assert!(handle.try_broadcast(CHANNEL, b"x".to_vec()).is_empty());
     assert!(handle.subscribe().recv().is_err());
@@ -206,4 +212,104 @@ fn blocked_senders_and_open_broadcasts_end_with_the_switch() {
     assert_eq!(in_time(move || sender.join().unwrap()), SendErrorKind::Closed);
     let outcomes = broadcast.wait_until(Instant::now() + DEADLINE);
     assert_eq!(outcomes[0].1, Err(SendErrorKind::Closed));
+}
+
+/// Sits in the name server until it is let go.
+struct Stuck(tmp2p::crossbeam_channel::Receiver<()>);
+
+impl Resolver for Stuck {
+    fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        let _ = self.0.recv();
+        Err(io::Error::other("let go"))
+    }
+}
+
+#[test]
+fn stop_does_not_wait_for_dials_of_any_kind() {
+    let (_release, stuck) = tmp2p::crossbeam_channel::bounded(0);
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let hanging = stranger(silent.local_addr().unwrap());
+    let named: PeerAddress =
+        format!("{}@slow.example:1", NodeKey::generate().id()).parse().unwrap();
+    let config = Config {
+        persistent_peers: vec![stranger(closed_port())],
+        dial_timeout: Duration::from_secs(3600),
+        handshake_timeout: Duration::from_secs(3600),
+        dial_spread: Duration::from_secs(3600),
+        ..unlimited()
+    };
+    let alice = built(config, NodeKey::generate(), |builder, _| {
+        builder.resolver(Arc::new(Stuck(stuck)));
+    });
+    let (handle, told) = (alice.0.handle(), alice.0.handle().subscribe());
+    let tickets = [hanging, named].map(|addr| handle.dial(addr).unwrap());
+    handle.dial_peers_async(&[stranger(closed_port()).to_string()]).unwrap();
+    assert_eq!(handle.num_peers().dialing, 4, "connecting, looking up, two scheduled");
+    in_time(move || alice.0.stop(DEADLINE)).unwrap();
+    for ticket in tickets {
+        let failed = ticket.wait_timeout(Duration::ZERO).expect("answered by the stop");
+        assert_eq!(failed, Err(DialError::Failed(DisconnectReason::Stopped)));
+    }
+    let failed = told.iter().filter(|event| matches!(event, tmp2p::SwitchEvent::DialFailed { .. }));
+    assert_eq!(failed.count(), 4, "each is told, once");
+    assert_eq!(handle.num_peers().dialing, 0);
+}
+
+#[test]
+fn stop_does_not_wait_for_filters() {
+    let config = Config {
+        connection_filter_timeout: Duration::from_secs(3600),
+        peer_filter_timeout: Duration::from_secs(3600),
+        ..unlimited()
+    };
+    for is_peer_filter in [false, true] {
+        let unanswered = Arc::new(Mutex::new(Vec::new()));
+        let asked = unanswered.clone();
+        let filter = move |_: &tmp2p::Candidate, decision| asked.lock().unwrap().push(decision);
+        let alice = built(config.clone(), NodeKey::generate(), |builder, _| {
+            if is_peer_filter {
+                builder.peer_filter(filter);
+            } else {
+                builder.connection_filter(filter);
+            }
+        });
+        let (here, there) = (node(), node());
+        let dialing = alice.0.handle().dial(there.0.handle().peer_address()).unwrap();
+        let _dialed = here.0.handle().dial(alice.0.handle().peer_address()).unwrap();
+        until("both are being asked about", || unanswered.lock().unwrap().len() == 2);
+        in_time(move || alice.0.stop(DEADLINE)).unwrap();
+        let failed = dialing.wait_timeout(Duration::ZERO).expect("answered by the stop");
+        assert_eq!(failed, Err(DialError::Failed(DisconnectReason::Stopped)));
+        assert!(alice.1.events.iter().next().is_none(), "nobody was a peer");
+        // Answers that come after the end find nobody.
+        for decision in unanswered.lock().unwrap().drain(..) {
+            decision.accept();
+        }
+    }
+}
+
+#[test]
+fn stop_does_not_wait_for_a_parked_duplicate() {
+    let (alice, key) = (node(), NodeKey::generate());
+    let addr = alice.0.handle().local_addr().unwrap();
+    let way = Way::new(Ipv4Addr::LOCALHOST, addr);
+    let old = built(unlimited(), key.clone(), |_, _| {});
+    assert_eq!(dial(&old.0, at(alice.0.handle().id(), way.addr)), Ok(alice.0.handle().id()));
+    up(&alice.1);
+    // Nothing comes through any more, and the same node connects anew: it waits for a sign of life.
+    way.shut();
+    let new = built(unlimited(), key, |_, _| {});
+    let told = alice.0.handle().subscribe();
+    connect(&new.0, &alice.0);
+    let timeout = Duration::from_millis(300);
+    let started = Instant::now();
+    in_time(move || alice.0.stop(timeout)).unwrap();
+    assert!(started.elapsed() < DEADLINE);
+    let told: Vec<_> = told.iter().collect();
+    assert!(
+        !told.iter().any(|event| matches!(event, tmp2p::SwitchEvent::PeerUp { .. })),
+        "{told:?}"
+    );
+    assert!(matches!(down(&alice.1).1.kind(), "stopped"));
+    assert!(alice.1.events.recv().is_err());
 }

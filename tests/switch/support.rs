@@ -1,13 +1,19 @@
 //! Nodes for tests, and waiting with a deadline.
 
 use std::{
-    sync::Arc,
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
+use socket2::{Domain, Socket, Type};
 use tmp2p::{
-    ChannelDescriptor, Config, DialError, DisconnectReason, Envelope, Event, NodeId, NodeInfo,
-    NodeKey, Peer, PeerAddress, Reactor, Switch, SwitchBuilder, SwitchEvent,
+    ChannelDescriptor, Config, DialError, DisconnectReason, Envelope, Event, NetAddress, NodeId,
+    NodeInfo, NodeKey, Peer, PeerAddress, Reactor, Switch, SwitchBuilder, SwitchEvent,
     crossbeam_channel::Receiver,
 };
 
@@ -17,9 +23,19 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// The channel of tests that need only one.
 pub(crate) const CHANNEL: u8 = 0x70;
 
+/// All nodes have the same address and come and go as they like.
+pub(crate) fn local() -> Config {
+    Config {
+        allow_duplicate_ip: true,
+        max_num_inbound_peers: 1000,
+        exempt_cidrs: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+        ..Config::default()
+    }
+}
+
 /// Without rate limits, so that tests are quick.
 pub(crate) fn unlimited() -> Config {
-    Config { send_rate: 0, recv_rate: 0, ..Config::default() }
+    Config { send_rate: 0, recv_rate: 0, ..local() }
 }
 
 pub(crate) fn builder(config: Config) -> SwitchBuilder {
@@ -36,6 +52,162 @@ pub(crate) fn node_with(config: Config, channel: ChannelDescriptor) -> (Switch, 
 
 pub(crate) fn node() -> (Switch, Reactor) {
     node_with(unlimited(), ChannelDescriptor::new(CHANNEL))
+}
+
+/// A node with this identity, built as the test likes.
+pub(crate) fn built(
+    config: Config,
+    key: NodeKey,
+    prepare: impl FnOnce(&mut SwitchBuilder, &Reactor),
+) -> (Switch, Reactor) {
+    let info = NodeInfo::new("test-chain", "test").unwrap();
+    let mut builder = Switch::builder(config, key, info);
+    let reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
+    prepare(&mut builder, &reactor);
+    (builder.start().unwrap(), reactor)
+}
+
+pub(crate) fn node_from(config: Config) -> (Switch, Reactor) {
+    built(config, NodeKey::generate(), |_, _| {})
+}
+
+/// This configuration, listening at this address of the machine.
+pub(crate) fn listening(config: Config, addr: impl Into<SocketAddr>) -> Config {
+    Config { laddr: Some(addr.into().into()), ..config }
+}
+
+pub(crate) fn at(id: NodeId, addr: SocketAddr) -> PeerAddress {
+    NetAddress::new(id, addr.ip(), addr.port()).into()
+}
+
+/// Somebody nobody knows, at this address.
+pub(crate) fn stranger(addr: SocketAddr) -> PeerAddress {
+    at(NodeKey::generate().id(), addr)
+}
+
+/// Where nobody listens.
+pub(crate) fn closed_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A connection that comes from this address.
+pub(crate) fn plain_from(source: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+/// Whether the node at the other end begins a handshake, instead of closing at once.
+#[track_caller]
+pub(crate) fn is_let_in(stream: &TcpStream) -> bool {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    match (&*stream).read(&mut [0; 1]) {
+        Ok(read) => read == 1,
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+        Err(error) => panic!("neither served nor closed: {error}"),
+    }
+}
+
+/// A way to a node by another address: the node sees connections from there.
+pub(crate) struct Way {
+    pub(crate) addr: SocketAddr,
+    is_shut: Arc<AtomicBool>,
+}
+
+impl Way {
+    pub(crate) fn new(source: Ipv4Addr, to: SocketAddr) -> Self {
+        let listener = TcpListener::bind((source, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let is_shut = Arc::new(AtomicBool::new(false));
+        let way = Self { addr, is_shut: is_shut.clone() };
+        std::thread::spawn(move || {
+            while let Ok((near, _)) = listener.accept() {
+                let far = plain_from(source, to);
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let is_shut = is_shut.clone();
+                    std::thread::spawn(move || carry(&from, &to, &is_shut));
+                }
+            }
+        });
+        way
+    }
+
+    /// From now on nothing passes, not even an end.
+    pub(crate) fn shut(&self) {
+        self.is_shut.store(true, SeqCst);
+    }
+}
+
+fn carry(mut from: &TcpStream, mut to: &TcpStream, is_shut: &AtomicBool) {
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let read = from.read(&mut buffer).unwrap_or(0);
+        while is_shut.load(SeqCst) {
+            std::thread::park();
+        }
+        if read == 0 || to.write_all(&buffer[..read]).is_err() {
+            let _ = to.shutdown(std::net::Shutdown::Write);
+            return;
+        }
+    }
+}
+
+/// What became of the next connection that somebody made to this node.
+#[track_caller]
+pub(crate) fn verdict(events: &Receiver<SwitchEvent>) -> Result<NodeId, DisconnectReason> {
+    happens(events, |event| match event {
+        SwitchEvent::PeerUp { id, .. } => Some(Ok(id)),
+        SwitchEvent::Rejected { reason, .. } => Some(Err(reason)),
+        _ => None,
+    })
+}
+
+/// Dials a node and tells what that node made of it. The dialer may see a session for a moment.
+#[track_caller]
+pub(crate) fn knock(
+    from: &Switch,
+    to: PeerAddress,
+    events: &Receiver<SwitchEvent>,
+) -> Result<NodeId, DisconnectReason> {
+    let _ticket = from.handle().dial(to).unwrap();
+    let verdict = verdict(events);
+    if let Ok(id) = verdict {
+        assert_eq!(id, from.handle().id());
+    }
+    verdict
+}
+
+/// The next attempt that fails.
+#[track_caller]
+pub(crate) fn dial_failed(events: &Receiver<SwitchEvent>) -> (PeerAddress, DisconnectReason, u32) {
+    happens(events, |event| match event {
+        SwitchEvent::DialFailed { addr, reason, failures } => Some((addr, reason, failures)),
+        _ => None,
+    })
+}
+
+/// The next session that begins.
+#[track_caller]
+pub(crate) fn peer_up(events: &Receiver<SwitchEvent>) -> NodeId {
+    happens(events, |event| match event {
+        SwitchEvent::PeerUp { id, .. } => Some(id),
+        _ => None,
+    })
+}
+
+/// The next session that ends.
+#[track_caller]
+pub(crate) fn peer_down(events: &Receiver<SwitchEvent>) -> (NodeId, DisconnectReason) {
+    happens(events, |event| match event {
+        SwitchEvent::PeerDown { id, reason, .. } => Some((id, reason)),
+        _ => None,
+    })
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
 }
 
 /// Dials and waits for the outcome.

@@ -77,13 +77,7 @@ impl KeepAlive {
         }
         if let Some(due) = self.next_ping.filter(|&due| due <= now) {
             self.next_ping = Some(next_after(due, self.ping_interval, now));
-            self.wants_ping = true;
-            self.is_asking = true;
-            // The clock runs from here, not from the writing: a peer that stopped reading and
-            // sending must not live on because our ping is stuck behind data.
-            if self.unsolicited_at.is_none() && self.pong_deadline.is_none() {
-                self.pong_deadline = Some(now + self.pong_timeout);
-            }
+            self.ask(now);
         }
         if let Some(due) = self.unsolicited_at.filter(|&due| due <= now) {
             self.unsolicited_at = Some(next_after(due, self.unsolicited_pong_interval, now));
@@ -91,6 +85,23 @@ impl KeepAlive {
         }
         self.release_pong(now);
         Ok(())
+    }
+
+    /// Sends a ping now, unless one is unanswered.
+    pub(super) fn probe(&mut self, now: Mono) {
+        if !self.is_asking && !self.wants_ping {
+            self.ask(now);
+        }
+    }
+
+    fn ask(&mut self, now: Mono) {
+        self.wants_ping = true;
+        self.is_asking = true;
+        // The clock runs from here, not from the writing: a peer that stopped reading and
+        // sending must not live on because our ping is stuck behind data.
+        if self.unsolicited_at.is_none() && self.pong_deadline.is_none() {
+            self.pong_deadline = Some(now + self.pong_timeout);
+        }
     }
 
     /// Any byte of the peer proves that it is there.

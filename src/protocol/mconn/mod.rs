@@ -263,6 +263,11 @@ impl MConn {
         self.keep_alive.handle_timeout(now).map_err(|_| MConnError::PongTimeout)
     }
 
+    /// Sends a ping now, unless one is unanswered.
+    pub fn probe(&mut self, now: Mono) {
+        self.keep_alive.probe(now);
+    }
+
     /// When [`MConn::handle_timeout`] has something to do. Only keep-alive; what the rates wait
     /// for is told by [`MConn::recv_deadline`] and [`Filled::throttled_until`].
     pub fn next_deadline(&self) -> Option<Mono> {

@@ -11,9 +11,11 @@ use std::{
 
 use libfuzzer_sys::fuzz_target;
 use tmp2p::{
-    ChannelDescriptor, ConnId, DisconnectReason, Envelope, Event, NodeKey, Now, Peer,
+    Ban, BanOrigin, BanTable, ChannelDescriptor, Config, ConnId, DisconnectReason, Envelope, Event,
+    NodeKey, Now, Peer,
     event_loop::{
-        Command, Established, Inbox, LISTENER, LoopCore, LoopSettings, Mailbox, Readiness, Report,
+        Command, Established, GateSettings, Inbox, LISTENER, LoopCore, LoopSettings, Mailbox,
+        Progress, Readiness, Report,
     },
     protocol::secret::Null,
     reactor::{Admission, CloseMode, Session, SessionSettings},
@@ -29,7 +31,7 @@ const SETTLED: usize = 3000;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut script = Script::new(bytes);
-    let mut world = World::new(script.flag());
+    let mut world = World::new(script.flag(), script.flag());
     while !script.is_empty() {
         world.step(&mut script);
         world.check();
@@ -48,6 +50,10 @@ struct World {
     conns: BTreeMap<ConnId, State>,
     is_stopped: bool,
     peers: Vec<Peer>,
+    /// They wait for the filters' verdict.
+    accepted: Vec<ConnId>,
+    /// Asked for a sign of life.
+    probed: BTreeSet<ConnId>,
 }
 
 struct State {
@@ -64,7 +70,7 @@ struct Inboxes {
 }
 
 impl Inbox for Inboxes {
-    fn deliver(&mut self, reactor: usize, event: Event) {
+    fn deliver(&mut self, reactor: usize, event: Event) -> bool {
         match event {
             Event::Message(envelope) => {
                 let (conn, channel) = (envelope.peer().conn(), envelope.channel().as_u8());
@@ -90,11 +96,16 @@ impl Inbox for Inboxes {
             }
             event => panic!("{event:?} is the switch's"),
         }
+        true
+    }
+
+    fn progress(&self, _reactor: usize) -> Progress {
+        Progress::default()
     }
 }
 
 impl World {
-    fn new(has_rates: bool) -> Self {
+    fn new(has_rates: bool, has_filter: bool) -> Self {
         let channels = CHANNELS.map(|(id, capacity)| {
             ChannelDescriptor::new(id).recv_message_capacity(capacity).priority(u32::from(id))
         });
@@ -113,6 +124,8 @@ impl World {
             parking_per_peer: PARKING,
             parking_total: 2 * PARKING,
             reassembly_pool: 40_000,
+            gate: GateSettings { max_pending: 3, ..(&Config::default()).into() },
+            filter_connections: has_filter,
         };
         let mut ephemeral = 0_u32;
         let key_agreement = move || {
@@ -140,6 +153,8 @@ impl World {
             conns: BTreeMap::new(),
             is_stopped: false,
             peers: Vec::new(),
+            accepted: Vec::new(),
+            probed: BTreeSet::new(),
         }
     }
 
@@ -231,6 +246,8 @@ impl World {
                 direction,
                 remote_addr: remote,
                 dialed_addr: None,
+                is_persistent: false,
+                is_reserved: script.below(4) == 0,
             };
             let session = Session::new(admission, &self.settings, self.mailbox.clone());
             Command::Admit { conn, session: Arc::new(session) }
@@ -334,7 +351,28 @@ impl World {
         };
         let reason = DisconnectReason::Operator("odd".into());
         let now = self.now();
-        match script.below(8) {
+        match script.below(12) {
+            8 => {
+                self.probed.insert(conn);
+                self.core.handle_command(Command::Probe(conn), now);
+            }
+            9 => {
+                let is_full = script.below(2) == 0;
+                self.core.handle_command(Command::InboundFull(is_full), now);
+            }
+            10 => {
+                let target = address(1 + script.byte() % 5).ip().into();
+                let reason = "the script says so".into();
+                let ban = Ban { target, until: None, reason, origin: BanOrigin::Operator };
+                let bans: BanTable = (0..script.below(2)).map(|_| ban.clone()).collect();
+                self.core.handle_command(Command::Bans(Arc::new(bans)), now);
+            }
+            11 => {
+                let verdict = if script.below(4) == 0 { Err(reason) } else { Ok(()) };
+                let last = self.accepted.pop();
+                let conn = if script.below(8) == 0 { conn } else { last.unwrap_or(conn) };
+                self.core.handle_command(Command::Filtered { conn, verdict }, now);
+            }
             0 => self.core.handle_command(Command::Reject { conn, reason }, now),
             1 => {
                 let mode = CloseMode::Now(reason);
@@ -397,13 +435,20 @@ impl World {
                 Report::Closed { conn, .. } => {
                     assert!(self.conns.remove(&conn).is_some(), "{conn} closed twice");
                 }
-                Report::HandshakeFailed { .. } | Report::AcceptFailed(_) => {}
+                Report::HandshakeFailed { .. }
+                | Report::AcceptFailed(_)
+                | Report::Refused { .. }
+                | Report::Ending(_) => {}
+                Report::Accepted { conn, .. } => self.accepted.push(conn),
+                Report::Alive(conn) => assert!(self.probed.remove(&conn), "{conn} was not probed"),
+                Report::ReactorGone(reactor) => panic!("reactor {reactor} is there"),
                 Report::Stopped => self.is_stopped = true,
             }
         }
         let open = self.core.sockets_mut().open_slots();
         assert_eq!(self.core.num_connections(), open.len(), "connections are not sockets");
         self.core.inbox_mut().spoiled.retain(|slot| open.contains(slot));
+        assert!(self.core.num_pending() <= 3, "the pool is over its limit");
         assert!(self.conns.len() <= open.len());
         assert!(self.conns.keys().all(|conn| open.contains(&conn.slot())));
         assert_eq!(self.is_stopped, self.core.is_stopped());

@@ -1,0 +1,87 @@
+//! Where a book outlives its process.
+
+use std::{collections::BTreeMap, error::Error};
+
+use super::BadAddress;
+use crate::{
+    ban::{Ban, BanTarget},
+    identity::NodeId,
+};
+
+/// Keeps an address book. The book in memory is the truth: a store is read once, when a switch
+/// starts, and then told what has changed. Give one to the builder to keep the book in a place of
+/// your own.
+///
+/// Writing happens on the thread `p2p-store`, which does nothing else: it may take its time. Bans
+/// and calls of operators are written at once, everything else at most once a second.
+pub trait BookStore: Send {
+    /// The book as it was last written; an empty one if there was none. On the thread that starts
+    /// the switch.
+    ///
+    /// # Errors
+    /// The switch does not start. A store that can do without what it cannot read (a corrupt file,
+    /// set aside) answers with an empty book instead.
+    fn load(&mut self) -> Result<StoredBook, StoreError>;
+
+    /// Writes what has changed: all of it or, with an error, nothing.
+    ///
+    /// # Errors
+    /// The batch comes again, together with what has changed since.
+    fn write(&mut self, batch: &StoreBatch) -> Result<(), StoreError>;
+}
+
+/// Everything that was stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredBook {
+    /// The bans, one per target.
+    pub bans: Vec<Ban>,
+    /// The bad addresses, one per ID.
+    pub bad: Vec<BadAddress>,
+}
+
+/// What has changed since the last batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreBatch {
+    /// Per target the ban that there is now; `None`: no more.
+    pub bans: BTreeMap<BanTarget, Option<Ban>>,
+    /// Per ID the bad address that there is now; `None`: no more.
+    pub bad: BTreeMap<NodeId, Option<BadAddress>>,
+}
+
+/// A store could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct StoreError {
+    text: String,
+    #[source]
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreBatch {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.bans.is_empty() && self.bad.is_empty()
+    }
+
+    /// How many entries have changed.
+    pub fn len(&self) -> usize {
+        self.bans.len() + self.bad.len()
+    }
+}
+
+impl StoreError {
+    /// What could not be done and what can be done about it, as a person should read it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), source: None }
+    }
+
+    /// The same, because of another error.
+    pub fn with_source(
+        text: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self { text: text.into(), source: Some(source.into()) }
+    }
+}

@@ -1,0 +1,324 @@
+//! The book against a model that does everything the slow way.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const OWN: NodeId = id(0);
+const HOUR: Duration = Duration::from_secs(3600);
+const START: Duration = Duration::from_secs(1_700_000_000);
+const LIMITS: BookLimits = BookLimits { automatic_ids: 4, automatic_ips: 3, bad: 3 };
+
+const fn id(n: u8) -> NodeId {
+    NodeId::from_bytes([n; 20])
+}
+
+fn ip(n: u8) -> IpAddr {
+    [10, 0, 0, n].into()
+}
+
+fn book() -> Book {
+    Book::new(OWN, LIMITS)
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Ban {
+        target: BanTarget,
+        secs: Option<u64>,
+    },
+    Automatic {
+        who: AutomaticTarget,
+        secs: u64,
+    },
+    Unban {
+        target: BanTarget,
+    },
+    MarkBad {
+        n: u8,
+        secs: u64,
+    },
+    MarkGood {
+        n: u8,
+    },
+    /// Seconds that the wall clock goes forward, or is set back.
+    Pass {
+        secs: i64,
+    },
+    Restart,
+}
+
+fn target() -> impl Strategy<Value = BanTarget> {
+    prop_oneof![
+        (0..9_u8).prop_map(|n| id(n).into()),
+        (0..9_u8).prop_map(|n| ip(n).into()),
+        // Not canonical: must be found as the IPv4 address.
+        (0..9_u8).prop_map(|n| BanTarget::Ip(format!("::ffff:10.0.0.{n}").parse().unwrap())),
+        (28..=32_u8).prop_map(|prefix| BanTarget::Cidr(Cidr::new(ip(0), prefix).unwrap())),
+        Just(BanTarget::Cidr("0.0.0.0/0".parse().unwrap())),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let who = prop_oneof![
+        (0..9_u8).prop_map(|n| AutomaticTarget::Id(id(n))),
+        (0..9_u8).prop_map(|n| AutomaticTarget::Ip(ip(n))),
+    ];
+    prop_oneof![
+        2 => (target(), proptest::option::of(0..900_u64))
+            .prop_map(|(target, secs)| Op::Ban { target, secs }),
+        4 => (who, 0..1500_u64).prop_map(|(who, secs)| Op::Automatic { who, secs }),
+        1 => target().prop_map(|target| Op::Unban { target }),
+        3 => (0..9_u8, 0..900_u64).prop_map(|(n, secs)| Op::MarkBad { n, secs }),
+        1 => (0..9_u8).prop_map(|n| Op::MarkGood { n }),
+        2 => (-300..600_i64).prop_map(|secs| Op::Pass { secs }),
+        1 => Just(Op::Restart),
+    ]
+}
+
+/// Lists, looked through from end to end.
+#[derive(Default)]
+struct Model {
+    bans: Vec<Ban>,
+    bad: Vec<(NodeId, Duration)>,
+}
+
+impl Model {
+    fn expire(&mut self, wall: Duration) {
+        self.bans.retain(|ban| ban.is_in_force(wall));
+        self.bad.retain(|(_, until)| wall < *until);
+    }
+
+    fn find(&self, target: &BanTarget) -> Option<&Ban> {
+        self.bans.iter().find(|ban| ban.target == *target)
+    }
+
+    fn put(&mut self, ban: Ban) {
+        self.bans.retain(|other| other.target != ban.target);
+        self.bans.push(ban);
+        for (is_id, limit) in [(true, LIMITS.automatic_ids), (false, LIMITS.automatic_ips)] {
+            let automatic = |ban: &&Ban| {
+                ban.origin == BanOrigin::Automatic
+                    && matches!(ban.target, BanTarget::Id(_)) == is_id
+            };
+            if self.bans.iter().filter(automatic).count() > limit {
+                let first = self.bans.iter().filter(automatic).min_by_key(|b| (b.until, b.target));
+                let first = first.unwrap().target;
+                self.bans.retain(|ban| ban.target != first);
+            }
+        }
+    }
+
+    fn apply(&mut self, op: &Op, wall: Duration) {
+        match op {
+            Op::Ban { target, secs } => {
+                let target = canonical(*target);
+                let is_everything = target.to_string() == "0.0.0.0/0";
+                if target == id(0).into() || *secs == Some(0) || is_everything {
+                    return;
+                }
+                let until = secs.map(|secs| wall + Duration::from_secs(secs));
+                let (reason, origin) = ("op".to_owned(), BanOrigin::Operator);
+                self.put(Ban { target, until, reason, origin });
+            }
+            Op::Automatic { who, secs } => {
+                let (target, secs) = match who {
+                    AutomaticTarget::Id(id) => (BanTarget::Id(*id), *secs),
+                    AutomaticTarget::Ip(ip) => (BanTarget::Ip(*ip), (*secs).min(600)),
+                };
+                let until = wall + Duration::from_secs(secs);
+                let is_stronger = self.find(&target).is_none_or(|earlier| {
+                    earlier.origin == BanOrigin::Automatic && earlier.until < Some(until)
+                });
+                if target != id(0).into() && secs > 0 && is_stronger {
+                    let (reason, origin) = ("auto".to_owned(), BanOrigin::Automatic);
+                    self.put(Ban { target, until: Some(until), reason, origin });
+                }
+            }
+            Op::Unban { target } => {
+                let target = canonical(*target);
+                self.bans.retain(|ban| ban.target != target);
+            }
+            Op::MarkBad { n, secs } => {
+                let until = wall + Duration::from_secs(*secs);
+                let earlier = self.bad.iter().find(|(of, _)| *of == id(*n)).map(|(_, u)| *u);
+                if *n == 0 || *secs == 0 || earlier > Some(until) {
+                    return;
+                }
+                self.bad.retain(|(of, _)| *of != id(*n));
+                self.bad.push((id(*n), until));
+                if self.bad.len() > LIMITS.bad {
+                    let first = *self.bad.iter().min_by_key(|(id, until)| (*until, *id)).unwrap();
+                    self.bad.retain(|bad| *bad != first);
+                }
+            }
+            Op::MarkGood { n } => self.bad.retain(|(of, _)| *of != id(*n)),
+            Op::Pass { .. } | Op::Restart => {}
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_book_does_what_the_model_does(ops in proptest::collection::vec(op(), 1..80)) {
+        let (mut book, mut model, mut store) = (book(), Model::default(), MemoryStore::new());
+        let mut wall = START;
+        for op in &ops {
+            match op {
+                Op::Ban { target, secs } => {
+                    let _ = book.ban(*target, secs.map(Duration::from_secs), "op".into(), wall);
+                }
+                Op::Automatic { who, secs } => {
+                    book.ban_automatically(*who, Duration::from_secs(*secs), "auto", wall);
+                }
+                Op::Unban { target } => _ = book.unban(*target),
+                Op::MarkBad { n, secs } => {
+                    book.mark_bad(id(*n), None, Duration::from_secs(*secs), "bad", wall);
+                }
+                Op::MarkGood { n } => _ = book.mark_good(&id(*n)),
+                Op::Pass { secs } => {
+                    wall = Duration::from_secs(wall.as_secs().saturating_add_signed(*secs));
+                    book.expire(wall);
+                    model.expire(wall);
+                }
+                Op::Restart => {
+                    book = Book::load(OWN, LIMITS, store.load().unwrap(), wall);
+                    // Loading clamps what a clock that was set back has made too long.
+                    for ban in &mut model.bans {
+                        let is_ip = matches!(ban.target, BanTarget::Ip(_));
+                        if is_ip && ban.origin == BanOrigin::Automatic {
+                            ban.until = ban.until.min(Some(wall + AUTOMATIC_IP_BAN));
+                        }
+                    }
+                }
+            }
+            model.apply(op, wall);
+            // The store is never behind for more than one batch.
+            if let Some(batch) = book.take_batch() {
+                store.write(&batch).unwrap();
+            }
+            let held: BTreeMap<_, _> = book.bans().iter().map(|b| (b.target, b.clone())).collect();
+            let expected: BTreeMap<_, _> =
+                model.bans.iter().map(|b| (b.target, b.clone())).collect();
+            prop_assert_eq!(&held, &expected, "after {:?}", op);
+            prop_assert_eq!(&store.stored().bans, &expected.values().cloned().collect::<Vec<_>>());
+            let bad: Vec<_> = book.bad_addresses().map(|bad| (bad.id, bad.until)).collect();
+            model.bad.sort();
+            prop_assert_eq!(&bad, &model.bad, "after {:?}", op);
+            prop_assert_eq!(store.stored().bad.len(), bad.len());
+            for ban in held.values() {
+                prop_assert!(ban.is_in_force(wall), "{:?} is over", ban);
+            }
+            let ends = held.values().filter_map(|ban| ban.until).chain(bad.iter().map(|b| b.1));
+            let now = Now { mono: Mono::ZERO, wall };
+            let expected = ends.min().map(|end| Mono::ZERO + (end - wall).clamp(MIN_SLEEP, MAX_SLEEP));
+            prop_assert_eq!(book.next_deadline(now), expected);
+        }
+    }
+}
+
+#[test]
+fn an_operators_ban_is_neither_shortened_nor_displaced_by_automatic_ones() {
+    let mut book = book();
+    book.ban(id(1).into(), Some(HOUR), "ours".into(), START).unwrap();
+    assert_eq!(book.ban_automatically(AutomaticTarget::Id(id(1)), 9 * HOUR, "x", START), None);
+    for n in 2..100 {
+        book.ban_automatically(AutomaticTarget::Id(id(n)), 2 * HOUR, "x", START);
+    }
+    assert_eq!(book.bans().len(), 1 + LIMITS.automatic_ids);
+    assert_eq!(book.bans().find_id(&id(1), START).unwrap().reason, "ours");
+    // The one that ends first gives way, be it the new one.
+    assert_eq!(book.ban_automatically(AutomaticTarget::Id(id(200)), HOUR, "x", START), None);
+    // Throw-away keys do not buy impunity for addresses.
+    assert!(book.ban_automatically(AutomaticTarget::Ip(ip(1)), HOUR, "x", START).is_some());
+    let until = book.bans().find_ip(ip(1), START).unwrap().until;
+    assert_eq!(until, Some(START + AUTOMATIC_IP_BAN));
+    // An operator may shorten an operator's.
+    book.ban(id(1).into(), Some(HOUR / 2), "less".into(), START).unwrap();
+    assert_eq!(book.bans().find_id(&id(1), START + HOUR / 2), None);
+}
+
+#[test]
+fn a_mapped_address_and_a_range_of_one_are_the_address() {
+    let mut book = book();
+    for text in ["::ffff:10.0.0.1", "10.0.0.1/32"] {
+        let (ip, cidr) = (text.parse(), text.parse());
+        let target = ip.map_or_else(|_| BanTarget::Cidr(cidr.unwrap()), BanTarget::Ip);
+        book.ban(target, None, String::new(), START).unwrap();
+        assert_eq!(book.bans().len(), 1);
+        assert!(book.bans().find_ip("10.0.0.1".parse().unwrap(), START).is_some());
+        assert!(book.bans().find_ip("::ffff:10.0.0.1".parse().unwrap(), START).is_some());
+    }
+    assert!(book.unban("10.0.0.1".parse().unwrap()).is_ok());
+    assert!(book.bans().is_empty());
+}
+
+#[test]
+fn what_no_book_may_hold_is_not_loaded_and_leaves_the_store() {
+    let ban =
+        |target: BanTarget, origin, until| Ban { target, until, reason: String::new(), origin };
+    let later = Some(START + HOUR);
+    let (automatic, operator) = (BanOrigin::Automatic, BanOrigin::Operator);
+    let range = "10.0.0.0/8".parse::<BanTarget>().unwrap();
+    let mapped = BanTarget::Ip("::ffff:1.2.3.4".parse().unwrap());
+    let stored = StoredBook {
+        bans: vec![
+            ban(OWN.into(), operator, None),
+            ban("::/0".parse().unwrap(), operator, None),
+            ban(range, automatic, later),
+            ban(id(1).into(), automatic, None),
+            ban(id(2).into(), operator, Some(START)),
+            ban(ip(3).into(), automatic, later),
+            ban(mapped, operator, later),
+            ban(id(4).into(), automatic, later),
+        ],
+        bad: Vec::new(),
+    };
+    let mut store = MemoryStore::new();
+    let bans = stored.bans.iter().map(|ban| (ban.target, Some(ban.clone()))).collect();
+    let batch = StoreBatch { bans, ..StoreBatch::default() };
+    store.write(&batch).unwrap();
+    let mut book = Book::load(OWN, LIMITS, stored, START);
+    let held: Vec<_> = book.bans().iter().map(|ban| (ban.target.to_string(), ban.until)).collect();
+    assert_eq!(
+        held,
+        [
+            (id(4).to_string(), later),
+            ("1.2.3.4".to_owned(), later),
+            ("10.0.0.3".to_owned(), Some(START + AUTOMATIC_IP_BAN)),
+        ]
+    );
+    store.write(&book.take_batch().unwrap()).unwrap();
+    let mut kept: Vec<_> = book.bans().iter().cloned().collect();
+    kept.sort_by_key(|ban| ban.target);
+    assert_eq!(store.stored().bans, kept);
+    assert_eq!(book.take_batch(), None);
+}
+
+#[test]
+fn bad_is_not_banned_and_good_ends_it() {
+    let mut book = book();
+    let addr = NetAddress::new(id(1), ip(1), 1);
+    assert!(book.mark_bad(id(1), Some(addr), HOUR, "no answer\n", START));
+    assert!(book.is_bad(&id(1), START) && !book.is_bad(&id(1), START + HOUR));
+    assert!(book.bans().is_empty());
+    // The later end counts, and the address stays known.
+    assert!(!book.mark_bad(id(1), None, HOUR / 2, "x", START));
+    assert!(book.mark_bad(id(1), None, 2 * HOUR, "x", START));
+    let bad = book.bad_addresses().next().unwrap();
+    assert_eq!((bad.addr, bad.until), (Some(addr), START + 2 * HOUR));
+    assert!(book.mark_good(&id(1)) && !book.mark_good(&id(1)));
+    assert!(!book.is_bad(&id(1), START));
+    book.add_private([id(5)]);
+    assert!(book.is_private(&id(5)) && !book.is_private(&id(1)));
+}
+
+#[test]
+fn a_published_table_does_not_change() {
+    let mut book = book();
+    let before = book.bans().clone();
+    book.ban(id(1).into(), None, String::new(), START).unwrap();
+    assert!(before.is_empty() && !book.bans().is_empty());
+}

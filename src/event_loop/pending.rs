@@ -1,0 +1,123 @@
+//! Accepted connections until they are established: who is let in, who waits, who goes.
+
+use std::net::SocketAddr;
+
+use super::{
+    Inbox, LoopCore, Report, Sockets,
+    conn::{Conn, Stage},
+};
+use crate::{
+    ids::{ConnId, Direction},
+    protocol::secret::Cipher,
+    reactor::DisconnectReason,
+    time::Now,
+};
+
+impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
+    /// Accepted connections that are not established.
+    pub fn num_pending(&self) -> usize {
+        self.pool.len()
+    }
+
+    /// A connection was accepted into the slot.
+    pub(super) fn take_in(&mut self, id: ConnId, remote: SocketAddr, now: Now) {
+        let ip = remote.ip();
+        if let Err(reason) = self.gate.admit(ip, &self.pool, now) {
+            self.sockets.close(id.slot());
+            self.release(id.slot());
+            if let Some(others) = self.gate.note_refusal(now.mono) {
+                self.report(Report::Refused { remote, reason, others });
+            }
+            return;
+        }
+        let stage = if self.settings.filter_connections {
+            Stage::AwaitingFilter
+        } else {
+            Stage::Handshaking
+        };
+        let mut conn = Conn::new(id, Direction::Inbound, remote, stage);
+        conn.deadline = Some(now.mono + self.settings.handshake_timeout);
+        let place = self.pool.join(id.slot(), (!self.gate.is_exempt(ip)).then_some(ip));
+        if self.settings.filter_connections {
+            self.report(Report::Accepted { conn: id, remote });
+        } else {
+            self.pool.set_silent(&place, id.slot());
+        }
+        conn.place = Some(place);
+        self.put_back(Box::new(conn));
+        self.rearm(id.slot());
+        self.evict_pending();
+    }
+
+    /// The verdict of the connection filters.
+    pub(super) fn handle_filtered(&mut self, id: ConnId, verdict: Result<(), DisconnectReason>) {
+        let Some(mut conn) = self.take(id) else { return };
+        match verdict {
+            _ if !matches!(conn.stage, Stage::AwaitingFilter) => self.put_back(conn),
+            Err(reason) => self.finish(conn, reason),
+            Ok(()) => {
+                conn.stage = Stage::Handshaking;
+                if let Some(place) = &conn.place {
+                    self.pool.set_silent(place, id.slot());
+                }
+                self.put_back(conn);
+                // What it has sent in the meantime makes no other edge.
+                self.enqueue(id.slot());
+            }
+        }
+    }
+
+    /// Begins the handshakes of those that have sent nothing, with the steps that those who have
+    /// sent something left over. `before` is the number of the first one accepted in this turn:
+    /// what it has sent already is told by the next poll, and then our key and our
+    /// authentication go out in one write.
+    pub(super) fn begin_silent(&mut self, before: u64, now: Now) {
+        while self.handshake_steps > 0 {
+            let Some(slot) = self.pool.oldest_silent(before) else { return };
+            let conn = self.slot_mut(slot).expect("a silent connection is in its slot");
+            conn.may_begin = true;
+            let place = conn.place.as_ref().expect("a silent connection is pending");
+            let (number, is_queued) = (place.number(), conn.is_queued);
+            self.pool.set_begun(number);
+            self.run(slot, now);
+            if let Some(conn) = self.slot_mut(slot) {
+                conn.is_queued |= is_queued;
+            }
+        }
+    }
+
+    /// Makes room for the newest: the pool holds no more than its limit.
+    pub(super) fn evict_pending(&mut self) {
+        while self.pool.len() > self.settings.gate.max_pending {
+            let slot = self.pool.first_to_go().expect("more than none");
+            let conn = self.take_slot(slot).expect("a pending connection is in its slot");
+            let reason = match &conn.stage {
+                // It was refused already, and only its farewell is cut short.
+                Stage::Closing { reason, .. } => reason.clone(),
+                _ => DisconnectReason::Evicted,
+            };
+            self.finish(conn, reason);
+        }
+    }
+
+    /// A connection that we have refused takes a place, ahead of its time to go, until it is
+    /// closed: nobody holds us by not closing.
+    pub(super) fn park_refused(&mut self, conn: &mut Conn<C>) {
+        if conn.direction != Direction::Inbound {
+            return;
+        }
+        match &mut conn.place {
+            Some(place) => self.pool.set_authenticated(place, false),
+            None => conn.place = Some(self.pool.join(conn.id.slot(), None)),
+        }
+        if let Some(place) = &conn.place {
+            self.pool.set_begun(place.number());
+        }
+    }
+
+    pub(super) fn leave_pool(&mut self, conn: &mut Conn<C>) {
+        if let Some(place) = conn.place.take() {
+            self.pool.leave(place);
+        }
+    }
+}

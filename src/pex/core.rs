@@ -1,0 +1,350 @@
+//! The decisions about the book, without a thread, a clock or a disk.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{PexAnswer, PexInput, PexNotice, PexOutput, PexRequest};
+use crate::{
+    addrbook::Book,
+    ban::Ban,
+    time::{Mono, Now, earliest},
+};
+
+/// Least time between two tables that no operator asked for. The next change after a publication
+/// copies the whole table: peers who get themselves banned one by one must not make us do that
+/// for each of them. Their connections are closed anyway.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
+
+/// The decisions of peer exchange. A driver feeds it with [`handle`](Self::handle) and
+/// [`handle_timeout`](Self::handle_timeout), and performs every [`poll_output`](Self::poll_output)
+/// in order before the next input.
+#[derive(Debug)]
+pub struct PexCore {
+    book: Book,
+    now: Now,
+    outputs: VecDeque<PexOutput>,
+    /// Automatic bans that are in the book and in no published table yet.
+    unpublished: Vec<Ban>,
+    published_at: Option<Mono>,
+    /// When to publish what has changed since.
+    publish_at: Option<Mono>,
+    is_stopped: bool,
+}
+
+impl PexCore {
+    /// Decides with this book, whose bans are known to everybody.
+    pub fn new(book: Book, now: Now) -> Self {
+        let mut core = Self {
+            book,
+            now,
+            outputs: VecDeque::new(),
+            unpublished: Vec::new(),
+            published_at: None,
+            publish_at: None,
+            is_stopped: false,
+        };
+        // What loading found unfit leaves the store.
+        core.store(false);
+        core
+    }
+
+    /// The book.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Takes in what happened. Nothing any more after `Stop`.
+    pub fn handle(&mut self, input: PexInput, now: Now) {
+        if self.is_stopped {
+            return;
+        }
+        self.handle_timeout(now);
+        match input {
+            PexInput::Request(request) => self.request(request),
+            PexInput::Misbehaved(case) => {
+                let (who, duration) = (case.who, case.duration);
+                let added = self.book.ban_automatically(who, duration, &case.reason, now.wall);
+                if let Some(ban) = added {
+                    self.unpublished.push(ban);
+                    self.publish_in_time();
+                    self.store(true);
+                }
+            }
+            PexInput::StoreFailed(error) => {
+                self.outputs.push_back(PexOutput::Notice(PexNotice::StoreFailed(error)));
+            }
+            PexInput::Stop => {
+                self.is_stopped = true;
+                self.store(true);
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        if self.is_stopped {
+            return;
+        }
+        if !self.book.expire(now.wall).bans.is_empty() {
+            self.publish_in_time();
+        }
+        if self.publish_at.is_some_and(|at| at <= now.mono) {
+            self.publish();
+        }
+        self.store(false);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        if self.is_stopped {
+            return None;
+        }
+        earliest(self.publish_at, self.book.next_deadline(self.now))
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<PexOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether it has been told to stop. What `poll_output` still gives is to be performed.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    fn request(&mut self, request: PexRequest) {
+        let wall = self.now.wall;
+        match request {
+            PexRequest::Ban { ticket, target, duration, reason } => {
+                let result = self.book.ban(target, duration, reason, wall);
+                if let Ok(ban) = &result {
+                    self.unpublished.push(ban.clone());
+                    self.publish();
+                    self.store(true);
+                }
+                self.answer(ticket, PexAnswer::Ban(result));
+            }
+            PexRequest::Unban { ticket, target } => {
+                let result = self.book.unban(target);
+                if let Ok(lifted) = &result {
+                    // Imposed a moment ago: nobody is to be disconnected for it any more.
+                    self.unpublished.retain(|ban| ban.target != lifted.target);
+                    self.publish();
+                    self.store(true);
+                }
+                self.answer(ticket, PexAnswer::Unban(result));
+            }
+            PexRequest::MarkBad { id, addr, duration, reason } => {
+                self.book.mark_bad(id, addr, duration, &reason, wall);
+                self.store(false);
+            }
+            PexRequest::MarkGood { id } => {
+                self.book.mark_good(&id);
+                self.store(false);
+            }
+            PexRequest::AddPrivate { ids } => self.book.add_private(ids),
+            PexRequest::BadAddresses { ticket } => {
+                let bad = self.book.bad_addresses().cloned().collect();
+                self.answer(ticket, PexAnswer::BadAddresses(bad));
+            }
+        }
+    }
+
+    /// Publishes now, or once [`PUBLISH_PAUSE`] is over.
+    fn publish_in_time(&mut self) {
+        match self.published_at {
+            Some(at) if self.now.mono < at + PUBLISH_PAUSE => {
+                self.publish_at = Some(at + PUBLISH_PAUSE);
+            }
+            _ => self.publish(),
+        }
+    }
+
+    fn publish(&mut self) {
+        self.published_at = Some(self.now.mono);
+        self.publish_at = None;
+        let table = self.book.bans();
+        let publish = |added| PexOutput::Publish { table: table.clone(), added };
+        if self.unpublished.is_empty() {
+            self.outputs.push_back(publish(None));
+        } else {
+            self.outputs.extend(self.unpublished.drain(..).map(|ban| publish(Some(ban))));
+        }
+    }
+
+    fn store(&mut self, is_urgent: bool) {
+        if let Some(batch) = self.book.take_batch() {
+            self.outputs.push_back(PexOutput::Store { batch, is_urgent });
+        }
+    }
+
+    fn answer(&mut self, ticket: u64, answer: PexAnswer) {
+        self.outputs.push_back(PexOutput::Answer { ticket, answer });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        addrbook::{AutomaticTarget, BanError, BookLimits, UnbanError},
+        ban::BanTarget,
+        identity::NodeId,
+        pex::Misbehaviour,
+    };
+
+    const OWN: NodeId = id(0);
+    const START: Duration = Duration::from_secs(1_700_000_000);
+
+    const fn id(n: u8) -> NodeId {
+        NodeId::from_bytes([n; 20])
+    }
+
+    fn at(millis: u64) -> Now {
+        let millis = Duration::from_millis(millis);
+        Now { mono: Mono::ZERO + millis, wall: START + millis }
+    }
+
+    fn core() -> PexCore {
+        PexCore::new(Book::new(OWN, BookLimits::default()), at(0))
+    }
+
+    fn ban(target: BanTarget, duration: Option<Duration>) -> PexInput {
+        let reason = "test".to_owned();
+        PexInput::Request(PexRequest::Ban { ticket: 7, target, duration, reason })
+    }
+
+    fn misbehaved(n: u8) -> PexInput {
+        let who = AutomaticTarget::Id(id(n));
+        let duration = Duration::from_secs(3600);
+        PexInput::Misbehaved(Misbehaviour { who, duration, reason: "spam".to_owned() })
+    }
+
+    fn outputs(core: &mut PexCore) -> Vec<PexOutput> {
+        std::iter::from_fn(|| core.poll_output()).collect()
+    }
+
+    fn num_published(outputs: &[PexOutput]) -> usize {
+        outputs.iter().filter(|o| matches!(o, PexOutput::Publish { .. })).count()
+    }
+
+    #[test]
+    fn a_ban_is_published_and_stored_before_it_is_answered() {
+        let mut core = core();
+        core.handle(ban(id(1).into(), None), at(5));
+        let outputs = outputs(&mut core);
+        let [
+            PexOutput::Publish { table, added: Some(added) },
+            PexOutput::Store { batch, is_urgent: true },
+            PexOutput::Answer { ticket: 7, answer: PexAnswer::Ban(Ok(answer)) },
+        ] = &outputs[..]
+        else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!(added, answer);
+        assert_eq!(table.find_id(&id(1), START), Some(added));
+        assert_eq!(batch.bans[&added.target].as_ref(), Some(added));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_ban_is_told_and_nothing_else_happens() {
+        let mut core = core();
+        for (target, duration, error) in [
+            (OWN.into(), None, BanError::OwnId),
+            (id(1).into(), Some(Duration::ZERO), BanError::ZeroDuration),
+            (
+                "0.0.0.0/0".parse().unwrap(),
+                None,
+                BanError::CoversEverything("0.0.0.0/0".parse().unwrap()),
+            ),
+            ("::/0".parse().unwrap(), None, BanError::CoversEverything("::/0".parse().unwrap())),
+        ] {
+            core.handle(ban(target, duration), at(0));
+            let outputs = outputs(&mut core);
+            let [PexOutput::Answer { answer: PexAnswer::Ban(Err(found)), .. }] = &outputs[..]
+            else {
+                panic!("{outputs:?}");
+            };
+            assert_eq!(*found, error);
+        }
+        let target = BanTarget::from(id(9));
+        core.handle(PexInput::Request(PexRequest::Unban { ticket: 1, target }), at(0));
+        let outputs = outputs(&mut core);
+        let [PexOutput::Answer { ticket: 1, answer: PexAnswer::Unban(Err(error)) }] = &outputs[..]
+        else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!(*error, UnbanError::NotBanned(target));
+    }
+
+    #[test]
+    fn a_table_without_the_ban_is_published_at_its_end() {
+        let mut core = core();
+        core.handle(ban(id(1).into(), Some(Duration::from_secs(30))), at(0));
+        outputs(&mut core);
+        assert_eq!(core.next_deadline(), Some(at(30_000).mono));
+        core.handle_timeout(at(29_999));
+        assert_eq!(num_published(&outputs(&mut core)), 0);
+        core.handle_timeout(at(30_000));
+        let outputs = outputs(&mut core);
+        let [PexOutput::Publish { table, added: None }, PexOutput::Store { batch, .. }] =
+            &outputs[..]
+        else {
+            panic!("{outputs:?}");
+        };
+        assert!(table.is_empty());
+        assert_eq!(batch.bans[&id(1).into()], None);
+        assert_eq!(core.next_deadline(), None);
+    }
+
+    #[test]
+    fn automatic_bans_are_published_together_after_a_pause_each_with_its_own() {
+        let mut core = core();
+        core.handle(misbehaved(1), at(0));
+        assert_eq!(num_published(&outputs(&mut core)), 1);
+        for n in 2..=4 {
+            core.handle(misbehaved(n), at(u64::from(n)));
+        }
+        assert_eq!(num_published(&outputs(&mut core)), 0);
+        assert_eq!(core.next_deadline(), Some(at(200).mono));
+        core.handle_timeout(at(200));
+        let outputs = outputs(&mut core);
+        assert_eq!(num_published(&outputs), 3);
+        for (output, n) in outputs.iter().zip(2..) {
+            let PexOutput::Publish { table, added: Some(ban) } = output else { panic!() };
+            assert_eq!((table.len(), ban.target), (4, id(n).into()));
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumps_neither_loses_a_ban_nor_spins() {
+        let mut core = core();
+        core.handle(ban(id(1).into(), Some(Duration::from_secs(3600))), at(0));
+        outputs(&mut core);
+        // Forward: found at the next look, a minute later at most.
+        let deadline = core.next_deadline().unwrap();
+        assert_eq!(deadline, at(60_000).mono);
+        // Back, to before the epoch's first second: the ban stands, and the next look is later.
+        core.handle_timeout(Now { mono: deadline, wall: Duration::ZERO });
+        assert!(outputs(&mut core).is_empty());
+        assert_eq!(core.next_deadline(), Some(at(120_000).mono));
+        // It stands still a nanosecond before the end.
+        let end = START + Duration::from_secs(3600);
+        let now = Now { mono: deadline, wall: end - Duration::from_nanos(1) };
+        core.handle_timeout(now);
+        assert!(core.next_deadline().unwrap().since(now.mono) >= Duration::from_millis(10));
+        core.handle_timeout(Now { mono: deadline, wall: end });
+        assert_eq!(num_published(&outputs(&mut core)), 1);
+        assert!(core.book().bans().is_empty());
+    }
+
+    #[test]
+    fn nothing_happens_after_a_stop() {
+        let mut core = core();
+        core.handle(PexInput::Stop, at(0));
+        core.handle(ban(id(1).into(), None), at(1));
+        core.handle_timeout(at(2));
+        assert!(core.is_stopped() && outputs(&mut core).is_empty());
+        assert_eq!(core.next_deadline(), None);
+    }
+}

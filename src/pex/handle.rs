@@ -1,0 +1,133 @@
+//! What handles of the switch hold of the book.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+use parking_lot::{Mutex, RwLock};
+
+use super::{PexAnswer, PexInput, PexRequest};
+use crate::{
+    addrbook::{BadAddress, BanError, UnbanError},
+    address::NetAddress,
+    ban::{Ban, BanTable, BanTarget},
+    identity::NodeId,
+    thread,
+};
+
+/// What the thread `p2p-pex` shares with the handles.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// The table that was published last; at the end the last there was.
+    pub(super) bans: RwLock<Arc<BanTable>>,
+    pub(super) waiting: Mutex<Waiting>,
+}
+
+/// Who waits for an answer, by ticket.
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub(super) tickets: BTreeMap<u64, Sender<PexAnswer>>,
+    /// Nobody is answered any more.
+    pub(super) is_over: bool,
+}
+
+/// Asks the thread `p2p-pex`, from any thread.
+#[derive(Clone)]
+pub(crate) struct PexHandle {
+    pub(super) inputs: Sender<PexInput>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) next_ticket: Arc<AtomicU64>,
+}
+
+enum NoAnswer {
+    Stopped,
+    WrongThread,
+}
+
+impl PexHandle {
+    /// Every ban, as last published.
+    pub(crate) fn bans(&self) -> Arc<BanTable> {
+        self.shared.bans.read().clone()
+    }
+
+    /// An operator's ban. When this returns, the table with it is published.
+    pub(crate) fn ban(
+        &self,
+        target: BanTarget,
+        duration: Option<Duration>,
+        reason: String,
+    ) -> Result<Ban, BanError> {
+        match self.ask(|ticket| PexRequest::Ban { ticket, target, duration, reason }) {
+            Ok(PexAnswer::Ban(result)) => result,
+            Ok(_) | Err(NoAnswer::Stopped) => Err(BanError::Stopped),
+            Err(NoAnswer::WrongThread) => Err(BanError::WrongThread),
+        }
+    }
+
+    /// Lifts a ban, likewise.
+    pub(crate) fn unban(&self, target: BanTarget) -> Result<Ban, UnbanError> {
+        match self.ask(|ticket| PexRequest::Unban { ticket, target }) {
+            Ok(PexAnswer::Unban(result)) => result,
+            Ok(_) | Err(NoAnswer::Stopped) => Err(UnbanError::Stopped),
+            Err(NoAnswer::WrongThread) => Err(UnbanError::WrongThread),
+        }
+    }
+
+    /// Every bad address, by ID; `None` after the end and on the library's own threads.
+    pub(crate) fn bad_addresses(&self) -> Option<Vec<BadAddress>> {
+        match self.ask(|ticket| PexRequest::BadAddresses { ticket }) {
+            Ok(PexAnswer::BadAddresses(bad)) => Some(bad),
+            _ => None,
+        }
+    }
+
+    /// The node is not dialed for a while. Never waits; nothing happens after the end.
+    pub(crate) fn mark_bad(
+        &self,
+        id: NodeId,
+        addr: Option<NetAddress>,
+        duration: Duration,
+        reason: String,
+    ) {
+        self.send(PexRequest::MarkBad { id, addr, duration, reason });
+    }
+
+    /// The node behaved well. Never waits.
+    pub(crate) fn mark_good(&self, id: NodeId) {
+        self.send(PexRequest::MarkGood { id });
+    }
+
+    /// The nodes' addresses are told to nobody. Never waits.
+    pub(crate) fn add_private(&self, ids: Vec<NodeId>) {
+        self.send(PexRequest::AddPrivate { ids });
+    }
+
+    fn send(&self, request: PexRequest) {
+        // Nobody is there to take it once the switch has stopped.
+        let _ = self.inputs.send(PexInput::Request(request));
+    }
+
+    fn ask(&self, request: impl FnOnce(u64) -> PexRequest) -> Result<PexAnswer, NoAnswer> {
+        if thread::is_ours() {
+            return Err(NoAnswer::WrongThread);
+        }
+        let ticket = self.next_ticket.fetch_add(1, Relaxed);
+        let (sender, answer) = crossbeam_channel::bounded(1);
+        {
+            // Under the lock of the flag: the thread's end finds the ticket, or we the flag.
+            let mut waiting = self.shared.waiting.lock();
+            if waiting.is_over {
+                return Err(NoAnswer::Stopped);
+            }
+            waiting.tickets.insert(ticket, sender);
+        }
+        self.send(request(ticket));
+        answer.recv().map_err(|_| NoAnswer::Stopped)
+    }
+}

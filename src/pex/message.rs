@@ -1,0 +1,129 @@
+//! What goes into the core of peer exchange and what comes out.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    addrbook::{AutomaticTarget, BadAddress, BanError, StoreBatch, UnbanError},
+    address::NetAddress,
+    ban::{Ban, BanTable, BanTarget},
+    identity::NodeId,
+};
+
+/// What happened.
+#[derive(Debug)]
+pub enum PexInput {
+    /// Somebody wants something.
+    Request(PexRequest),
+    /// The library saw it and bans for it.
+    Misbehaved(Misbehaviour),
+    /// The store cannot write. At most once a minute.
+    StoreFailed(String),
+    /// Store what is left and end.
+    Stop,
+}
+
+/// What handles ask for. Those with a ticket are answered once.
+#[derive(Debug)]
+pub enum PexRequest {
+    /// An operator's ban.
+    Ban {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// Whom.
+        target: BanTarget,
+        /// For how long; `None`: until it is lifted.
+        duration: Option<Duration>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Lift a ban.
+    Unban {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// The target it was imposed with.
+        target: BanTarget,
+    },
+    /// Do not dial a node for a while.
+    MarkBad {
+        /// The node.
+        id: NodeId,
+        /// Where it was thought to be.
+        addr: Option<NetAddress>,
+        /// For how long.
+        duration: Duration,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A node behaved well.
+    MarkGood {
+        /// The node.
+        id: NodeId,
+    },
+    /// Tell nobody the addresses of these nodes.
+    AddPrivate {
+        /// The nodes.
+        ids: Vec<NodeId>,
+    },
+    /// Which addresses are bad?
+    BadAddresses {
+        /// Comes back with the answer.
+        ticket: u64,
+    },
+}
+
+/// Who misbehaved, and what it costs them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misbehaviour {
+    /// Who.
+    pub who: AutomaticTarget,
+    /// How long they are banned; an IP address for ten minutes at most.
+    pub duration: Duration,
+    /// What they did.
+    pub reason: String,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub enum PexAnswer {
+    /// To `Ban`: the ban as it stands in the table now.
+    Ban(Result<Ban, BanError>),
+    /// To `Unban`: the ban that was lifted.
+    Unban(Result<Ban, UnbanError>),
+    /// To `BadAddresses`: by ID.
+    BadAddresses(Vec<BadAddress>),
+}
+
+/// What the driver does next.
+#[derive(Debug)]
+pub enum PexOutput {
+    /// Give the table to whoever looks into it.
+    Publish {
+        /// Every ban.
+        table: Arc<BanTable>,
+        /// A new one among them: its target is to be disconnected.
+        added: Option<Ban>,
+    },
+    /// Answer a request.
+    Answer {
+        /// Its ticket.
+        ticket: u64,
+        /// The answer.
+        answer: PexAnswer,
+    },
+    /// Have it written.
+    Store {
+        /// What has changed.
+        batch: StoreBatch,
+        /// At once, not within a second.
+        is_urgent: bool,
+    },
+    /// Tell people.
+    Notice(PexNotice),
+}
+
+/// What people should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PexNotice {
+    /// The store cannot write, and why. What has changed is kept and tried again.
+    StoreFailed(String),
+}

@@ -1,0 +1,219 @@
+//! What the store has not written yet.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    addrbook::{StoreBatch, StoredBook},
+    ban::BanTarget,
+    identity::NodeId,
+    time::Mono,
+};
+
+/// Pause between two writes that nobody waits for. A crash loses no more than this.
+const WRITE_PAUSE: Duration = Duration::from_secs(1);
+/// Pause after a write that failed, unless something urgent comes.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+/// Pause between two reports of failing writes: a full disk must not fill the log, too.
+const REPORT_PAUSE: Duration = Duration::from_secs(60);
+
+/// What has changed and is not written, merged by key.
+///
+/// A removal is kept only for what the store may hold. So there are never more entries than the
+/// book and the store have together, however long the store fails or hangs and however much comes
+/// and goes meanwhile.
+#[derive(Debug)]
+pub(super) struct Pending {
+    waiting: StoreBatch,
+    is_urgent: bool,
+    /// What is being written.
+    writing: Option<Arc<StoreBatch>>,
+    stored_bans: BTreeSet<BanTarget>,
+    stored_bad: BTreeSet<NodeId>,
+    next_write: Mono,
+    next_report: Mono,
+}
+
+impl Pending {
+    /// Nothing, for a store that holds this.
+    pub(super) fn new(stored: &StoredBook) -> Self {
+        Self {
+            waiting: StoreBatch::default(),
+            is_urgent: false,
+            writing: None,
+            stored_bans: stored.bans.iter().map(|ban| ban.target).collect(),
+            stored_bad: stored.bad.iter().map(|bad| bad.id).collect(),
+            next_write: Mono::ZERO,
+            next_report: Mono::ZERO,
+        }
+    }
+
+    /// Something has changed.
+    pub(super) fn add(&mut self, batch: StoreBatch, is_urgent: bool) {
+        self.is_urgent |= is_urgent;
+        let writing = self.writing.as_deref();
+        let may_hold = |target: &BanTarget| {
+            self.stored_bans.contains(target)
+                || writing.is_some_and(|batch| batch.bans.contains_key(target))
+        };
+        merge(&mut self.waiting.bans, batch.bans, may_hold);
+        let may_hold = |id: &NodeId| {
+            self.stored_bad.contains(id) || writing.is_some_and(|batch| batch.bad.contains_key(id))
+        };
+        merge(&mut self.waiting.bad, batch.bad, may_hold);
+    }
+
+    /// What is to be written now. [`written`](Self::written) or [`failed`](Self::failed) follows.
+    pub(super) fn take(&mut self, now: Mono) -> Option<Arc<StoreBatch>> {
+        let is_due = self.is_urgent || self.next_write <= now;
+        if self.waiting.is_empty() || !is_due || self.writing.is_some() {
+            return None;
+        }
+        self.is_urgent = false;
+        self.next_write = now + WRITE_PAUSE;
+        let batch = Arc::new(std::mem::take(&mut self.waiting));
+        self.writing = Some(batch.clone());
+        Some(batch)
+    }
+
+    /// The store holds what was taken.
+    pub(super) fn written(&mut self) {
+        let Some(batch) = self.writing.take() else { return };
+        note(&mut self.stored_bans, &batch.bans);
+        note(&mut self.stored_bad, &batch.bad);
+    }
+
+    /// The store holds nothing of what was taken. Whether that is to be reported.
+    pub(super) fn failed(&mut self, now: Mono) -> bool {
+        if let Some(batch) = self.writing.take() {
+            let later = std::mem::take(&mut self.waiting);
+            let is_urgent = self.is_urgent;
+            self.add(Arc::unwrap_or_clone(batch), false);
+            self.add(later, is_urgent);
+        }
+        self.next_write = now + RETRY_PAUSE;
+        let is_due = self.next_report <= now;
+        if is_due {
+            self.next_report = now + REPORT_PAUSE;
+        }
+        is_due
+    }
+
+    /// Everything that waits is to be written at once.
+    pub(super) fn hurry(&mut self) {
+        self.is_urgent = true;
+    }
+
+    /// Whether everything is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.writing.is_none()
+    }
+
+    /// When to call [`take`](Self::take).
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        (!self.waiting.is_empty()).then_some(self.next_write)
+    }
+}
+
+fn merge<K: Ord, V>(
+    into: &mut BTreeMap<K, Option<V>>,
+    later: BTreeMap<K, Option<V>>,
+    may_hold: impl Fn(&K) -> bool,
+) {
+    for (key, value) in later {
+        if value.is_none() && !may_hold(&key) {
+            into.remove(&key);
+        } else {
+            into.insert(key, value);
+        }
+    }
+}
+
+fn note<K: Ord + Copy, V>(stored: &mut BTreeSet<K>, batch: &BTreeMap<K, Option<V>>) {
+    for (key, value) in batch {
+        match value {
+            Some(_) => stored.insert(*key),
+            None => stored.remove(key),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ban::{Ban, BanOrigin};
+
+    fn target(n: u32) -> BanTarget {
+        std::net::IpAddr::from(n.to_be_bytes()).into()
+    }
+
+    fn change(n: u32, is_there: bool) -> StoreBatch {
+        let target = target(n);
+        let (origin, reason) = (BanOrigin::Operator, String::new());
+        let ban = is_there.then_some(Ban { target, until: None, reason, origin });
+        let mut batch = StoreBatch::default();
+        batch.bans.insert(target, ban);
+        batch
+    }
+
+    fn at(millis: u64) -> Mono {
+        Mono::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn writes_come_once_a_second_and_urgent_ones_at_once() {
+        let mut pending = Pending::new(&StoredBook::default());
+        assert_eq!((pending.take(at(0)), pending.next_deadline()), (None, None));
+        pending.add(change(1, true), false);
+        assert!(pending.take(at(0)).is_some());
+        pending.written();
+        pending.add(change(2, true), false);
+        assert_eq!((pending.take(at(999)), pending.next_deadline()), (None, Some(at(1000))));
+        pending.add(change(3, true), true);
+        assert_eq!(pending.take(at(999)).unwrap().len(), 2);
+        pending.written();
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn what_failed_comes_again_under_what_came_later() {
+        let mut pending = Pending::new(&StoredBook::default());
+        pending.add(change(1, true), true);
+        pending.add(change(2, true), true);
+        assert!(pending.take(at(0)).is_some());
+        pending.add(change(1, false), false);
+        assert!(pending.failed(at(0)), "the first failure is reported");
+        assert_eq!(pending.take(at(4999)), None);
+        // The first was never stored, so there is nothing to remove.
+        assert_eq!(*pending.take(at(5000)).unwrap(), change(2, true));
+        assert!(!pending.failed(at(59_999)), "reported a minute ago");
+        pending.take(at(65_000)).unwrap();
+        assert!(pending.failed(at(65_000)));
+        pending.hurry();
+        pending.take(at(65_001)).unwrap();
+        pending.add(change(2, false), false);
+        pending.written();
+        assert_eq!(*pending.take(at(70_000)).unwrap(), change(2, false), "it was stored");
+    }
+
+    #[test]
+    fn a_store_that_hangs_costs_no_more_than_the_book() {
+        let stored = StoredBook {
+            bans: change(0, true).bans[&target(0)].clone().into_iter().collect(),
+            ..Default::default()
+        };
+        let mut pending = Pending::new(&stored);
+        pending.add(change(1, true), true);
+        assert!(pending.take(at(0)).is_some());
+        for n in 0..10_000 {
+            pending.add(change(n, true), true);
+            pending.add(change(n, false), true);
+        }
+        assert_eq!(pending.waiting.len(), 2, "only what the store may hold");
+        pending.failed(at(1));
+        assert_eq!(pending.waiting.len(), 1);
+    }
+}

@@ -1,0 +1,169 @@
+//! The thread `p2p-store`: the only one that waits for a disk.
+
+use std::{
+    error::Error,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::pending::Pending;
+use crate::{
+    addrbook::{BookStore, StoreBatch, StoreError, StoredBook},
+    clock::Clock,
+    thread,
+    time::Mono,
+};
+
+/// How the writing ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StoreEnd {
+    /// Everything is written.
+    Written,
+    /// The last write failed for this reason; what it held is lost.
+    Failed(String),
+    /// The store did not come back in time. Its thread is left behind; it ends when the store
+    /// does, after one more write if there is something left.
+    LeftBehind,
+}
+
+/// Writes behind: takes batches without waiting, and writes them on a thread of its own.
+pub(super) struct StoreWriter {
+    shared: Arc<Shared>,
+    clock: Clock,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    slot: Mutex<Slot>,
+    changed: Condvar,
+}
+
+struct Slot {
+    pending: Pending,
+    is_stopping: bool,
+    end: Option<StoreEnd>,
+}
+
+impl StoreWriter {
+    /// Starts the thread. `on_failure` is called on it, at most once a minute.
+    pub(super) fn start(
+        mut store: Box<dyn BookStore>,
+        stored: &StoredBook,
+        clock: Clock,
+        on_failure: impl Fn(String) + Send + 'static,
+    ) -> io::Result<Self> {
+        let slot = Slot { pending: Pending::new(stored), is_stopping: false, end: None };
+        let shared = Arc::new(Shared { slot: Mutex::new(slot), changed: Condvar::new() });
+        let theirs = shared.clone();
+        let run = move || {
+            let end = theirs.run(&mut *store, clock, on_failure);
+            // First, so that whoever opens the same store next finds it closed.
+            drop(store);
+            theirs.slot.lock().end = Some(end);
+            theirs.changed.notify_all();
+        };
+        let thread = Some(thread::spawn("p2p-store", run)?);
+        Ok(Self { shared, clock, thread })
+    }
+
+    /// Have this written. Never waits for the store.
+    pub(super) fn add(&self, batch: StoreBatch, is_urgent: bool) {
+        self.shared.slot.lock().pending.add(batch, is_urgent);
+        self.shared.changed.notify_all();
+    }
+
+    /// Writes what is left and joins the thread, or leaves it behind at the deadline.
+    pub(super) fn stop(mut self, deadline: Mono) -> StoreEnd {
+        let mut slot = self.shared.slot.lock();
+        slot.is_stopping = true;
+        self.shared.changed.notify_all();
+        let end = loop {
+            if let Some(end) = slot.end.clone() {
+                break end;
+            }
+            let left = self.clock.until(deadline);
+            if left.is_zero() {
+                return StoreEnd::LeftBehind;
+            }
+            self.shared.changed.wait_for(&mut slot, left);
+        };
+        drop(slot);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(_)) => StoreEnd::Failed(PANICKED.to_owned()),
+            _ => end,
+        }
+    }
+}
+
+impl Drop for StoreWriter {
+    /// Lets the thread end by itself.
+    fn drop(&mut self) {
+        self.shared.slot.lock().is_stopping = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+const PANICKED: &str = "the store panicked";
+
+impl Shared {
+    fn run(
+        &self,
+        store: &mut dyn BookStore,
+        clock: Clock,
+        on_failure: impl Fn(String),
+    ) -> StoreEnd {
+        let mut slot = self.slot.lock();
+        loop {
+            let is_last = slot.is_stopping;
+            if is_last {
+                slot.pending.hurry();
+            }
+            if let Some(batch) = slot.pending.take(clock.mono()) {
+                drop(slot);
+                let result = write(store, &batch);
+                drop(batch);
+                slot = self.slot.lock();
+                let Err(error) = result else {
+                    slot.pending.written();
+                    continue;
+                };
+                let is_due = slot.pending.failed(clock.mono());
+                if is_last {
+                    return StoreEnd::Failed(error);
+                }
+                if is_due {
+                    on_failure(error);
+                }
+            } else if is_last {
+                debug_assert!(slot.pending.is_empty());
+                return StoreEnd::Written;
+            } else if let Some(deadline) = slot.pending.next_deadline() {
+                self.changed.wait_for(&mut slot, clock.until(deadline));
+            } else {
+                self.changed.wait(&mut slot);
+            }
+        }
+    }
+}
+
+/// The store may be anybody's code: a panic in it is a failure like others.
+fn write(store: &mut dyn BookStore, batch: &StoreBatch) -> Result<(), String> {
+    let result = catch_unwind(AssertUnwindSafe(|| store.write(batch)));
+    result.unwrap_or_else(|_| Err(StoreError::new(PANICKED))).map_err(|error| with_causes(&error))
+}
+
+/// The error and what caused it, in one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,217 @@
+//! The two threads, with stores that work, fail, hang and panic.
+
+use std::{sync::Arc, time::Duration};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::{Misbehaviour, Pex, PexHandle, PexInput, PexSettings, Prepared, store::StoreEnd};
+use crate::{
+    addrbook::{
+        AutomaticTarget, BanError, BookStore, MemoryStore, StoreBatch, StoreError, StoredBook,
+        UnbanError,
+    },
+    ban::{Ban, BanTable, BanTarget},
+    clock::Clock,
+    identity::NodeId,
+    thread,
+    time::Mono,
+};
+
+/// For what must happen: never waited out unless the test fails.
+const LONG: Duration = Duration::from_secs(20);
+
+type Published = (Arc<BanTable>, Option<Ban>);
+
+struct Running {
+    pex: Pex,
+    handle: PexHandle,
+    published: Receiver<Published>,
+    clock: Clock,
+}
+
+fn start(store: Option<Box<dyn BookStore>>) -> Running {
+    let clock = Clock::start();
+    let settings = PexSettings { id: id(0), private: Vec::new() };
+    let prepared = Prepared::load(settings, store, clock).unwrap();
+    let handle = prepared.handle();
+    let (sender, published) = crossbeam_channel::unbounded();
+    let publish = move |table, added| _ = sender.send((table, added));
+    let pex = prepared.start(Box::new(publish)).unwrap();
+    Running { pex, handle, published, clock }
+}
+
+impl Running {
+    fn stop(self) -> Option<StoreEnd> {
+        let end = self.pex.stop(self.clock.mono() + LONG);
+        assert!(!end.had_panicked);
+        end.store
+    }
+}
+
+fn id(n: u8) -> NodeId {
+    NodeId::from_bytes([n; 20])
+}
+
+fn ban(handle: &PexHandle, n: u8) -> Ban {
+    handle.ban(id(n).into(), None, "test".to_owned()).unwrap()
+}
+
+/// A store that tells of each write, and does what it is told to.
+struct Told {
+    writes: Sender<StoreBatch>,
+    results: Receiver<Result<(), StoreError>>,
+}
+
+impl BookStore for Told {
+    fn load(&mut self) -> Result<StoredBook, StoreError> {
+        Ok(StoredBook::default())
+    }
+
+    fn write(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
+        let _ = self.writes.send(batch.clone());
+        self.results.recv().unwrap_or(Ok(()))
+    }
+}
+
+type ToldStore = (Box<dyn BookStore>, Receiver<StoreBatch>, Sender<Result<(), StoreError>>);
+
+fn told() -> ToldStore {
+    let (writes, written) = crossbeam_channel::unbounded();
+    let (result, results) = crossbeam_channel::unbounded();
+    (Box::new(Told { writes, results }), written, result)
+}
+
+#[test]
+fn bans_live_in_memory_not_enforced_on_accept_no_op_for_unknown_ids() {
+    let store = MemoryStore::new();
+    let first = start(Some(Box::new(store.clone())));
+    let unknown = ban(&first.handle, 1);
+    let ip = first.handle.ban("10.0.0.0/8".parse().unwrap(), Some(LONG * 1000), "net".into());
+    let ip = ip.unwrap();
+    // Published before it was answered.
+    let tables: Vec<_> = first.published.try_iter().map(|(_, added)| added.unwrap()).collect();
+    assert_eq!(tables, [unknown.clone(), ip.clone()]);
+    first.handle.mark_bad(id(2), None, LONG * 1000, "no answer".into());
+    assert_eq!(first.stop(), Some(StoreEnd::Written));
+
+    let second = start(Some(Box::new(store.clone())));
+    assert_eq!(second.handle.bans().iter().cloned().collect::<Vec<_>>(), [unknown, ip]);
+    assert_eq!(second.handle.bad_addresses().unwrap()[0].id, id(2));
+    second.handle.mark_good(id(2));
+    second.handle.unban(id(1).into()).unwrap();
+    assert!(second.published.recv_timeout(LONG).unwrap().0.find_id(&id(1), LONG).is_none());
+    assert_eq!(second.handle.unban(id(1).into()), Err(UnbanError::NotBanned(BanTarget::Id(id(1)))));
+    assert_eq!(second.stop(), Some(StoreEnd::Written));
+    assert_eq!((store.stored().bans.len(), store.stored().bad.len()), (1, 0));
+}
+
+#[test]
+fn a_ban_ends_by_itself() {
+    let running = start(None);
+    let ban = running.handle.ban(id(1).into(), Some(Duration::from_millis(50)), "x".into());
+    assert_eq!(running.published.recv_timeout(LONG).unwrap().1, ban.ok());
+    let (table, added) = running.published.recv_timeout(LONG).unwrap();
+    assert!(table.is_empty() && added.is_none());
+    assert!(running.handle.bans().is_empty());
+    assert_eq!(running.stop(), None);
+}
+
+#[test]
+fn handles_say_so_after_the_stop_and_on_the_librarys_threads() {
+    let running = start(None);
+    let handle = running.handle.clone();
+    let theirs = handle.clone();
+    let on_ours = thread::spawn("p2p-test", move || theirs.ban(id(1).into(), None, "x".into()));
+    assert_eq!(on_ours.unwrap().join().unwrap(), Err(BanError::WrongThread));
+    assert_eq!(handle.ban(id(0).into(), None, "x".into()), Err(BanError::OwnId));
+    ban(&handle, 1);
+    running.stop();
+    assert_eq!(handle.ban(id(2).into(), None, "x".into()), Err(BanError::Stopped));
+    assert_eq!(handle.unban(id(1).into()), Err(UnbanError::Stopped));
+    assert_eq!(handle.bad_addresses(), None);
+    assert_eq!(handle.bans().len(), 1, "the last table can still be read");
+}
+
+#[test]
+fn what_the_library_saw_is_published_and_stored_at_once() {
+    let (store, written, result) = told();
+    let running = start(Some(store));
+    let who = AutomaticTarget::Id(id(1));
+    let case = Misbehaviour { who, duration: LONG * 1000, reason: "x".into() };
+    running.handle.inputs.send(PexInput::Misbehaved(case)).unwrap();
+    assert!(running.published.recv_timeout(LONG).unwrap().1.is_some());
+    assert_eq!(written.recv_timeout(LONG).unwrap().len(), 1);
+    drop(result);
+    assert_eq!(running.stop(), Some(StoreEnd::Written));
+}
+
+#[test]
+fn a_write_that_fails_is_tried_again_with_what_came_later() {
+    let (store, written, result) = told();
+    let running = start(Some(store));
+    ban(&running.handle, 1);
+    assert_eq!(written.recv_timeout(LONG).unwrap().len(), 1);
+    result.send(Err(StoreError::with_source("disk", std::io::Error::other("full")))).unwrap();
+    // Urgent: does not wait for the pause after a failure.
+    ban(&running.handle, 2);
+    let batch = written.recv_timeout(LONG).unwrap();
+    assert!(batch.bans.contains_key(&id(2).into()));
+    result.send(Ok(())).unwrap();
+    drop(result);
+    let first = batch.bans.contains_key(&id(1).into());
+    assert_eq!(running.stop(), Some(StoreEnd::Written));
+    assert!(first, "{batch:?}");
+}
+
+#[test]
+fn a_store_that_hangs_holds_up_nobody_and_is_left_behind() {
+    let (store, written, result) = told();
+    let running = start(Some(store));
+    ban(&running.handle, 1);
+    written.recv_timeout(LONG).unwrap();
+    // The store sits in its write now; the book goes on.
+    for n in 2..100 {
+        ban(&running.handle, n);
+    }
+    running.handle.unban(id(1).into()).unwrap();
+    assert_eq!(running.handle.bans().len(), 98);
+    let end = running.pex.stop(Mono::ZERO);
+    assert_eq!(end.store, Some(StoreEnd::LeftBehind));
+    // It comes back late: what waited is still written, then the thread drops the store.
+    drop(result);
+    let last = written.recv_timeout(LONG).unwrap();
+    assert_eq!((last.len(), &last.bans[&id(1).into()]), (99, &None));
+    assert!(written.recv_timeout(LONG).is_err());
+}
+
+#[test]
+fn a_store_that_still_fails_at_the_stop_is_reported() {
+    struct Broken;
+    impl BookStore for Broken {
+        fn load(&mut self) -> Result<StoredBook, StoreError> {
+            Ok(StoredBook::default())
+        }
+        fn write(&mut self, _: &StoreBatch) -> Result<(), StoreError> {
+            panic!("a panic in a store, as the test wants it")
+        }
+    }
+    let running = start(Some(Box::new(Broken)));
+    ban(&running.handle, 1);
+    assert_eq!(running.stop(), Some(StoreEnd::Failed("the store panicked".to_owned())));
+}
+
+#[test]
+fn a_store_that_cannot_be_read_is_an_error() {
+    struct Unreadable;
+    impl BookStore for Unreadable {
+        fn load(&mut self) -> Result<StoredBook, StoreError> {
+            Err(StoreError::new("no permission"))
+        }
+        fn write(&mut self, _: &StoreBatch) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+    let settings = PexSettings { id: id(0), private: Vec::new() };
+    let result = Prepared::load(settings, Some(Box::new(Unreadable)), Clock::start());
+    assert_eq!(result.err().unwrap().to_string(), "no permission");
+}

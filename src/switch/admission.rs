@@ -1,0 +1,380 @@
+//! Whether an authenticated connection becomes a session.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    Candidate, Output, SwitchCore, SwitchEvent,
+    filter::Subject,
+    peer_set::{Conn, Parked, Stage},
+    timers::Timer,
+};
+use crate::{
+    event_loop::{Command, Established},
+    identity::NodeId,
+    ids::{ConnId, Direction},
+    reactor::{Admission, CloseMode, DisconnectReason, Room},
+    time::Now,
+};
+
+/// Two connections of opposite direction within this time are two nodes that dialed each other at
+/// once; and so long the one that does not decide waits for the other's decision. A dial and its
+/// handshake take less on any network where both nodes can be of use.
+const CROSSED: Duration = Duration::from_secs(3);
+/// How long a session has to give a sign of life when its node connects anew: a few round trips,
+/// and less than the time after which a rebooted node would give up on us.
+const PROBE: Duration = Duration::from_secs(5);
+/// A session that lasts so long is a success for back-off, even without a message. A node without
+/// room authenticates first and then closes, within a round trip.
+const PROVEN: Duration = Duration::from_secs(10);
+
+/// What becomes of a connection.
+enum Verdict {
+    Admit,
+    Refuse(DisconnectReason),
+    /// It waits what becomes of the session with the same node.
+    Park(Parked),
+}
+
+impl SwitchCore {
+    /// The loop has authenticated somebody.
+    pub(super) fn established(&mut self, established: Established, now: Now) {
+        let Established { conn, ticket, id, node_info, direction, remote } = established;
+        let attempt = ticket.and_then(|t| self.dialing.remove(t).map(|attempt| (t, attempt)));
+        let new = Conn {
+            id,
+            remote,
+            direction,
+            node_info,
+            attempt,
+            stage: Stage::New,
+            since: now.mono,
+            is_reserved: self.is_reserved(&id),
+            is_proven: false,
+            is_ending: false,
+        };
+        self.peers.insert(conn, new);
+        self.consider(conn, false, now);
+    }
+
+    /// Decides about a connection that is not a session yet.
+    fn consider(&mut self, id: ConnId, is_filtered: bool, now: Now) {
+        let Some(conn) = self.peers.get(id) else { return };
+        match self.judge(id, conn, now) {
+            Verdict::Refuse(reason) => self.refuse(id, reason, now),
+            Verdict::Park(why) => self.park(id, why, now),
+            Verdict::Admit if !is_filtered && self.settings.peer_filters > 0 => {
+                self.peers.enter(id, Stage::Filtering, now.mono);
+                let Some(conn) = self.peers.get(id) else { return };
+                let (direction, node) = (conn.direction, Some(conn.id));
+                self.ask_filters(Subject::Peer(id), direction, node, now);
+            }
+            Verdict::Admit => self.introduce(id, now),
+        }
+        self.tell_whether_full();
+    }
+
+    fn judge(&self, id: ConnId, conn: &Conn, now: Now) -> Verdict {
+        if self.is_stopping {
+            return Verdict::Refuse(DisconnectReason::Stopped);
+        }
+        let ban = self.bans.find_id(&conn.id, now.wall);
+        if let Some(ban) = ban.or_else(|| self.bans.find_ip(conn.remote.ip(), now.wall)) {
+            return Verdict::Refuse(DisconnectReason::Banned(ban.target));
+        }
+        if let Some(session) = self.peers.session(&conn.id) {
+            return self.judge_duplicate(session, conn, now);
+        }
+        if let Some(name) = &self.stalled {
+            return Verdict::Refuse(DisconnectReason::ReactorStalled(name.clone()));
+        }
+        if conn.is_reserved {
+            return Verdict::Admit;
+        }
+        if let Some(reason) = self.why_no_more_of(conn.remote.ip(), &conn.id) {
+            return Verdict::Refuse(reason);
+        }
+        let inbound = self.peers.count(Direction::Inbound, Some(id));
+        if conn.direction == Direction::Inbound
+            && inbound >= self.settings.limits.max_num_inbound_peers
+        {
+            return Verdict::Refuse(DisconnectReason::Full(Room::Inbound));
+        }
+        Verdict::Admit
+    }
+
+    /// A second connection with the node of a session.
+    fn judge_duplicate(&self, session: ConnId, conn: &Conn, now: Now) -> Verdict {
+        let duplicate = DisconnectReason::DuplicateId(conn.id);
+        let (Some(old), None) = (self.peers.get(session), self.peers.parked(&conn.id)) else {
+            return Verdict::Refuse(duplicate);
+        };
+        let is_crossed = old.direction != conn.direction && now.mono.since(old.since) <= CROSSED;
+        if old.is_ending {
+            Verdict::Park(Parked::Succeeding)
+        } else if !is_crossed {
+            Verdict::Park(Parked::Probing(now.mono + PROBE))
+        } else if self.settings.id < conn.id {
+            // The lower ID decides, so that both keep the same connection.
+            Verdict::Refuse(duplicate)
+        } else {
+            Verdict::Park(Parked::Crossed(now.mono + CROSSED))
+        }
+    }
+
+    /// Why there is to be no other peer with this address.
+    pub(super) fn why_no_more_of(&self, ip: IpAddr, besides: &NodeId) -> Option<DisconnectReason> {
+        let (all, counted) = self.peers.count_ip(ip, besides);
+        if !self.settings.allow_duplicate_ip {
+            return (all > 0).then_some(DisconnectReason::DuplicateIp(ip));
+        }
+        let most = self.settings.max_peers_per_ip;
+        let is_exempt = || self.settings.exempt.iter().any(|cidr| cidr.contains(ip));
+        (most > 0 && counted >= most && !is_exempt()).then_some(DisconnectReason::Full(Room::Ip))
+    }
+
+    fn park(&mut self, id: ConnId, why: Parked, now: Now) {
+        self.peers.enter(id, Stage::Parked(why), now.mono);
+        match why {
+            Parked::Crossed(until) => self.timers.add(until, Timer::Parked(id)),
+            Parked::Probing(until) => {
+                self.timers.add(until, Timer::Parked(id));
+                let node = self.peers.get(id).map(|conn| conn.id);
+                if let Some(session) = node.and_then(|node| self.peers.session(&node)) {
+                    self.outputs.push_back(Output::Command(Command::Probe(session)));
+                }
+            }
+            Parked::Succeeding => {}
+        }
+    }
+
+    /// A duplicate has waited as long as it may.
+    pub(super) fn parked_due(&mut self, id: ConnId, now: Now) {
+        let Some(conn) = self.peers.get(id) else { return };
+        let node = conn.id;
+        match conn.stage {
+            Stage::Parked(Parked::Crossed(until)) if until <= now.mono => {
+                self.refuse(id, DisconnectReason::DuplicateId(node), now);
+            }
+            // The session is dead, its connection only does not know yet.
+            Stage::Parked(Parked::Probing(until)) if until <= now.mono => {
+                self.peers.enter(id, Stage::Parked(Parked::Succeeding), now.mono);
+                if let Some(session) = self.peers.session(&node) {
+                    let mode = CloseMode::Now(DisconnectReason::Superseded);
+                    self.outputs.push_back(Output::Command(Command::Close { conn: session, mode }));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The session's peer has given a sign of life.
+    pub(super) fn alive(&mut self, session: ConnId, now: Now) {
+        let Some(node) = self.peers.get(session).map(|conn| conn.id) else { return };
+        if self.peers.session(&node) != Some(session) {
+            return;
+        }
+        let Some(parked) = self.peers.parked(&node) else { return };
+        let stage = self.peers.get(parked).map(|conn| conn.stage);
+        if matches!(stage, Some(Stage::Parked(Parked::Probing(_)))) {
+            self.refuse(parked, DisconnectReason::DuplicateId(node), now);
+        }
+    }
+
+    /// The session is about to end: whoever waits for its place waits for its `Closed` now. One that
+    /// waits and is about to end itself has nothing to wait for: the other side wants the session.
+    pub(super) fn ending(&mut self, session: ConnId, now: Now) {
+        let Some(conn) = self.peers.get_mut(session) else { return };
+        conn.is_ending = true;
+        let (node, stage) = (conn.id, conn.stage);
+        if matches!(stage, Stage::Parked(Parked::Crossed(_) | Parked::Probing(_))) {
+            return self.refuse(session, DisconnectReason::DuplicateId(node), now);
+        }
+        if self.peers.session(&node) == Some(session)
+            && let Some(parked) = self.peers.parked(&node)
+        {
+            self.peers.enter(parked, Stage::Parked(Parked::Succeeding), now.mono);
+        }
+    }
+
+    fn introduce(&mut self, id: ConnId, now: Now) {
+        self.peers.enter(id, Stage::Introducing, now.mono);
+        let Some(conn) = self.peers.get(id) else { return };
+        let admission = Admission {
+            conn: id,
+            id: conn.id,
+            node_info: conn.node_info.clone(),
+            direction: conn.direction,
+            remote_addr: conn.remote,
+            dialed_addr: conn.attempt.as_ref().map(|(_, attempt)| attempt.addr.clone()),
+            is_persistent: self.persistent.contains(&conn.id),
+            is_reserved: conn.is_reserved,
+        };
+        self.outputs.push_back(Output::Introduce(admission));
+    }
+
+    /// The reactors were told of a connection, or `Err`: an init hook failed and none will be.
+    pub fn handle_introduced(&mut self, id: ConnId, result: Result<(), String>, now: Now) {
+        match result {
+            Ok(()) => {
+                self.peers.enter(id, Stage::Up, now.mono);
+                self.timers.add(now.mono + PROVEN, Timer::Proven(id));
+                let Some(conn) = self.peers.get_mut(id) else { return };
+                let attempt = conn.attempt.take();
+                let up = SwitchEvent::PeerUp {
+                    id: conn.id,
+                    addr: conn.remote,
+                    direction: conn.direction,
+                    moniker: conn.node_info.moniker().to_owned(),
+                };
+                let node = conn.id;
+                self.event(up);
+                if let Some((ticket, _)) = attempt {
+                    self.attempt_succeeded(ticket, node);
+                }
+            }
+            Err(why) => self.refuse(id, DisconnectReason::Reactor(why), now),
+        }
+        self.tell_whether_full();
+    }
+
+    /// A session has lasted long enough, or delivered a message.
+    pub(super) fn proven(&mut self, id: ConnId, by_time: bool, now: Now) {
+        let Some(conn) = self.peers.get_mut(id) else { return };
+        let is_due = !by_time || now.mono.since(conn.since) >= PROVEN;
+        if conn.stage == Stage::Up && is_due && !conn.is_proven {
+            conn.is_proven = true;
+            let node = conn.id;
+            self.persistent_proven(&node);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, id: ConnId, reason: DisconnectReason, now: Now) {
+        self.peers.enter(id, Stage::Refused, now.mono);
+        let command = Command::Reject { conn: id, reason: reason.clone() };
+        self.outputs.push_back(Output::Command(command));
+        self.not_admitted(id, reason, now);
+        self.tell_whether_full();
+    }
+
+    /// Says that a connection does not become a session.
+    fn not_admitted(&mut self, id: ConnId, reason: DisconnectReason, now: Now) {
+        let Some(conn) = self.peers.get_mut(id) else { return };
+        let (attempt, addr, node) = (conn.attempt.take(), conn.remote, conn.id);
+        match attempt {
+            Some((ticket, attempt)) => self.attempt_failed(ticket, attempt, reason, now),
+            None => {
+                let id = Some(node);
+                self.event(SwitchEvent::Rejected { addr, id, reason, others: 0 });
+                // It may have counted as the session until an init hook failed.
+                self.keep_persistent(&node, now);
+            }
+        }
+    }
+
+    /// A connection is over.
+    pub(super) fn closed(&mut self, id: ConnId, reason: DisconnectReason, now: Now) {
+        let Some(conn) = self.peers.get(id) else { return };
+        let (node, stage) = (conn.id, conn.stage);
+        let was_refused_by_peer = conn.direction == Direction::Outbound
+            && !conn.is_proven
+            && matches!(reason, DisconnectReason::Eof | DisconnectReason::Reset);
+        let reason = match stage {
+            // The other side has closed one of two.
+            Stage::Parked(_) if was_refused_by_peer => DisconnectReason::DuplicateId(node),
+            _ if was_refused_by_peer => DisconnectReason::RefusedAfterHandshake,
+            _ => reason,
+        };
+        match stage {
+            Stage::Refused => _ = self.peers.remove(id),
+            Stage::New | Stage::Filtering | Stage::Parked(_) => {
+                self.peers.enter(id, Stage::Refused, now.mono);
+                self.not_admitted(id, reason, now);
+                self.peers.remove(id);
+            }
+            Stage::Introducing | Stage::Up => self.down(id, reason, now),
+        }
+        self.tell_whether_full();
+    }
+
+    fn down(&mut self, id: ConnId, reason: DisconnectReason, now: Now) {
+        let parked = self.peers.get(id).and_then(|conn| self.peers.parked(&conn.id));
+        let Some(conn) = self.peers.remove(id) else { return };
+        self.outputs.push_back(Output::Down { conn: id, reason: reason.clone() });
+        self.persistent_down(&conn.id, &reason, conn.is_proven);
+        self.event(SwitchEvent::PeerDown { id: conn.id, addr: conn.remote, reason });
+        if let Some(parked) = parked {
+            self.peers.enter(parked, Stage::New, now.mono);
+            self.consider(parked, false, now);
+        }
+        self.keep_persistent(&conn.id, now);
+    }
+
+    /// Tells the loop when inbound peers have no room any more, or again.
+    pub(super) fn tell_whether_full(&mut self) {
+        let most = self.settings.limits.max_num_inbound_peers;
+        let is_full = self.peers.count(Direction::Inbound, None) >= most;
+        if is_full != self.is_told_full {
+            self.is_told_full = is_full;
+            self.outputs.push_back(Output::Command(Command::InboundFull(is_full)));
+        }
+    }
+
+    // ---- filters ----
+
+    pub(super) fn ask_filters(
+        &mut self,
+        subject: Subject,
+        direction: Direction,
+        id: Option<NodeId>,
+        now: Now,
+    ) {
+        let settings = &self.settings;
+        let (filters, timeout) = match subject {
+            Subject::Peer(_) => (settings.peer_filters, settings.peer_filter_timeout),
+            _ => (settings.connection_filters, settings.connection_filter_timeout),
+        };
+        let deadline = now.mono + timeout;
+        let (addr, node_info) = match subject {
+            Subject::Accepted(_, addr) | Subject::Attempt(_, addr) => (addr, None),
+            Subject::Peer(conn) => {
+                let Some(conn) = self.peers.get(conn) else { return };
+                (conn.remote, Some(conn.node_info.clone()))
+            }
+        };
+        let ticket = self.filters.ask(subject, filters, deadline);
+        self.timers.add(deadline, Timer::Filter(ticket));
+        let candidate = Candidate { addr, direction, id, node_info };
+        self.outputs.push_back(Output::Filter { ticket, candidate });
+    }
+
+    pub(super) fn filters_due(&mut self, ticket: u64, now: Now) {
+        if let Some(subject) = self.filters.expire(ticket, now.mono) {
+            self.filtered(subject, Err("no answer in time".to_owned()), now);
+        }
+    }
+
+    pub(super) fn decided(&mut self, ticket: u64, result: Result<(), String>, now: Now) {
+        if let Some((subject, result)) = self.filters.decide(ticket, result) {
+            self.filtered(subject, result, now);
+        }
+    }
+
+    fn filtered(&mut self, subject: Subject, result: Result<(), String>, now: Now) {
+        match subject {
+            Subject::Accepted(conn, _) => {
+                let verdict = result.map_err(DisconnectReason::Filtered);
+                self.outputs.push_back(Output::Command(Command::Filtered { conn, verdict }));
+            }
+            Subject::Attempt(ticket, addr) => self.approach_filtered(ticket, addr, result, now),
+            Subject::Peer(conn) => {
+                let is_waiting =
+                    self.peers.get(conn).is_some_and(|conn| conn.stage == Stage::Filtering);
+                match result {
+                    _ if !is_waiting => {}
+                    Ok(()) => self.consider(conn, true, now),
+                    Err(why) => self.refuse(conn, DisconnectReason::Filtered(why), now),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Attempts to connect: at most one per node, from the moment it is scheduled.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
+
+use super::{
+    Answer, Origin, Output, ResolveRequest, Resolved, SwitchCore, SwitchEvent, backoff,
+    filter::Subject, timers::Timer,
+};
+use crate::{
+    address::PeerAddress,
+    event_loop::Command,
+    identity::NodeId,
+    ids::Direction,
+    reactor::{DisconnectReason, Room},
+    time::{Mono, Now},
+};
+
+/// Tickets of attempts that no user waits for have this bit, which the users' counter never
+/// reaches.
+const OWN_TICKET: u64 = 1 << 63;
+
+/// An attempt to connect to a node.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) addr: PeerAddress,
+    pub(super) origin: Origin,
+    /// Addresses of the name that were not tried.
+    untried: VecDeque<SocketAddr>,
+    stage: AttemptStage,
+    /// Since when it is in this stage, or will be.
+    since: Mono,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AttemptStage {
+    /// Begins at this time.
+    Scheduled(Mono),
+    /// The name is being resolved, until this time.
+    LookingUp(Mono),
+    /// The connection filters were asked.
+    Filtering,
+    /// The loop has it.
+    Connecting,
+}
+
+/// Attempts that have not brought a connection.
+#[derive(Debug, Default)]
+pub(super) struct Dialing {
+    attempts: BTreeMap<u64, Attempt>,
+    /// **Invariant:** the ticket of each attempt, by node.
+    by_id: BTreeMap<NodeId, u64>,
+    last_own: u64,
+}
+
+impl Dialing {
+    pub(super) fn len(&self) -> usize {
+        self.attempts.len()
+    }
+
+    pub(super) fn contains(&self, id: &NodeId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    /// Takes an attempt out: it has brought a connection, or failed.
+    pub(super) fn remove(&mut self, ticket: u64) -> Option<Attempt> {
+        let attempt = self.attempts.remove(&ticket)?;
+        self.by_id.remove(&attempt.addr.id());
+        Some(attempt)
+    }
+
+    /// Each with the time since when, or until when it waits if it is only scheduled.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts.values()
+    }
+
+    fn count(&self, origin: Origin) -> usize {
+        self.attempts.values().filter(|attempt| attempt.origin == origin).count()
+    }
+
+    fn add(&mut self, ticket: u64, attempt: Attempt) {
+        self.by_id.insert(attempt.addr.id(), ticket);
+        self.attempts.insert(ticket, attempt);
+    }
+
+    fn own_ticket(&mut self) -> u64 {
+        self.last_own += 1;
+        OWN_TICKET | self.last_own
+    }
+
+    fn tickets(&self) -> Vec<u64> {
+        self.attempts.keys().copied().collect()
+    }
+}
+
+impl Attempt {
+    /// When it begins, while it is only scheduled.
+    pub(super) fn scheduled(&self) -> Option<Mono> {
+        match self.stage {
+            AttemptStage::Scheduled(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Since when it is in its stage.
+    pub(super) fn since(&self) -> Mono {
+        self.since
+    }
+}
+
+impl SwitchCore {
+    /// A user's dial, which begins at once.
+    pub(super) fn dial(&mut self, ticket: u64, addr: PeerAddress, origin: Origin, now: Now) {
+        self.attempt(ticket, addr, origin, None, now);
+    }
+
+    /// An attempt that nobody waits for. Begins at once, or at this time.
+    pub(super) fn dial_unasked(
+        &mut self,
+        addr: PeerAddress,
+        origin: Origin,
+        at: Option<Mono>,
+        now: Now,
+    ) {
+        let ticket = self.dialing.own_ticket();
+        self.attempt(ticket, addr, origin, at, now);
+    }
+
+    /// The same, after a random part of the configured time.
+    pub(super) fn dial_spread(&mut self, addr: PeerAddress, origin: Origin, now: Now) {
+        let at = now.mono + backoff::part_of(self.settings.dial_spread, &mut self.rng);
+        self.dial_unasked(addr, origin, Some(at), now);
+    }
+
+    fn attempt(
+        &mut self,
+        ticket: u64,
+        addr: PeerAddress,
+        origin: Origin,
+        at: Option<Mono>,
+        now: Now,
+    ) {
+        let stage = AttemptStage::Scheduled(at.unwrap_or(now.mono));
+        let attempt = Attempt { addr, origin, untried: VecDeque::new(), stage, since: now.mono };
+        if let Some(reason) = self.why_not_dial(&attempt, now) {
+            return self.attempt_failed(ticket, attempt, reason, now);
+        }
+        self.dialing.add(ticket, attempt);
+        match at {
+            Some(at) => self.timers.add(at, Timer::Attempt(ticket)),
+            None => self.begin(ticket, now),
+        }
+    }
+
+    /// Why this attempt is not to be made, before it is in the table.
+    fn why_not_dial(&self, attempt: &Attempt, now: Now) -> Option<DisconnectReason> {
+        let id = attempt.addr.id();
+        if self.dialing.contains(&id) || self.peers.is_deciding_attempt(&id) {
+            return Some(DisconnectReason::AlreadyDialing(id));
+        }
+        if attempt.origin == Origin::Discovery {
+            let taken =
+                self.peers.count(Direction::Outbound, None) + self.dialing.count(Origin::Discovery);
+            if taken >= self.settings.limits.max_num_outbound_peers && !self.is_reserved(&id) {
+                return Some(DisconnectReason::Full(Room::Outbound));
+            }
+        }
+        self.why_not_begin(&id, now)
+    }
+
+    /// Why there is no point in connecting to this node now.
+    fn why_not_begin(&self, id: &NodeId, now: Now) -> Option<DisconnectReason> {
+        if self.is_stopping {
+            Some(DisconnectReason::Stopped)
+        } else if *id == self.settings.id {
+            Some(DisconnectReason::SelfConnection)
+        } else if let Some(ban) = self.bans.find_id(id, now.wall) {
+            Some(DisconnectReason::Banned(ban.target))
+        } else if self.peers.session(id).is_some() {
+            Some(DisconnectReason::DuplicateId(*id))
+        } else {
+            None
+        }
+    }
+
+    /// Nobody wants this persistent peer any more: an attempt that has not begun is none.
+    pub(super) fn unschedule(&mut self, id: &NodeId) {
+        let Some(ticket) = self.dialing.by_id.get(id).copied() else { return };
+        let is_waiting = |attempt: &Attempt| {
+            attempt.origin == Origin::Persistent && attempt.scheduled().is_some()
+        };
+        if self.dialing.attempts.get(&ticket).is_some_and(is_waiting) {
+            self.dialing.remove(ticket);
+        }
+    }
+
+    /// A timer of an attempt: it begins, or its name was not resolved in time.
+    pub(super) fn attempt_due(&mut self, ticket: u64, now: Now) {
+        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        match attempt.stage {
+            AttemptStage::Scheduled(at) if at <= now.mono => self.begin(ticket, now),
+            AttemptStage::LookingUp(until) if until <= now.mono => {
+                let result = Err("no answer in time".to_owned());
+                self.handle_resolved(Resolved { ticket, result }, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, ticket: u64, now: Now) {
+        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        let id = attempt.addr.id();
+        match self.why_not_begin(&id, now) {
+            None => {}
+            // It has connected to us while the attempt was waiting: nothing that failed.
+            Some(DisconnectReason::DuplicateId(_)) if ticket & OWN_TICKET != 0 => {
+                self.dialing.remove(ticket);
+                return self.keep_persistent(&id, now);
+            }
+            Some(reason) => return self.fail_attempt(ticket, reason, now),
+        }
+        let attempt = self.dialing.attempts.get_mut(&ticket).expect("looked at above");
+        attempt.since = now.mono;
+        if let Some(net) = attempt.addr.net_address() {
+            return self.approach(ticket, net.socket_addr(), now);
+        }
+        let deadline = now.mono + self.settings.lookup_timeout;
+        attempt.stage = AttemptStage::LookingUp(deadline);
+        let (host, port) = (attempt.addr.host().to_string(), attempt.addr.port());
+        self.timers.add(deadline, Timer::Attempt(ticket));
+        self.outputs.push_back(Output::Resolve(ResolveRequest { ticket, host, port }));
+    }
+
+    pub(super) fn handle_resolved(&mut self, resolved: Resolved, now: Now) {
+        let ticket = resolved.ticket;
+        // A late answer finds no attempt, or one that waits for nothing.
+        let Some(attempt) = self.dialing.attempts.get_mut(&ticket) else { return };
+        if !matches!(attempt.stage, AttemptStage::LookingUp(_)) {
+            return;
+        }
+        attempt.stage = AttemptStage::Connecting;
+        let host = attempt.addr.host().to_string();
+        let error = match resolved.result {
+            Ok(addrs) => {
+                attempt.untried = addrs.into();
+                "the name has no address".to_owned()
+            }
+            Err(error) => error,
+        };
+        self.try_next_address(ticket, DisconnectReason::Lookup { host, error }, now);
+    }
+
+    /// Tries the next address of the dialed name; without one the attempt has failed for `reason`.
+    pub(super) fn try_next_address(&mut self, ticket: u64, reason: DisconnectReason, now: Now) {
+        let Some(attempt) = self.dialing.attempts.get_mut(&ticket) else { return };
+        let next = if self.is_stopping { None } else { attempt.untried.pop_front() };
+        match next {
+            Some(target) => self.approach(ticket, target, now),
+            None => self.fail_attempt(ticket, reason, now),
+        }
+    }
+
+    /// Connects to one address of the node, unless something speaks against that address.
+    fn approach(&mut self, ticket: u64, target: SocketAddr, now: Now) {
+        let target = SocketAddr::new(target.ip().to_canonical(), target.port());
+        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        let id = attempt.addr.id();
+        if let Some(reason) = self.why_not_approach(&id, target, now) {
+            return self.try_next_address(ticket, reason, now);
+        }
+        if self.settings.connection_filters > 0 {
+            self.set_stage(ticket, AttemptStage::Filtering);
+            let subject = Subject::Attempt(ticket, target);
+            return self.ask_filters(subject, Direction::Outbound, Some(id), now);
+        }
+        self.connect(ticket, target);
+    }
+
+    /// Why nobody is to connect to this address of the node.
+    fn why_not_approach(
+        &self,
+        id: &NodeId,
+        target: SocketAddr,
+        now: Now,
+    ) -> Option<DisconnectReason> {
+        let ban = self.bans.find_id(id, now.wall);
+        if let Some(ban) = ban.or_else(|| self.bans.find_ip(target.ip(), now.wall)) {
+            return Some(DisconnectReason::Banned(ban.target));
+        }
+        if self.is_reserved(id) { None } else { self.why_no_more_of(target.ip(), id) }
+    }
+
+    /// The connection filters have decided about an address.
+    pub(super) fn approach_filtered(
+        &mut self,
+        ticket: u64,
+        target: SocketAddr,
+        result: Result<(), String>,
+        now: Now,
+    ) {
+        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        match result {
+            Ok(()) if self.is_stopping => {
+                self.try_next_address(ticket, DisconnectReason::Stopped, now);
+            }
+            // Much may have happened while they were deciding.
+            Ok(()) => match self.why_not_approach(&attempt.addr.id(), target, now) {
+                Some(reason) => self.try_next_address(ticket, reason, now),
+                None => self.connect(ticket, target),
+            },
+            Err(why) => self.try_next_address(ticket, DisconnectReason::Filtered(why), now),
+        }
+    }
+
+    fn connect(&mut self, ticket: u64, addr: SocketAddr) {
+        self.set_stage(ticket, AttemptStage::Connecting);
+        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        let expected = attempt.addr.id();
+        self.outputs.push_back(Output::Command(Command::Dial { ticket, addr, expected }));
+    }
+
+    fn set_stage(&mut self, ticket: u64, stage: AttemptStage) {
+        if let Some(attempt) = self.dialing.attempts.get_mut(&ticket) {
+            attempt.stage = stage;
+        }
+    }
+
+    fn fail_attempt(&mut self, ticket: u64, reason: DisconnectReason, now: Now) {
+        if let Some(attempt) = self.dialing.remove(ticket) {
+            self.attempt_failed(ticket, attempt, reason, now);
+        }
+    }
+
+    /// An attempt that is in no table any more has brought no session.
+    pub(super) fn attempt_failed(
+        &mut self,
+        ticket: u64,
+        attempt: Attempt,
+        reason: DisconnectReason,
+        now: Now,
+    ) {
+        let failures = match attempt.origin {
+            Origin::Persistent => self.persistent_failed(&attempt.addr.id(), &reason),
+            Origin::Operator | Origin::Discovery => 1,
+        };
+        let id = attempt.addr.id();
+        self.event(SwitchEvent::DialFailed {
+            addr: attempt.addr,
+            reason: reason.clone(),
+            failures,
+        });
+        if ticket & OWN_TICKET == 0 {
+            self.answer(ticket, Answer::Dialed(Err(reason)));
+        }
+        self.keep_persistent(&id, now);
+    }
+
+    /// An attempt has become a session.
+    pub(super) fn attempt_succeeded(&mut self, ticket: u64, id: NodeId) {
+        if ticket & OWN_TICKET == 0 {
+            self.answer(ticket, Answer::Dialed(Ok(id)));
+        }
+    }
+
+    /// Ends the attempts that the loop does not have; it reports those that it has.
+    pub(super) fn stop_dialing(&mut self, all: bool, now: Now) {
+        for ticket in self.dialing.tickets() {
+            let attempt = &self.dialing.attempts[&ticket];
+            if all || attempt.stage != AttemptStage::Connecting {
+                self.fail_attempt(ticket, DisconnectReason::Stopped, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a subscriber hears.
+
+use std::net::SocketAddr;
+
+use crate::{
+    address::PeerAddress, ban::Ban, identity::NodeId, ids::Direction, reactor::DisconnectReason,
+};
+
+/// What happened to the switch's connections, in order. From
+/// [`SwitchHandle::subscribe`](crate::SwitchHandle::subscribe).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SwitchEvent {
+    /// A session began.
+    PeerUp {
+        /// The peer.
+        id: NodeId,
+        /// The socket's remote address.
+        addr: SocketAddr,
+        /// Who dialed.
+        direction: Direction,
+        /// What the peer calls itself: printable ASCII.
+        moniker: String,
+    },
+    /// A session ended.
+    PeerDown {
+        /// The peer.
+        id: NodeId,
+        /// The socket's remote address.
+        addr: SocketAddr,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// An outbound attempt ended before it was a session.
+    DialFailed {
+        /// What was dialed.
+        addr: PeerAddress,
+        /// Why.
+        reason: DisconnectReason,
+        /// How many attempts in a row have failed: 1 but for persistent peers.
+        failures: u32,
+    },
+    /// An inbound connection did not become a session.
+    Rejected {
+        /// Where it came from.
+        addr: SocketAddr,
+        /// Who it is, if it was authenticated.
+        id: Option<NodeId>,
+        /// Why.
+        reason: DisconnectReason,
+        /// How many more were closed at the door since the last such event; a flood is not told
+        /// one by one.
+        others: u64,
+    },
+    /// Somebody is banned.
+    Banned(Ban),
+    /// A persistent peer is not dialed any more, after `Config::reconnect_give_up` failures.
+    GaveUp {
+        /// The peer's configured address.
+        addr: PeerAddress,
+    },
+    /// This reactor has left so many sessions unread that nobody is admitted until it reads on.
+    ReactorStalled(String),
+    /// It reads again.
+    ReactorRecovered(String),
+    /// The system refused to accept connections; it is tried again.
+    AcceptFailed(std::io::ErrorKind),
+    /// The switch has stopped. The last event.
+    Stopped,
+}

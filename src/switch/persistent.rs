@@ -1,0 +1,54 @@
+//! Nodes to be connected to at all times.
+
+use std::collections::BTreeMap;
+
+use crate::{address::PeerAddress, identity::NodeId, reactor::DisconnectReason, time::Mono};
+
+/// A node to be connected to at all times.
+#[derive(Debug)]
+pub(super) struct Persistent {
+    /// As configured, and always dialed there: what an inbound session says of its address is not
+    /// trusted, and a name is resolved anew each time.
+    pub(super) addr: PeerAddress,
+    /// Attempts in a row that failed, or whose session ended before it was a success.
+    pub(super) failures: u32,
+    /// When it is dialed next; `None` while there is a session or an attempt.
+    pub(super) next: Option<Mono>,
+    /// How the last attempt or session ended.
+    pub(super) last: Option<DisconnectReason>,
+}
+
+/// All of them. **Invariant**, kept by the core: each has a session, an attempt, or a `next`.
+#[derive(Debug, Default)]
+pub(super) struct PersistentPeers(BTreeMap<NodeId, Persistent>);
+
+impl PersistentPeers {
+    /// Adds a node, or gives it another address.
+    pub(super) fn add(&mut self, addr: PeerAddress) {
+        let new = Persistent { addr: addr.clone(), failures: 0, next: None, last: None };
+        let peer = self.0.entry(addr.id()).or_insert(new);
+        if peer.addr != addr {
+            (peer.addr, peer.failures) = (addr, 0);
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &NodeId) -> Option<Persistent> {
+        self.0.remove(id)
+    }
+
+    pub(super) fn contains(&self, id: &NodeId) -> bool {
+        self.0.contains_key(id)
+    }
+
+    pub(super) fn get(&self, id: &NodeId) -> Option<&Persistent> {
+        self.0.get(id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: &NodeId) -> Option<&mut Persistent> {
+        self.0.get_mut(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Persistent)> {
+        self.0.iter()
+    }
+}

@@ -1,0 +1,97 @@
+//! Persistent peers: dialed until they are connected, and again when they are lost.
+
+use super::{Origin, SwitchCore, SwitchEvent, backoff, timers::Timer};
+use crate::{address::PeerAddress, identity::NodeId, reactor::DisconnectReason, time::Now};
+
+impl SwitchCore {
+    /// From now on there is to be a connection with this node.
+    pub(super) fn add_persistent(&mut self, addr: PeerAddress, now: Now) {
+        let id = addr.id();
+        self.persistent.add(addr.clone());
+        self.mark(&id);
+        let is_known = self.persistent.get(&id).is_some_and(|peer| peer.next.is_some());
+        if !is_known && !self.is_served(&id) {
+            self.dial_spread(addr, Origin::Persistent, now);
+        }
+    }
+
+    /// The timer of a persistent peer.
+    pub(super) fn persistent_due(&mut self, id: &NodeId, now: Now) {
+        let Some(peer) = self.persistent.get_mut(id) else { return };
+        if peer.next.is_none_or(|next| next > now.mono) {
+            return;
+        }
+        peer.next = None;
+        let addr = peer.addr.clone();
+        // A session or somebody else's attempt: whatever ends it comes back to `keep_persistent`.
+        if !self.is_served(id) {
+            self.dial_unasked(addr, Origin::Persistent, None, now);
+        }
+    }
+
+    /// A session or an attempt with this node is over: if it is persistent and nothing else is
+    /// under way, it is dialed after a pause.
+    pub(super) fn keep_persistent(&mut self, id: &NodeId, now: Now) {
+        if self.is_stopping || *id == self.settings.id || self.is_served(id) {
+            return;
+        }
+        let cap = self.persistent_cap();
+        let Some(peer) = self.persistent.get_mut(id) else { return };
+        if peer.next.is_some_and(|next| next > now.mono) {
+            return;
+        }
+        let give_up = self.settings.reconnect_give_up;
+        if give_up > 0 && peer.failures >= give_up {
+            let addr = peer.addr.clone();
+            self.persistent.remove(id);
+            self.mark(id);
+            return self.event(SwitchEvent::GaveUp { addr });
+        }
+        let at = now.mono + backoff::pause(peer.failures, cap, &mut self.rng);
+        peer.next = Some(at);
+        self.timers.add(at, Timer::Persistent(*id));
+    }
+
+    /// An attempt of a persistent peer has failed; how many have in a row.
+    pub(super) fn persistent_failed(&mut self, id: &NodeId, reason: &DisconnectReason) -> u32 {
+        let Some(peer) = self.persistent.get_mut(id) else { return 1 };
+        // It is connected after all: no failure of the peer.
+        if !matches!(reason, DisconnectReason::DuplicateId(_) | DisconnectReason::AlreadyDialing(_))
+        {
+            peer.failures = peer.failures.saturating_add(1);
+        }
+        peer.last = Some(reason.clone());
+        peer.failures
+    }
+
+    /// A session with this node has ended; a session that was no success is a failed attempt.
+    pub(super) fn persistent_down(
+        &mut self,
+        id: &NodeId,
+        reason: &DisconnectReason,
+        is_proven: bool,
+    ) {
+        let Some(peer) = self.persistent.get_mut(id) else { return };
+        peer.failures = if is_proven { 0 } else { peer.failures.saturating_add(1) };
+        peer.last = Some(reason.clone());
+    }
+
+    /// A session with this node is a success.
+    pub(super) fn persistent_proven(&mut self, id: &NodeId) {
+        if let Some(peer) = self.persistent.get_mut(id) {
+            peer.failures = 0;
+        }
+    }
+
+    /// Whether there is a session or an attempt, or a connection that may become one.
+    fn is_served(&self, id: &NodeId) -> bool {
+        self.peers.session(id).is_some()
+            || self.dialing.contains(id)
+            || self.peers.is_deciding_attempt(id)
+    }
+
+    fn persistent_cap(&self) -> std::time::Duration {
+        let cap = self.settings.persistent_peers_max_dial_period;
+        if cap.is_zero() { backoff::DEFAULT_CAP } else { cap }
+    }
+}

@@ -1,0 +1,92 @@
+//! A look at what the switch knows of each node.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{
+    address::PeerAddress,
+    identity::NodeId,
+    ids::Direction,
+    reactor::{DisconnectReason, PeerStatus},
+};
+
+/// Where a node stands with this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// Known and not connected; it is going to be dialed.
+    Candidate,
+    /// An attempt is under way.
+    Dialing,
+    /// There is a session.
+    Connected,
+    /// A persistent peer between two attempts.
+    Reconnecting,
+    /// Not to be dialed for a while.
+    Bad,
+    /// No connection with it, in either direction.
+    Banned,
+}
+
+/// What the switch knows of a node, at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PeerState {
+    /// Which node; `None` for a ban of an address or a range.
+    pub id: Option<NodeId>,
+    /// Where it stands.
+    pub state: ConnectionState,
+    /// Who dialed whom, for a session; outbound for what is being dialed.
+    pub direction: Option<Direction>,
+    /// The socket's remote address, for a session.
+    pub remote_addr: Option<SocketAddr>,
+    /// The address that was, is or will be dialed.
+    pub dial_addr: Option<PeerAddress>,
+    /// How long it has been in this state, where that is known.
+    pub age: Option<Duration>,
+    /// When the state ends by itself: the time to the next attempt or to the end of the ban.
+    pub remaining: Option<Duration>,
+    /// Whether it is a persistent peer.
+    pub is_persistent: bool,
+    /// Whether it is an unconditional peer.
+    pub is_unconditional: bool,
+    /// Attempts in a row that have failed.
+    pub failures: u32,
+    /// How the last attempt or session ended, for a persistent peer; why, for a ban or a bad
+    /// address.
+    pub reason: Option<String>,
+    /// Counters, queues and round trip, for a session.
+    pub status: Option<PeerStatus>,
+}
+
+impl PeerState {
+    pub(crate) fn new(id: Option<NodeId>, state: ConnectionState) -> Self {
+        Self {
+            id,
+            state,
+            direction: None,
+            remote_addr: None,
+            dial_addr: None,
+            age: None,
+            remaining: None,
+            is_persistent: false,
+            is_unconditional: false,
+            failures: 0,
+            reason: None,
+            status: None,
+        }
+    }
+
+    pub(super) fn with_reason(mut self, reason: Option<&DisconnectReason>) -> Self {
+        self.reason = reason.map(ToString::to_string);
+        self
+    }
+}
+
+/// Limits that can be changed while the switch runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// See `Config::max_num_inbound_peers`.
+    pub max_num_inbound_peers: usize,
+    /// See `Config::max_num_outbound_peers`.
+    pub max_num_outbound_peers: usize,
+}

@@ -1,0 +1,365 @@
+//! The switch's core, with a driver that holds everything it says against the reference, and an
+//! event loop that keeps its side of the contract and does nothing by itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use tmp2p::{
+    Config, ConnId, Direction, DisconnectReason, Mono, NodeId, NodeInfo, Now, PeerAddress,
+    PeerState, SwitchEvent,
+    event_loop::{Command, Established, Report},
+    reactor::CloseMode,
+    switch::{Answer, Input, Output, ReactorSettings, SwitchCore, SwitchSettings},
+};
+
+use crate::{
+    dice::Dice,
+    node::id_of,
+    reference::{Conn, Expected, Reference},
+};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const NODES: usize = 6;
+
+pub(crate) static IDS: LazyLock<Vec<NodeId>> = LazyLock::new(|| {
+    let mut ids: Vec<NodeId> = (0..=NODES).map(id_of).collect();
+    ids.sort();
+    // Ours comes last, and is neither the lowest nor the highest.
+    ids[NODES / 2..].rotate_left(1);
+    ids
+});
+pub(crate) static INFO: LazyLock<NodeInfo> = LazyLock::new(|| NodeInfo::new("model", "m").unwrap());
+
+/// Two nodes share each address.
+pub(crate) fn place(node: usize) -> SocketAddr {
+    ([20, 0, 0, (node % 3) as u8], 26656).into()
+}
+
+pub(crate) fn addr(node: usize, is_named: bool) -> PeerAddress {
+    let host = if is_named { format!("n{node}.example:26656") } else { place(node).to_string() };
+    format!("{}@{host}", IDS[node]).parse().unwrap()
+}
+
+/// The core, a loop that keeps its side of the contract, and everybody else.
+pub(crate) struct Run {
+    pub(crate) seed: u64,
+    pub(crate) dice: Dice,
+    pub(crate) now: Mono,
+    pub(crate) core: SwitchCore,
+    pub(crate) model: Reference,
+    pub(crate) has_filters: bool,
+    pub(crate) peer_filters: usize,
+    pub(crate) cap: Duration,
+    // What the loop has.
+    pub(crate) commands: VecDeque<Command>,
+    pub(crate) dials: BTreeMap<u64, (SocketAddr, NodeId)>,
+    /// Connections of the loop, and what ends them.
+    pub(crate) open: BTreeMap<ConnId, Option<DisconnectReason>>,
+    pub(crate) has_spoken: BTreeSet<ConnId>,
+    pub(crate) probed: Vec<ConnId>,
+    pub(crate) next_conn: u32,
+    pub(crate) is_told_full: bool,
+    // What others have.
+    pub(crate) asked: Vec<u64>,
+    pub(crate) lookups: Vec<u64>,
+    pub(crate) tickets: BTreeSet<u64>,
+    pub(crate) next_ticket: u64,
+    pub(crate) states: Option<Vec<PeerState>>,
+    pub(crate) hooks_fail: bool,
+    pub(crate) stalled: Option<usize>,
+    pub(crate) introduced: Vec<ConnId>,
+    pub(crate) rejected: BTreeMap<ConnId, &'static str>,
+    pub(crate) ups: usize,
+    pub(crate) downs: usize,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed at {:?}; again with TMP2P_SEED={}", self.now, self.seed);
+        }
+    }
+}
+
+impl Run {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let cap = *dice.pick(&[Duration::ZERO, 10 * SECOND]);
+        let config = Config {
+            max_num_inbound_peers: dice.range(0..=4),
+            max_num_outbound_peers: dice.range(0..=3),
+            allow_duplicate_ip: dice.one_in(2),
+            max_peers_per_ip: dice.below(3),
+            persistent_peers_max_dial_period: cap,
+            reconnect_give_up: if dice.one_in(5) { 3 } else { 0 },
+            persistent_peers: (0..dice.below(4)).map(|n| addr(n, n == 1)).collect(),
+            unconditional_peer_ids: vec![IDS[4]],
+            ..Config::default()
+        };
+        let reactor = |may_end| ReactorSettings { name: format!("{may_end}"), may_end };
+        let own = IDS[NODES];
+        let mut settings = SwitchSettings::new(own, &config, vec![reactor(true), reactor(false)]);
+        let has_filters = dice.one_in(3);
+        if has_filters {
+            (settings.peer_filters, settings.connection_filters) = (dice.range(1..=2), 1);
+        }
+        let model = Reference {
+            own,
+            limits: settings.limits,
+            allow_duplicate_ip: config.allow_duplicate_ip,
+            max_peers_per_ip: config.max_peers_per_ip,
+            persistent: config.persistent_peers.iter().map(PeerAddress::id).collect(),
+            unconditional: config.unconditional_peer_ids.iter().copied().collect(),
+            bans: Vec::new(),
+            is_stalled: false,
+            is_stopping: false,
+            conns: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            over: BTreeSet::new(),
+        };
+        let peer_filters = settings.peer_filters;
+        let core = SwitchCore::new(settings, Arc::default(), dice.bytes());
+        let cap = if cap.is_zero() { 60 * SECOND } else { cap };
+        let mut run = Self {
+            seed,
+            dice,
+            now: Mono::ZERO,
+            core,
+            model,
+            has_filters,
+            peer_filters,
+            cap,
+            commands: VecDeque::new(),
+            dials: BTreeMap::new(),
+            open: BTreeMap::new(),
+            has_spoken: BTreeSet::new(),
+            probed: Vec::new(),
+            next_conn: 0,
+            is_told_full: false,
+            asked: Vec::new(),
+            lookups: Vec::new(),
+            tickets: BTreeSet::new(),
+            next_ticket: 0,
+            states: None,
+            hooks_fail: false,
+            stalled: None,
+            introduced: Vec::new(),
+            rejected: BTreeMap::new(),
+            ups: 0,
+            downs: 0,
+        };
+        let now = run.now();
+        run.core.start(now);
+        run.drain();
+        run
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { mono: self.now, wall: Duration::from_nanos(self.now.as_nanos()) }
+    }
+
+    // ---- the driver ----
+
+    pub(crate) fn feed(&mut self, input: Option<Input>) {
+        self.introduced.clear();
+        self.rejected.clear();
+        self.core.handle_stalled(self.stalled);
+        let now = self.now();
+        if let Some(input) = input {
+            self.core.handle(input, now);
+        }
+        self.core.handle_timeout(now);
+        self.drain();
+        assert!(self.core.next_deadline().is_none_or(|at| at > self.now), "due and not done");
+        self.model.check(!self.has_filters, self.now);
+        if self.core.is_stopped() {
+            return;
+        }
+        let (count, most) = (self.core.num_limited(Direction::Inbound), self.model.limits);
+        let is_full = count >= most.max_num_inbound_peers;
+        assert_eq!(self.is_told_full, is_full, "what the loop knows of {count} of {most:?}");
+        // With filters those that wait for them take places, too.
+        let up = self.model.limited(Direction::Inbound);
+        assert!(if self.has_filters { up <= count } else { up == count }, "{up} {count}");
+    }
+
+    pub(crate) fn drain(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Command(command) => self.take_command(command),
+                Output::Introduce(admission) => {
+                    let conn = admission.conn;
+                    let entry = &self.model.conns[&conn];
+                    assert_eq!((admission.id, admission.direction), (entry.id, entry.direction));
+                    assert_eq!(admission.is_reserved, self.model.is_reserved(&entry.id));
+                    self.model.introduce(conn, self.now);
+                    self.introduced.push(conn);
+                    let result = if self.hooks_fail && self.dice.one_in(2) {
+                        self.model.not_introduced(conn);
+                        Err("no".to_owned())
+                    } else {
+                        self.ups += 1;
+                        Ok(())
+                    };
+                    self.core.handle_introduced(conn, result, self.now());
+                }
+                Output::Down { conn, .. } => {
+                    self.downs += 1;
+                    self.model.down(conn);
+                }
+                Output::Answer { ticket, answer } => {
+                    assert!(self.tickets.remove(&ticket), "{ticket} is answered twice");
+                    if let Answer::States(states) = answer {
+                        self.states = Some(states);
+                    }
+                }
+                Output::Filter { ticket, .. } => self.asked.push(ticket),
+                Output::Resolve(request) => self.lookups.push(request.ticket),
+                Output::Event(SwitchEvent::GaveUp { addr }) => {
+                    assert!(self.model.persistent.remove(&addr.id()), "gave up who is nobody");
+                }
+                Output::Mark { conn, is_reserved, .. } => {
+                    let id = self.model.conns[&conn].id;
+                    assert_eq!(self.model.sessions[&id], conn);
+                    assert_eq!(is_reserved, self.model.is_reserved(&id));
+                }
+                Output::Event(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn take_command(&mut self, command: Command) {
+        match &command {
+            Command::Dial { addr, expected, .. } => {
+                let wall = self.now().wall;
+                assert!(!self.model.is_banned(expected, *addr, wall), "dials who is banned");
+                let is_twice = self.dials.values().any(|(_, other)| other == expected);
+                assert!(!is_twice, "two attempts with {expected}");
+                assert!(!self.model.is_stopping, "dials while it stops");
+            }
+            Command::Reject { conn, reason } => {
+                self.model.reject(*conn, reason, self.now);
+                self.rejected.insert(*conn, reason.kind());
+            }
+            Command::Close { conn, .. } => self.model.close(*conn),
+            Command::Probe(conn) => {
+                let id = self.model.conns.get(conn).expect("a probe of who is over").id;
+                assert_eq!(self.model.sessions.get(&id), Some(conn), "a probe of no session");
+            }
+            Command::InboundFull(is_full) => {
+                assert_ne!(*is_full, self.is_told_full, "told what is known");
+                self.is_told_full = *is_full;
+            }
+            Command::Shutdown { .. } => {}
+            other => panic!("not the core's: {other:?}"),
+        }
+        self.commands.push_back(command);
+    }
+
+    // ---- the loop ----
+
+    pub(crate) fn establish(&mut self, id: NodeId, remote: SocketAddr, ticket: Option<u64>) {
+        let conn = ConnId::new(0, self.next_conn % 4, self.next_conn);
+        self.next_conn += 1;
+        let direction = if ticket.is_some() { Direction::Outbound } else { Direction::Inbound };
+        let entry = Conn {
+            id,
+            remote,
+            direction,
+            verdict: None,
+            since: self.now,
+            is_ending: false,
+            is_unwanted: false,
+        };
+        self.model.conns.insert(conn, entry);
+        self.open.insert(conn, None);
+        let expected = self.model.expected(conn, self.now);
+        let node_info = Box::new(INFO.clone().with_id(id));
+        let established = Established { conn, ticket, id, node_info, direction, remote };
+        self.feed(Some(Input::Report(Report::Established(established))));
+        self.compare(conn, expected);
+    }
+
+    /// What became of a connection about which the core had to decide just now.
+    pub(crate) fn compare(&self, conn: ConnId, expected: Expected) {
+        if self.has_filters {
+            return;
+        }
+        let became = match self.rejected.get(&conn) {
+            _ if self.introduced.contains(&conn) => Expected::Up,
+            Some(kind) => Expected::Refused(kind),
+            None => Expected::Waits,
+        };
+        assert_eq!(became, expected, "{conn}: {:?}", self.model.conns.get(&conn));
+    }
+
+    pub(crate) fn close(&mut self, conn: ConnId, by_peer: DisconnectReason) {
+        let Some(ours) = self.open.remove(&conn) else { return };
+        let reason = ours.unwrap_or(by_peer);
+        self.has_spoken.remove(&conn);
+        self.probed.retain(|probed| *probed != conn);
+        let id = self.model.conns[&conn].id;
+        let is_session = self.model.sessions.get(&id) == Some(&conn);
+        self.model.over.insert(conn);
+        if is_session {
+            // As if it were over: who waits for its place is judged anew.
+            let old = self.model.sessions.remove(&id).expect("looked at");
+            let mut waiting = self.model.conns.iter().filter(|(_, c)| c.id == id);
+            let heir = waiting.find(|(_, c)| c.verdict.is_none()).map(|(conn, _)| *conn);
+            let expected = heir.map(|heir| (heir, self.model.expected(heir, self.now)));
+            self.model.sessions.insert(id, old);
+            let downs = self.downs;
+            self.feed(Some(Input::Report(Report::Closed { conn, reason })));
+            assert_eq!(self.downs, downs + 1, "no down of {conn}");
+            if let Some((heir, expected)) = expected {
+                self.compare(heir, expected);
+            }
+        } else {
+            self.model.conns.remove(&conn);
+            self.feed(Some(Input::Report(Report::Closed { conn, reason })));
+        }
+    }
+
+    pub(crate) fn ending(&mut self, conn: ConnId) {
+        let Some(entry) = self.model.conns.get_mut(&conn) else { return };
+        if self.open.contains_key(&conn) && !std::mem::replace(&mut entry.is_ending, true) {
+            self.feed(Some(Input::Report(Report::Ending(conn))));
+        }
+    }
+
+    pub(crate) fn apply_command(&mut self) {
+        match self.commands.pop_front() {
+            Some(Command::Dial { ticket, addr, expected }) => {
+                let before = self.dials.insert(ticket, (addr, expected));
+                assert_eq!(before, None);
+            }
+            Some(Command::Reject { conn, reason }) => self.set_closing(conn, reason),
+            Some(Command::Close { conn, mode }) => {
+                let CloseMode::Now(reason) = mode else { panic!("the core is not polite") };
+                self.set_closing(conn, reason);
+            }
+            Some(Command::Probe(conn)) if self.open.contains_key(&conn) => self.probed.push(conn),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn set_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
+        if let Some(open) = self.open.get_mut(&conn) {
+            open.get_or_insert(reason);
+        }
+    }
+
+    pub(crate) fn answer_dial(&mut self, is_reached: bool) {
+        let Some((&ticket, &(remote, id))) = self.dials.iter().next() else { return };
+        self.dials.remove(&ticket);
+        if is_reached {
+            return self.establish(id, remote, Some(ticket));
+        }
+        let reason = DisconnectReason::Refused;
+        self.feed(Some(Input::Report(Report::DialFailed { ticket, reason })));
+    }
+}

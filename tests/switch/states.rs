@@ -1,0 +1,202 @@
+//! What a switch says of its peers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::TcpListener,
+    time::Duration,
+};
+
+use tmp2p::{
+    Config, ConnectionState, DialPeersError, Direction, DisconnectReason, NodeId, NodeKey,
+    NumPeers, PeerState, Switch,
+};
+
+use crate::support::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn states(switch: &Switch) -> BTreeMap<NodeId, PeerState> {
+    let states = switch.handle().peer_states().unwrap();
+    let ids: Vec<_> = states.iter().map(|state| (state.id.is_none(), state.id)).collect();
+    assert!(ids.is_sorted(), "by ID, what has none at the end: {ids:?}");
+    states.into_iter().filter_map(|state| Some((state.id?, state))).collect()
+}
+
+#[test]
+fn each_node_is_in_one_state_with_what_is_known_of_it() {
+    let (bob, carol) = (node(), node());
+    let lost = stranger(closed_port());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow = stranger(listener.local_addr().unwrap());
+    let [bad, banned] = [(); 2].map(|()| NodeKey::generate().id());
+    let alice = node_from(Config {
+        persistent_peers: vec![lost.clone()],
+        unconditional_peer_ids: vec![carol.0.handle().id()],
+        dial_spread: Duration::ZERO,
+        handshake_timeout: HOUR,
+        ..unlimited()
+    });
+    let (handle, told) = (alice.0.handle(), alice.0.handle().subscribe());
+    connect(&alice.0, &bob.0);
+    knock(&carol.0, handle.peer_address(), &handle.subscribe()).unwrap();
+    let _ticket = handle.dial(slow.clone()).unwrap();
+    handle.mark_bad(bad, HOUR, "lies").unwrap();
+    handle.ban(banned, Some(HOUR), "spam").unwrap();
+    handle.ban(ip("1.2.3.4"), None, "for good").unwrap();
+    // A ban is what counts of a node that is bad, too.
+    handle.mark_bad(banned, HOUR, "lies").unwrap();
+    until("it has failed and pauses", || {
+        let lost = &states(&alice.0)[&lost.id()];
+        lost.failures > 0 && lost.state == ConnectionState::Reconnecting
+    });
+    drop(told);
+    let states = states(&alice.0);
+    assert_eq!(states.len(), 6, "{states:#?}");
+
+    let state = &states[&lost.id()];
+    assert_eq!((state.state, state.is_persistent), (ConnectionState::Reconnecting, true));
+    assert_eq!(state.dial_addr, Some(lost));
+    assert_eq!(state.reason.as_deref(), Some("connection refused"));
+    assert!(state.remaining.is_some() && state.status.is_none(), "{state:?}");
+
+    let state = &states[&bob.0.handle().id()];
+    assert_eq!(
+        (state.state, state.direction),
+        (ConnectionState::Connected, Some(Direction::Outbound))
+    );
+    assert_eq!(state.remote_addr, bob.0.handle().local_addr());
+    assert_eq!(state.dial_addr, Some(bob.0.handle().peer_address()));
+    assert_eq!((state.is_persistent, state.is_unconditional), (false, false));
+    assert!(state.age.is_some() && state.remaining.is_none());
+    assert_eq!(state.status.as_ref().unwrap().channels.len(), 1);
+
+    let state = &states[&carol.0.handle().id()];
+    assert_eq!(
+        (state.state, state.direction),
+        (ConnectionState::Connected, Some(Direction::Inbound))
+    );
+    assert!(state.is_unconditional && state.status.is_some());
+    assert_eq!(
+        (&state.dial_addr, state.remote_addr.map(|a| a.ip())),
+        (&None, Some(ip("127.0.0.1")))
+    );
+
+    let state = &states[&slow.id()];
+    assert_eq!(
+        (state.state, state.direction),
+        (ConnectionState::Dialing, Some(Direction::Outbound))
+    );
+    assert_eq!((&state.dial_addr, state.remaining), (&Some(slow), None));
+    assert!(state.age.is_some());
+
+    let state = &states[&bad];
+    assert_eq!((state.state, state.reason.as_deref()), (ConnectionState::Bad, Some("lies")));
+    assert!(state.remaining.unwrap() <= HOUR);
+
+    let state = &states[&banned];
+    let reason = format!("{banned}: spam");
+    assert_eq!((state.state, &state.reason), (ConnectionState::Banned, &Some(reason)));
+    assert!(state.remaining.unwrap() <= HOUR);
+    let last = handle.peer_states().unwrap().pop().unwrap();
+    assert_eq!((last.id, last.state, last.remaining), (None, ConnectionState::Banned, None));
+    assert_eq!(last.reason.as_deref(), Some("1.2.3.4: for good"));
+
+    let numbers = handle.num_peers();
+    // The persistent one may be between two attempts, or in one.
+    assert!((1..=2).contains(&numbers.dialing), "{numbers:?}");
+    assert_eq!((numbers.outbound, numbers.inbound), (1, 1));
+    handle.mark_good(bad).unwrap();
+    until("it is bad no more", || !self::states(&alice.0).contains_key(&bad));
+}
+
+#[test]
+fn a_list_of_nodes_is_dialed_spread_over_time() {
+    let spread = Config { dial_spread: HOUR, ..unlimited() };
+    let (alice, bob) = (node_from(spread), node());
+    connect(&alice.0, &bob.0);
+    let handle = alice.0.handle();
+    let nobody: Vec<_> = (0..20).map(|_| stranger(closed_port())).collect();
+    let mut list: Vec<String> = nobody.iter().map(ToString::to_string).collect();
+
+    // One bad entry, and none is dialed.
+    for (position, bad) in [(1, "nonsense"), (7, "@1.2.3.4:1"), (20, "")] {
+        let mut list = list.clone();
+        list[position - 1] = bad.to_owned();
+        list.push("also wrong".to_owned());
+        let error = handle.dial_peers_async(&list).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("entry {position} of the list")), "{error}");
+        assert!(matches!(error, DialPeersError::Address { position: p, .. } if p == position));
+    }
+    assert_eq!((handle.num_peers().dialing, states(&alice.0).len()), (0, 1));
+
+    // This node, one that is connected, and one twice are left out.
+    list.extend([handle.peer_address(), bob.0.handle().peer_address()].map(|a| a.to_string()));
+    list.push(list[0].clone());
+    handle.dial_peers_async(&list).unwrap();
+    assert_eq!(handle.num_peers(), NumPeers { outbound: 1, inbound: 0, dialing: 20 });
+    let states = states(&alice.0);
+    let waits: BTreeSet<Duration> = nobody
+        .iter()
+        .map(|addr| {
+            let state = &states[&addr.id()];
+            assert_eq!(
+                (state.state, &state.dial_addr),
+                (ConnectionState::Candidate, &Some(addr.clone()))
+            );
+            let remaining = state.remaining.unwrap();
+            assert!(remaining <= HOUR);
+            remaining
+        })
+        .collect();
+    assert_eq!(waits.len(), 20, "each has a time of its own");
+    let (first, last) = (waits.first().unwrap(), waits.last().unwrap());
+    // Less than once in ten million runs: all 20 within a third of the time.
+    assert!(*last - *first > HOUR / 3, "{waits:?}");
+
+    // Without a spread at once.
+    let alice = node_from(Config { dial_spread: Duration::ZERO, ..unlimited() });
+    alice.0.handle().dial_peers_async(&[bob.0.handle().peer_address().to_string()]).unwrap();
+    assert_eq!(up(&alice.1).id(), bob.0.handle().id());
+    alice.0.handle().dial_peers_async::<&str>(&[]).unwrap();
+}
+
+#[test]
+fn what_happened_is_counted() {
+    let (alice, bob) = (node_from(Config { max_num_inbound_peers: 1, ..unlimited() }), node());
+    let (handle, events) = (alice.0.handle(), alice.0.handle().subscribe());
+    assert_eq!(handle.metrics().sessions, 0);
+    knock(&bob.0, handle.peer_address(), &events).unwrap();
+    let to_bob = up(&alice.1);
+    for _ in 0..3 {
+        to_bob.send(CHANNEL, vec![1; 1000]).unwrap();
+    }
+    up(&bob.1);
+    for _ in 0..3 {
+        message(&bob.1);
+    }
+    let guest = node();
+    let refused = knock(&guest.0, handle.peer_address(), &events).unwrap_err();
+    assert_eq!(refused.kind(), "full");
+    assert_eq!(dial(&alice.0, stranger(closed_port())), Err(DisconnectReason::Refused));
+    let metrics = handle.metrics();
+    assert_eq!((metrics.sessions, metrics.inbound_peers, metrics.outbound_peers), (1, 1, 0));
+    assert_eq!(metrics.rejected, BTreeMap::from([("full", 1)]));
+    assert_eq!(metrics.dials_failed, BTreeMap::from([("refused", 1)]));
+    assert!(metrics.disconnects.is_empty());
+    let channel = &metrics.channels[&CHANNEL.into()];
+    assert_eq!((channel.sent_messages, channel.sent_bytes), (3, 3000));
+    assert_eq!(bob.0.handle().metrics().channels[&CHANNEL.into()].received_messages, 3);
+    // What a session has counted stays when it is over, and after the stop.
+    to_bob.stop("enough");
+    peer_down(&events);
+    let check = || {
+        let metrics = handle.metrics();
+        assert_eq!((metrics.sessions, metrics.inbound_peers), (1, 0));
+        assert_eq!(metrics.disconnects, BTreeMap::from([("reactor", 1)]));
+        assert_eq!(metrics.channels[&CHANNEL.into()].sent_bytes, 3000);
+        assert_eq!((metrics.accept_failures, metrics.dialing, metrics.bans), (0, 0, 0));
+    };
+    check();
+    alice.0.stop(DEADLINE).unwrap();
+    check();
+}
