@@ -7,6 +7,7 @@ use tmp2p::{Direction, Peer, SendErrorKind};
 
 use crate::{
     DEADLINE,
+    exchange::exchange,
     go::{Go, Release, check, text},
     ours::{CHANNEL, Ours, Setup},
     payload::{Tally, message},
@@ -148,6 +149,8 @@ fn go_stops_the_peer(release: Release) {
     let mut go = Go::start(release, &[]);
     let ours = Ours::start(|_| {});
     let peer = ours.connect(&mut go, Direction::Outbound);
+    // Before the first message it would be a refusal.
+    exchange(&ours, &mut go, &peer, &[CHANNEL], &[100]);
     go.ask("stop_peer", json!({ "mode": "error", "reason": "a bad block" }), "done");
     assert_eq!(ours.down().kind(), "eof");
     assert_over(&ours, &peer);

@@ -31,6 +31,7 @@ pub(crate) struct Go {
     /// Reported and not asked for yet, in order.
     seen: VecDeque<Value>,
     requests: u64,
+    release: Release,
     pub(crate) id: NodeId,
     /// `host:port` of its listener.
     pub(crate) listen: String,
@@ -67,7 +68,7 @@ impl Go {
         // Not the node's yet: the real ones come with its first event.
         let (id, listen) = (tmp2p::NodeKey::from_seed([0; 32]).id(), String::new());
         let seen = VecDeque::new();
-        let mut go = Self { child, input, lines, seen, requests: 0, id, listen };
+        let mut go = Self { child, input, lines, seen, requests: 0, release, id, listen };
         let listening = go.wait("listening", json!({}));
         assert!(text(&listening, "version").starts_with(release.version()), "{listening}");
         go.id = text(&listening, "id").parse().unwrap();
@@ -130,6 +131,49 @@ impl Go {
                 }
             }
         }
+    }
+
+    /// Lets the node dial ours, which refuses it or is refused: what Go tells. If ours refuses after
+    /// the handshake, Go has added the peer by then.
+    #[track_caller]
+    pub(crate) fn dial_fails(&mut self, addr: &PeerAddress) -> Value {
+        let request = self.tell("dial", json!({ "addr": addr.to_string() }));
+        let failed = ("dial_failed", json!({ "request": request }));
+        self.wait_any(&[failed, ("peer_down", json!({ "outbound": true }))])
+    }
+
+    /// The first of several events not asked for yet.
+    #[track_caller]
+    fn wait_any(&mut self, wanted: &[(&str, Value)]) -> Value {
+        let deadline = Instant::now() + DEADLINE;
+        let is_wanted =
+            |line: &Value| wanted.iter().any(|(event, want)| matches(line, event, want));
+        if let Some(at) = self.seen.iter().position(is_wanted) {
+            return self.seen.remove(at).unwrap();
+        }
+        loop {
+            match self.lines.recv_deadline(deadline) {
+                Ok(line) if is_wanted(&line) => return line,
+                Ok(line) => self.seen.push_back(line),
+                Err(_) => panic!("none of {wanted:?}; seen: {:#?}", self.seen),
+            }
+        }
+    }
+
+    /// Prints what the node told of a case, also when the test passes.
+    pub(crate) fn quote(&self, case: &str, line: &Value) {
+        let release = self.release;
+        let said = ["reason", "error"].into_iter().find_map(|field| line[field].as_str());
+        // Of a rejection the flags say which kind it is.
+        let kind = match line["flags"][0].as_str() {
+            Some(flag) => format!("rejected/{flag}"),
+            None => line["kind"].as_str().unwrap_or_default().to_owned(),
+        };
+        let event = text(line, "event");
+        crate::figure(format_args!(
+            "go {release:?}: {case}: {event} {kind} {:?}",
+            said.unwrap_or_default()
+        ));
     }
 
     /// Fails if such an event has come by now.

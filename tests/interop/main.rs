@@ -28,6 +28,7 @@ macro_rules! for_each_release {
     };
 }
 
+mod admission;
 mod bulk;
 mod closing;
 mod dialing;
@@ -36,8 +37,10 @@ mod go;
 mod keepalive;
 mod ours;
 mod payload;
+mod persistent;
 mod priorities;
 mod refusals;
+mod simultaneous;
 mod sizes;
 mod stalled;
 

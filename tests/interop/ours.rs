@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 use serde_json::json;
 use tmp2p::{
-    ChannelDescriptor, Config, Direction, DisconnectReason, Envelope, Event, NodeInfo, NodeKey,
-    Peer, Reactor, Switch, SwitchEvent, SwitchHandle,
+    ChannelDescriptor, Config, DialError, Direction, DisconnectReason, Envelope, Event, NodeInfo,
+    NodeKey, Peer, PeerAddress, PeerState, Reactor, Switch, SwitchBuilder, SwitchEvent,
+    SwitchHandle,
 };
 
 use crate::{DEADLINE, go::Go};
@@ -20,6 +21,8 @@ pub(crate) struct Setup {
     pub(crate) key: NodeKey,
     pub(crate) node_info: NodeInfo,
     pub(crate) channels: Vec<ChannelDescriptor>,
+    /// For filters and the like.
+    pub(crate) prepare: Box<dyn FnOnce(&mut SwitchBuilder)>,
 }
 
 pub(crate) struct Ours {
@@ -32,14 +35,23 @@ pub(crate) struct Ours {
 impl Ours {
     pub(crate) fn start(change: impl FnOnce(&mut Setup)) -> Self {
         let mut setup = Setup {
-            config: Config { send_rate: 0, recv_rate: 0, ..Config::default() },
+            config: Config {
+                send_rate: 0,
+                recv_rate: 0,
+                // All nodes share an address.
+                allow_duplicate_ip: true,
+                exempt_cidrs: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
+                ..Config::default()
+            },
             key: NodeKey::generate(),
             node_info: NodeInfo::new("interop", "ours").unwrap(),
             channels: vec![ChannelDescriptor::new(CHANNEL)],
+            prepare: Box::new(|_| {}),
         };
         change(&mut setup);
         let mut builder = Switch::builder(setup.config, setup.key, setup.node_info);
         let reactor = builder.reactor("test", setup.channels).unwrap();
+        (setup.prepare)(&mut builder);
         let switch = builder.start().unwrap();
         let handle = switch.handle();
         let news = handle.subscribe();
@@ -114,6 +126,23 @@ impl Ours {
             if let Some(picked) = pick(event) {
                 return picked;
             }
+        }
+    }
+
+    /// What the switch knows of the node.
+    #[track_caller]
+    pub(crate) fn state(&self, go: &Go) -> PeerState {
+        let states = self.handle.peer_states().unwrap();
+        let state = states.into_iter().find(|state| state.id == Some(go.id));
+        state.expect("the switch knows the node")
+    }
+
+    /// Why our dial brought no session.
+    #[track_caller]
+    pub(crate) fn dial_fails(&self, addr: PeerAddress) -> DisconnectReason {
+        match self.handle.dial(addr).unwrap().wait_timeout(DEADLINE).expect("an answer in time") {
+            Err(DialError::Failed(reason)) => reason,
+            other => panic!("{other:?} instead of a failed dial"),
         }
     }
 

@@ -1,9 +1,7 @@
 //! Nodes that must not be peers of each other: each side finds the right reason, whoever dials.
 
 use serde_json::{Value, json};
-use tmp2p::{
-    ChannelDescriptor, DialError, Direction, DisconnectReason, NodeInfo, NodeKey, PeerAddress,
-};
+use tmp2p::{ChannelDescriptor, Direction, DisconnectReason, NodeInfo, NodeKey, PeerAddress};
 
 use crate::{
     DEADLINE,
@@ -49,14 +47,14 @@ fn incompatible(release: Release, args: &[&str], change: impl FnOnce(&mut Setup)
     let mut go = Go::start(release, args);
     let ours = Ours::start(change);
 
-    let outbound = dial(&ours, go.address());
+    let outbound = ours.dial_fails(go.address());
     assert_eq!(outbound.kind(), "incompatible", "{outbound}");
-    check(
-        &go.wait("rejected", json!({})),
-        json!({ "kind": "rejected", "flags": ["incompatible"] }),
-    );
+    let said = go.wait("rejected", json!({}));
+    go.quote("incompatible, ours dials", &said);
+    check(&said, json!({ "kind": "rejected", "flags": ["incompatible"] }));
 
     let failed = go_dials(&mut go, ours.handle.peer_address());
+    go.quote("incompatible, Go dials", &failed);
     check(&failed, json!({ "kind": "rejected", "flags": ["incompatible"] }));
     let inbound = ours.rejected();
     assert_eq!(inbound, outbound);
@@ -72,7 +70,7 @@ fn go_is_not_who_we_dialed(release: Release) {
     let other = NodeKey::from_seed([9; 32]).id();
     let wrong: PeerAddress = format!("{other}@{}", go.listen).parse().unwrap();
 
-    let reason = dial(&ours, wrong);
+    let reason = ours.dial_fails(wrong);
     assert_eq!(reason, DisconnectReason::WrongId { expected: other, actual: go.id });
     assert_eq!(reason.kind(), "wrong_id");
     // We hang up before our NodeInfo, and Go calls that a failed authentication.
@@ -116,7 +114,8 @@ fn go_twice_with_the_same_id(release: Release) {
     second.ask("dial", json!({ "addr": addr }), "dialed");
     assert_eq!(ours.rejected(), DisconnectReason::DuplicateId(first.id));
     // Go keeps a peer as soon as it was authenticated, and then finds the connection closed.
-    second.wait("peer_down", json!({ "outbound": true }));
+    let said = second.wait("peer_down", json!({ "outbound": true }));
+    second.quote("duplicate ID, Go dials", &said);
 
     exchange(&ours, &mut first, &peer, &[CHANNEL], &[0, 3000]);
     first.assert_none("peer_down");
@@ -132,10 +131,11 @@ fn we_twice_with_the_same_id(release: Release) {
     // Go authenticates first and looks for duplicates then, so this is a short session.
     let dialed = second.handle.dial(go.address()).unwrap().wait_timeout(DEADLINE).unwrap();
     assert_eq!(dialed, Ok(go.id));
-    check(&go.wait("rejected", json!({})), json!({ "kind": "rejected", "flags": ["duplicate"] }));
+    let said = go.wait("rejected", json!({}));
+    go.quote("duplicate ID, ours dials", &said);
+    check(&said, json!({ "kind": "rejected", "flags": ["duplicate"] }));
     assert_eq!(second.up().id(), go.id);
-    let reason = second.down();
-    assert!(["eof", "reset"].contains(&reason.kind()), "{reason}");
+    assert_eq!(*second.down(), DisconnectReason::RefusedAfterHandshake);
 
     exchange(&first, &mut go, &peer, &[CHANNEL], &[0, 3000]);
     go.assert_none("peer_down");
@@ -147,20 +147,22 @@ fn go_has_our_key(release: Release) {
     assert_eq!(ours.handle.id(), go.id);
 
     let failed = go_dials(&mut go, ours.handle.peer_address());
+    go.quote("self, Go dials", &failed);
     check(&failed, json!({ "kind": "rejected", "flags": ["self"] }));
     assert_eq!(ours.rejected(), DisconnectReason::SelfConnection);
-    assert_eq!(dial(&ours, go.address()), DisconnectReason::SelfConnection);
+    // Not even tried.
+    assert_eq!(ours.dial_fails(go.address()), DisconnectReason::SelfConnection);
+    go.assert_none("rejected");
+    // Under another ID it shows once Go has authenticated itself. Like Go, we look at the ID that was
+    // dialed first.
+    let other = NodeKey::from_seed([9; 32]).id();
+    let reason = ours.dial_fails(format!("{other}@{}", go.listen).parse().unwrap());
+    assert_eq!(reason, DisconnectReason::WrongId { expected: other, actual: go.id });
+    let said = go.wait("rejected", json!({}));
+    go.quote("self, ours dials by another ID", &said);
+    check(&said, json!({ "kind": "rejected", "flags": ["auth_failure"] }));
     ours.assert_quiet();
     go.assert_none("peer_up");
-}
-
-/// Our dial, which must fail.
-#[track_caller]
-fn dial(ours: &Ours, addr: PeerAddress) -> DisconnectReason {
-    match ours.handle.dial(addr).unwrap().wait_timeout(DEADLINE).expect("an answer in time") {
-        Err(DialError::Failed(reason)) => reason,
-        other => panic!("{other:?} instead of a failed dial"),
-    }
 }
 
 /// Go's dial, which must fail.

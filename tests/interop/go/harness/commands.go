@@ -18,6 +18,7 @@ type command struct {
 	Request request  `json:"request"`
 	ID      string   `json:"id"`
 	Addr    string   `json:"addr"`
+	Addrs   []string `json:"addrs"`
 	Channel *byte    `json:"channel"`
 	Sizes   []int    `json:"sizes"`
 	Size    int      `json:"size"`
@@ -80,6 +81,12 @@ func (c *commands) dispatch(cmd command) error {
 	case "dial":
 		go c.dial(cmd)
 		return nil
+	case "persist":
+		err := c.node.Persist(cmd.Addrs)
+		if err == nil {
+			c.done(cmd)
+		}
+		return err
 	case "send":
 		return c.send(cmd)
 	case "flood":

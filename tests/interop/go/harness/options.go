@@ -30,6 +30,9 @@ type Options struct {
 	FlushThrottle    time.Duration
 	AllowDuplicateIP bool
 	MaxInbound       int
+	Unconditional    []string      // IDs that the limit does not count; the transport has a place for each
+	RefuseIP         string        // a connection filter refuses it; empty: there is none
+	RefuseID         string        // a peer filter refuses it; empty: there is none
 	HandshakeTimeout time.Duration // zero: what the release uses
 	DialTimeout      time.Duration // zero: what the release uses
 	ReportMessages   bool
@@ -47,7 +50,7 @@ type Channel struct {
 // ParseOptions reads the command line; usage and errors go to output.
 func ParseOptions(args []string, output io.Writer) (Options, error) {
 	var o Options
-	var channels, seed, level string
+	var channels, seed, level, unconditional string
 	f := flag.NewFlagSet("peer", flag.ContinueOnError)
 	f.SetOutput(output)
 	f.StringVar(&o.ListenAddress, "laddr", "127.0.0.1:0", "host:port to listen on; port 0 takes a free one")
@@ -63,6 +66,9 @@ func ParseOptions(args []string, output io.Writer) (Options, error) {
 	f.DurationVar(&o.FlushThrottle, "flush-throttle", 100*time.Millisecond, "wait before a flush; 0 flushes at once")
 	f.BoolVar(&o.AllowDuplicateIP, "allow-duplicate-ip", false, "several peers may share an IP")
 	f.IntVar(&o.MaxInbound, "max-inbound", 40, "further inbound connections wait unaccepted, as in a real node")
+	f.StringVar(&unconditional, "unconditional", "", "IDs, separated by commas, that are admitted whatever the limit")
+	f.StringVar(&o.RefuseIP, "refuse-ip", "", "a connection filter refuses this IP")
+	f.StringVar(&o.RefuseID, "refuse-id", "", "a peer filter refuses this ID")
 	f.DurationVar(&o.HandshakeTimeout, "handshake-timeout", 0, "per phase; 0 is the release's own (3s)")
 	f.DurationVar(&o.DialTimeout, "dial-timeout", 0, "0 is the release's own (1s)")
 	f.BoolVar(&o.ReportMessages, "messages", true, "report each received message; turn off for floods")
@@ -82,6 +88,9 @@ func ParseOptions(args []string, output io.Writer) (Options, error) {
 	}
 	if o.LogLevel, err = parseLevel(level); err != nil {
 		return o, err
+	}
+	if unconditional != "" {
+		o.Unconditional = strings.Split(unconditional, ",")
 	}
 	// The releases panic on this, but only once the first peer connects.
 	if o.PongTimeout >= o.PingInterval {

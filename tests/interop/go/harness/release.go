@@ -15,6 +15,8 @@ type Node interface {
 	ListenAddress() string
 	// Dial blocks until the peer was added or refused.
 	Dial(address string) error
+	// Persist makes these the persistent peers, in place of others, and dials none of them.
+	Persist(addresses []string) error
 	Stop() error
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	stded25519 "crypto/ed25519"
 	"errors"
+	"net"
 	"reflect"
 	"time"
 	"unsafe"
@@ -47,10 +48,8 @@ func newNode(o harness.Options, log *harness.Log, sessions *harness.Sessions) (h
 		n.transport = p2p.NewMultiplexTransport(info, key, mconn)
 		setTimeout(n.transport, "dialTimeout", o.DialTimeout)
 		setTimeout(n.transport, "handshakeTimeout", o.HandshakeTimeout)
-		if !cfg.AllowDuplicateIP {
-			p2p.MultiplexTransportConnFilters(p2p.ConnDuplicateIPFilter())(n.transport)
-		}
-		p2p.MultiplexTransportMaxIncomingConnections(cfg.MaxNumInboundPeers)(n.transport)
+		p2p.MultiplexTransportConnFilters(connFilters(o)...)(n.transport)
+		p2p.MultiplexTransportMaxIncomingConnections(cfg.MaxNumInboundPeers + len(o.Unconditional))(n.transport)
 		listen, err := p2p.NewNetAddressString(p2p.IDAddressString(key.ID(), address))
 		if err != nil {
 			return err
@@ -61,13 +60,47 @@ func newNode(o harness.Options, log *harness.Log, sessions *harness.Sessions) (h
 		return nil, err
 	}
 
-	n.sw = p2p.NewSwitch(cfg, n.transport)
+	n.sw = p2p.NewSwitch(cfg, n.transport, p2p.SwitchPeerFilters(peerFilters(o)...))
 	n.sw.SetLogger(logger{log: log})
 	n.sw.AddReactor("interop", newReactor(o.Channels, sessions))
 	n.sw.SetNodeInfo(info)
 	n.sw.SetNodeKey(&key)
 	n.sw.SetAddrBook(noBook{})
+	if err := n.sw.AddUnconditionalPeerIDs(o.Unconditional); err != nil {
+		return nil, err
+	}
 	return n, n.sw.Start()
+}
+
+// connFilters stand in for those of a node: the application is asked about addresses last.
+func connFilters(o harness.Options) []p2p.ConnFilterFunc {
+	var filters []p2p.ConnFilterFunc
+	if !o.AllowDuplicateIP {
+		filters = append(filters, p2p.ConnDuplicateIPFilter())
+	}
+	if o.RefuseIP != "" {
+		filters = append(filters, func(_ p2p.ConnSet, _ net.Conn, ips []net.IP) error {
+			for _, ip := range ips {
+				if ip.String() == o.RefuseIP {
+					return errors.New("the connection filter refuses it")
+				}
+			}
+			return nil
+		})
+	}
+	return filters
+}
+
+func peerFilters(o harness.Options) []p2p.PeerFilterFunc {
+	if o.RefuseID == "" {
+		return nil
+	}
+	return []p2p.PeerFilterFunc{func(_ p2p.IPeerSet, p p2p.Peer) error {
+		if string(p.ID()) == o.RefuseID {
+			return errors.New("the peer filter refuses it")
+		}
+		return nil
+	}}
 }
 
 func nodeInfo(o harness.Options, id p2p.ID, address string) p2p.DefaultNodeInfo {
@@ -96,6 +129,8 @@ func (n *node) Dial(address string) error {
 	}
 	return n.sw.DialPeerWithAddress(netAddress)
 }
+
+func (n *node) Persist(addresses []string) error { return n.sw.AddPersistentPeers(addresses) }
 
 func (n *node) Stop() error {
 	return errors.Join(n.sw.Stop(), n.transport.Close())

@@ -25,6 +25,7 @@ func Run(t *testing.T, release harness.Release) {
 		"stopPeer":  stopPeer,
 		"stop":      stop,
 		"refusals":  refusals,
+		"persist":   persist,
 		"timeout":   timeout,
 		"badInput":  badInput,
 		"knownSeed": knownSeed,
@@ -220,6 +221,34 @@ func refusals(t *testing.T, release harness.Release) {
 	c := start(t, release)
 	refused(c, strict.address(), "rejected", "[auth_failure]")
 	strict.wait("rejected", fields{"flags": "[filtered]"})
+
+	// Filters hold in both directions: of connections before the handshake, of peers after it.
+	d := start(t, release, "-allow-duplicate-ip")
+	picky := start(t, release, "-allow-duplicate-ip", "-refuse-ip", "127.0.0.1")
+	refused(d, picky.address(), "rejected", "[auth_failure]")
+	picky.wait("rejected", fields{"flags": "[filtered]"})
+	refused(picky, d.address(), "rejected", "[filtered]")
+	choosy := start(t, release, "-allow-duplicate-ip", "-refuse-id", d.id)
+	d.send("dial", fields{"addr": choosy.address()})
+	choosy.wait("rejected", fields{"flags": "[filtered]"})
+	refused(choosy, d.address(), "rejected", "[filtered]")
+	choosy.connect(a)
+
+	// The place of an unconditional peer lets strangers in up to the switch.
+	full := start(t, release, "-allow-duplicate-ip", "-max-inbound", "1", "-unconditional", b.id)
+	a.connect(full)
+	d.send("dial", fields{"addr": full.address()})
+	full.wait("rejected", fields{"kind": "too_many_inbound"})
+}
+
+// A persistent peer is dialed again as soon as it is lost.
+func persist(t *testing.T, release harness.Release) {
+	a, b := start(t, release), start(t, release)
+	a.ask("persist", fields{"addrs": []string{b.address()}}, "done")
+	a.connect(b)
+	b.ask("stop_peer", nil, "done")
+	a.wait("peer_down", nil)
+	a.wait("peer_up", fields{"id": b.id, "outbound": true, "session": 1})
 }
 
 func timeout(t *testing.T, release harness.Release) {
