@@ -134,12 +134,16 @@ impl Go {
     }
 
     /// Lets the node dial ours, which refuses it or is refused: what Go tells. If ours refuses after
-    /// the handshake, Go has added the peer by then.
+    /// the handshake, Go has mostly added the peer by then; its `peer_up` is taken too.
     #[track_caller]
     pub(crate) fn dial_fails(&mut self, addr: &PeerAddress) -> Value {
         let request = self.tell("dial", json!({ "addr": addr.to_string() }));
         let failed = ("dial_failed", json!({ "request": request }));
-        self.wait_any(&[failed, ("peer_down", json!({ "outbound": true }))])
+        let said = self.wait_any(&[failed, ("peer_down", json!({ "outbound": true }))]);
+        if said["added"] == true {
+            self.wait("peer_up", json!({ "session": said["session"] }));
+        }
+        said
     }
 
     /// The first of several events not asked for yet.

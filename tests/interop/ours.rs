@@ -61,6 +61,8 @@ impl Ours {
     /// Connects the two, with whichever side dialing, and waits until both have the peer.
     #[track_caller]
     pub(crate) fn connect(&self, go: &mut Go, direction: Direction) -> Peer {
+        // One of an earlier session would pass for this one's, before Go can send to it.
+        go.assert_none("peer_up");
         match direction {
             Direction::Outbound => {
                 let ticket = self.handle.dial(go.address()).unwrap();
