@@ -39,9 +39,9 @@
 //! ```
 //!
 //! # Threads
-//! Three per switch, however many peers there are: the two below and `p2p-pex`, which keeps the bans
-//! and publishes them to both. Up to four more resolve host names if any are dialed, and one, `p2p-store`,
-//! writes if there is a [`BookStore`]. What they tell reactors comes on a plain [`crossbeam_channel::Receiver`], so that a
+//! Three per switch, however many peers there are: the two below and `p2p-pex`, which keeps the
+//! address book and the bans and exchanges addresses with peers. Up to four more resolve host names if any are dialed, and one, `p2p-store`,
+//! writes if the book is stored. What they tell reactors comes on a plain [`crossbeam_channel::Receiver`], so that a
 //! reactor is a loop on a thread of its own and `select!` works.
 //!
 //! ```text
@@ -89,8 +89,11 @@
 //! their own. [`SwitchBuilder::connection_filter`] and [`SwitchBuilder::peer_filter`] ask the
 //! application. [`SwitchHandle::ban`] keeps a node, an address or a range out.
 //!
-//! # Not yet
-//! No peer discovery and no address book: the application says who is dialed.
+//! # Finding peers
+//! With [`Config::pex`] the switch keeps [`Config::max_num_outbound_peers`] peers by itself, from
+//! its address book, its peers and [`Config::seeds`]. The book is in memory, in a database
+//! ([`Config::addr_book_file`]) or in a [`BookStore`] of the application. A seed
+//! ([`Config::seed_mode`]) crawls the network instead and hands out what it has reached.
 #![forbid(unsafe_code)]
 
 #[doc(hidden)]
@@ -121,8 +124,11 @@ mod time;
 #[doc(hidden)]
 pub mod wake;
 
+#[cfg(feature = "sqlite")]
+pub use addrbook::SqliteStore;
 pub use addrbook::{
-    BadAddress, BanError, BookStore, MemoryStore, StoreBatch, StoreError, StoredBook, UnbanError,
+    BadAddress, BanError, BookKey, BookStore, KnownAddress, MemoryStore, Placement, StoreBatch,
+    StoreError, StoredBook, UnbanError,
 };
 pub use address::{
     AddressError, Cidr, CidrError, GroupKey, Host, ListenAddress, NetAddress, PeerAddress,
@@ -135,13 +141,14 @@ pub use identity::{BadSignature, NodeId, NodeIdError, NodeKey, NodeKeyError, Pub
 pub use ids::{ChannelId, ConnId, Direction};
 pub use node_info::{Incompatible, MAX_NODE_INFO_SIZE, NodeInfo, NodeInfoError};
 pub use payload::Payload;
+pub use pex::{BookEntry, BookState, BookView};
 pub use reactor::{
     BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, Never, Peer, PeerStatus,
     Room, SendError, SendErrorKind,
 };
 pub use runtime::{
-    DialError, DialPeersError, DialTicket, NumPeers, Reactor, RegisterError, StartError, StopError,
-    StopReport, Stopped, Switch, SwitchBuilder, SwitchHandle,
+    DialError, DialPeersError, DialTicket, ImportBookError, NumPeers, Reactor, RegisterError,
+    StartError, StopError, StopReport, Stopped, Switch, SwitchBuilder, SwitchHandle,
 };
 pub use switch::{
     Candidate, ConnectionState, ControlError, Decision, Limits, Metrics, PeerState, Resolver,

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{BadAddress, BookStore, StoreBatch, StoreError, StoredBook};
+use super::{BadAddress, BookKey, BookStore, KnownAddress, StoreBatch, StoreError, StoredBook};
 use crate::{
+    address::NetAddress,
     ban::{Ban, BanTarget},
     identity::NodeId,
 };
@@ -19,6 +20,9 @@ pub struct MemoryStore(Arc<Mutex<Entries>>);
 struct Entries {
     bans: BTreeMap<BanTarget, Ban>,
     bad: BTreeMap<NodeId, BadAddress>,
+    addresses: BTreeMap<NodeId, KnownAddress>,
+    anchors: Vec<NetAddress>,
+    key: Option<BookKey>,
 }
 
 impl MemoryStore {
@@ -33,6 +37,9 @@ impl MemoryStore {
         StoredBook {
             bans: entries.bans.values().cloned().collect(),
             bad: entries.bad.values().cloned().collect(),
+            addresses: entries.addresses.values().cloned().collect(),
+            anchors: entries.anchors.clone(),
+            key: entries.key.clone(),
         }
     }
 }
@@ -46,6 +53,11 @@ impl BookStore for MemoryStore {
         let mut entries = self.0.lock();
         apply(&mut entries.bans, &batch.bans);
         apply(&mut entries.bad, &batch.bad);
+        apply(&mut entries.addresses, &batch.addresses);
+        if let Some(anchors) = &batch.anchors {
+            entries.anchors.clone_from(anchors);
+        }
+        entries.key = batch.key.clone().or(entries.key.take());
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The address book: who is banned, and which addresses are bad.
+//! The address book: which nodes there are, who is banned, and which addresses are bad.
 //!
 //! Owned by the thread `p2p-pex`, alone; everybody else sees the [`BanTable`]s that it publishes.
 //! Pure: it is told the time, and says what a store has to write instead of writing it. It never
@@ -8,37 +8,81 @@
 //! *Bad* and *banned* are two things. A bad address is not dialed and not passed on, but whoever
 //! has it may dial us: a node behind a NAT is no enemy. A banned node, address or range gets
 //! no connection in either direction.
+//!
+//! Addresses that somebody told are in *new* buckets, those of nodes that behaved well in *old*
+//! ones. Which bucket an address may be in follows from who told it and where it is, so that who
+//! owns a part of the internet owns a part of the book and no more.
 
+mod adding;
 mod bad_address;
+mod bans;
+mod buckets;
+mod collisions;
+mod dense;
 mod error;
+mod hash;
+pub mod json;
+mod known_address;
+mod loading;
 mod memory;
+mod outcomes;
+mod queue;
+mod sampler;
+mod selection;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
+use rand::Rng;
+
+pub use adding::{AddError, Added};
 pub use bad_address::BadAddress;
 pub use error::{BanError, UnbanError};
+pub use hash::BucketHash;
+pub use known_address::{BookKey, KnownAddress, Placement};
 pub use memory::MemoryStore;
+pub use outcomes::NodeFacts;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 pub use store::{BookStore, StoreBatch, StoreError, StoredBook};
 
 use crate::{
-    address::{Cidr, NetAddress},
-    ban::{Ban, BanOrigin, BanTable, BanTarget},
+    address::NetAddress,
+    ban::{Ban, BanTable, BanTarget},
     identity::NodeId,
-    text::shown,
     time::{Mono, Now},
 };
+use collisions::Collisions;
+use table::{Half, Table};
 
 /// Longest automatic ban of an IP address. Whoever shares an address with an abuser (a NAT, a
 /// cloud that hands it to the next customer) is kept out no longer than this.
 pub const AUTOMATIC_IP_BAN: Duration = Duration::from_secs(10 * 60);
+
+/// Buckets of addresses that are only told.
+const NEW_BUCKETS: u16 = 256;
+
+/// Buckets of addresses that proved good.
+const OLD_BUCKETS: u16 = 64;
+
+/// Entries of a bucket. The reference means 64 too, but its check lets one more in.
+const BUCKET_SIZE: usize = 64;
+
+/// New buckets that one address can be in, each by another group of sources.
+const MAX_NEW_BUCKETS: usize = 4;
+
+/// With fewer addresses the book needs more (`p2p/pex/addrbook.go`, `needAddressThreshold`).
+const ENOUGH: usize = 1000;
 
 /// How long the book may overlook that the wall clock was set forward. Who looks into a
 /// [`BanTable`] compares with the wall clock itself, so this only delays removal.
@@ -48,7 +92,19 @@ const MAX_SLEEP: Duration = Duration::from_secs(60);
 /// before an end must not make a busy loop.
 const MIN_SLEEP: Duration = Duration::from_millis(10);
 
-/// How much the book holds of what others can cause. What an operator adds is not limited.
+/// Whose book it is and what it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BookSettings {
+    /// The node itself, which is never booked.
+    pub own: NodeId,
+    /// `Config::addr_book_strict`: only addresses that can be reached from anywhere.
+    pub is_strict: bool,
+    /// How much it holds.
+    pub limits: BookLimits,
+}
+
+/// How much the book holds of what others can cause, beside the 256 + 64 buckets of 64. What an
+/// operator adds is not limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BookLimits {
     /// Automatic bans of nodes. Each costs the banned a new key and a handshake, and us a table entry
@@ -74,8 +130,15 @@ pub enum AutomaticTarget {
 /// What the book knows, and what of it has changed since it was last stored.
 #[derive(Clone, Debug)]
 pub struct Book {
-    own: NodeId,
-    limits: BookLimits,
+    settings: BookSettings,
+    key: BookKey,
+    hash: BucketHash,
+    /// **Invariant:** an address is in no bucket exactly while it is in `bad`; none is our own.
+    table: Table,
+    collisions: Collisions,
+    /// Where we listen ourselves.
+    own_addrs: BTreeSet<SocketAddr>,
+    anchors: Vec<NetAddress>,
     /// Shared with whoever reads it; copied by the first change after it was given away.
     bans: Arc<BanTable>,
     /// **Invariant:** the end and the target of every ban that has an end.
@@ -89,6 +152,8 @@ pub struct Book {
     private: BTreeSet<NodeId>,
     dirty_bans: BTreeSet<BanTarget>,
     dirty_bad: BTreeSet<NodeId>,
+    are_anchors_dirty: bool,
+    is_key_dirty: bool,
 }
 
 /// What has come to its end.
@@ -107,11 +172,16 @@ impl Default for BookLimits {
 }
 
 impl Book {
-    /// An empty book of the node with this ID.
-    pub fn new(own: NodeId, limits: BookLimits) -> Self {
+    /// An empty book with this key, which goes into the first batch.
+    pub fn new(settings: BookSettings, key: BookKey) -> Self {
         Self {
-            own,
-            limits,
+            settings,
+            hash: BucketHash::new(&key, settings.is_strict),
+            key,
+            table: Table::new(),
+            collisions: Collisions::default(),
+            own_addrs: BTreeSet::new(),
+            anchors: Vec::new(),
             bans: Arc::default(),
             ban_ends: BTreeSet::new(),
             automatic_ids: BTreeSet::new(),
@@ -121,159 +191,33 @@ impl Book {
             private: BTreeSet::new(),
             dirty_bans: BTreeSet::new(),
             dirty_bad: BTreeSet::new(),
+            are_anchors_dirty: false,
+            is_key_dirty: true,
         }
     }
 
-    /// The book as it was stored, without what has ended since. What no book may hold (a store is
-    /// anybody's code, and anybody may edit a file) is left out, and taken out of the store with
-    /// the next batch.
-    pub fn load(own: NodeId, limits: BookLimits, stored: StoredBook, wall: Duration) -> Self {
-        let mut book = Self::new(own, limits);
-        for ban in stored.bans {
-            let target = ban.target;
-            let Some(fit) = book.fit(ban.clone(), wall) else {
-                book.dirty_bans.insert(target);
-                continue;
-            };
-            if fit != ban {
-                book.dirty_bans.extend([target, fit.target]);
-            }
-            let displaced = book.put_ban(fit);
-            book.dirty_bans.extend(displaced.map(|ban| ban.target));
-        }
-        for bad in stored.bad {
-            if bad.id == own || bad.until <= wall {
-                book.dirty_bad.insert(bad.id);
-            } else {
-                let displaced = book.put_bad(bad);
-                book.dirty_bad.extend(displaced.map(|bad| bad.id));
-            }
-        }
-        book
+    /// The node whose book it is.
+    pub fn own(&self) -> NodeId {
+        self.settings.own
     }
 
-    /// An operator's ban, for ever without a duration. Takes the place of an earlier ban of exactly
-    /// this target, also of a longer one: the operator's latest word counts.
-    ///
-    /// # Errors
-    /// See [`BanError`]; the book is as before.
-    pub fn ban(
-        &mut self,
-        target: BanTarget,
-        duration: Option<Duration>,
-        reason: String,
-        wall: Duration,
-    ) -> Result<Ban, BanError> {
-        let target = canonical(target);
-        match target {
-            BanTarget::Id(id) if id == self.own => return Err(BanError::OwnId),
-            BanTarget::Cidr(cidr) if covers_everything(&cidr) => {
-                return Err(BanError::CoversEverything(cidr));
-            }
-            _ if duration == Some(Duration::ZERO) => return Err(BanError::ZeroDuration),
-            _ => {}
+    /// What decides where addresses are kept.
+    pub fn key(&self) -> &BookKey {
+        &self.key
+    }
+
+    /// We listen there ourselves: nobody else is booked with this address, whatever ID is told with
+    /// it. Not stored.
+    pub fn add_own(&mut self, addr: SocketAddr) {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        if !self.own_addrs.insert(addr) {
+            return;
         }
-        let until = duration.map(|duration| wall.saturating_add(duration));
-        let ban = Ban { target, until, reason, origin: BanOrigin::Operator };
-        self.dirty_bans.insert(target);
-        let displaced = self.put_ban(ban.clone());
-        debug_assert_eq!(displaced, None, "an operator's ban displaces nothing");
-        Ok(ban)
-    }
-
-    /// The library's own ban. `None` if it changes nothing: the target is banned by an operator, or
-    /// for as long already, or there are too many that all end later, or it is ourselves.
-    pub fn ban_automatically(
-        &mut self,
-        target: AutomaticTarget,
-        duration: Duration,
-        reason: &str,
-        wall: Duration,
-    ) -> Option<Ban> {
-        let (target, duration) = match target {
-            AutomaticTarget::Id(id) if id == self.own => return None,
-            AutomaticTarget::Id(id) => (BanTarget::from(id), duration),
-            AutomaticTarget::Ip(ip) => (BanTarget::from(ip), duration.min(AUTOMATIC_IP_BAN)),
-        };
-        let until = wall.saturating_add(duration);
-        if until <= wall {
-            return None;
+        let ids: Vec<_> = self.table.iter().filter(|k| k.addr.socket_addr() == addr).collect();
+        let ids: Vec<_> = ids.into_iter().map(|known| known.addr.id()).collect();
+        for n in ids.iter().filter_map(|id| self.table.find(id)).collect::<Vec<_>>() {
+            self.table.remove(n);
         }
-        if let Some(earlier) = self.bans.get(&target).filter(|ban| ban.is_in_force(wall)) {
-            let is_weaker = earlier.until.is_some_and(|earlier| earlier < until);
-            if earlier.origin == BanOrigin::Operator || !is_weaker {
-                return None;
-            }
-        }
-        // A peer may have chosen the words.
-        let reason = shown(reason);
-        let ban = Ban { target, until: Some(until), reason, origin: BanOrigin::Automatic };
-        self.dirty_bans.insert(target);
-        let displaced = self.put_ban(ban.clone());
-        self.dirty_bans.extend(displaced.iter().map(|displaced| displaced.target));
-        (displaced.as_ref() != Some(&ban)).then_some(ban)
-    }
-
-    /// Lifts the ban of exactly this target, whoever imposed it.
-    ///
-    /// # Errors
-    /// There is none. An address may be banned all the same as part of a range.
-    pub fn unban(&mut self, target: BanTarget) -> Result<Ban, UnbanError> {
-        let target = canonical(target);
-        let ban = self.take_ban(&target).ok_or(UnbanError::NotBanned(target))?;
-        self.dirty_bans.insert(target);
-        Ok(ban)
-    }
-
-    /// Every ban, to be given away. Cheap; the next change copies it.
-    pub fn bans(&self) -> &Arc<BanTable> {
-        &self.bans
-    }
-
-    /// The address is not to be dialed for this long. If it is bad already the later end counts.
-    /// False: nothing has changed.
-    pub fn mark_bad(
-        &mut self,
-        id: NodeId,
-        addr: Option<NetAddress>,
-        duration: Duration,
-        reason: &str,
-        wall: Duration,
-    ) -> bool {
-        let until = wall.saturating_add(duration);
-        if id == self.own || until <= wall {
-            return false;
-        }
-        let mut bad = BadAddress { id, addr, until, reason: shown(reason) };
-        if let Some(earlier) = self.bad.get(&id) {
-            if earlier.until > until {
-                return false;
-            }
-            bad.addr = bad.addr.or(earlier.addr);
-        }
-        self.dirty_bad.insert(id);
-        let displaced = self.put_bad(bad);
-        self.dirty_bad.extend(displaced.iter().map(|bad| bad.id));
-        displaced.is_none_or(|displaced| displaced.id != id)
-    }
-
-    /// The node behaved well: its address is bad no more. False: it was not bad.
-    pub fn mark_good(&mut self, id: &NodeId) -> bool {
-        let was_bad = self.take_bad(id).is_some();
-        if was_bad {
-            self.dirty_bad.insert(*id);
-        }
-        was_bad
-    }
-
-    /// Whether the node's address is not to be dialed or passed on at this time.
-    pub fn is_bad(&self, id: &NodeId, wall: Duration) -> bool {
-        self.bad.get(id).is_some_and(|bad| wall < bad.until)
-    }
-
-    /// Every bad address, by ID.
-    pub fn bad_addresses(&self) -> impl Iterator<Item = &BadAddress> {
-        self.bad.values()
     }
 
     /// The addresses of these nodes are told to nobody. Not stored: the configuration says so at
@@ -287,20 +231,85 @@ impl Book {
         self.private.contains(id)
     }
 
-    /// Takes out what has ended by now.
-    pub fn expire(&mut self, wall: Duration) -> Expired {
+    /// How many addresses are in buckets: all but the bad ones.
+    pub fn len(&self) -> usize {
+        self.num_new() + self.num_old()
+    }
+
+    /// Whether there is no address but bad ones.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many addresses are only told.
+    pub fn num_new(&self) -> usize {
+        self.table.half(Half::New).len()
+    }
+
+    /// How many addresses proved good.
+    pub fn num_old(&self) -> usize {
+        self.table.half(Half::Old).len()
+    }
+
+    /// How many nodes are bad, with or without a known address.
+    pub fn num_bad(&self) -> usize {
+        self.bad.len()
+    }
+
+    /// Whether the node should ask others for addresses.
+    pub fn needs_more(&self) -> bool {
+        self.len() < ENOUGH
+    }
+
+    /// Whether the node proved good and is not bad now.
+    pub fn is_good(&self, id: &NodeId) -> bool {
+        self.get(id).is_some_and(|known| matches!(known.placement, Placement::Old(_)))
+    }
+
+    /// What is known of the node.
+    pub fn get(&self, id: &NodeId) -> Option<&KnownAddress> {
+        self.table.find(id).map(|n| self.table.get(n))
+    }
+
+    /// Everything that is known, by ID, bad and banned nodes included.
+    pub fn iter(&self) -> impl Iterator<Item = &KnownAddress> {
+        self.table.iter()
+    }
+
+    /// The peers to return to first after a restart.
+    pub fn anchors(&self) -> &[NetAddress] {
+        &self.anchors
+    }
+
+    /// Keeps these peers as the ones to return to.
+    pub fn set_anchors(&mut self, anchors: Vec<NetAddress>) {
+        if self.anchors != anchors {
+            self.anchors = anchors;
+            self.are_anchors_dirty = true;
+        }
+    }
+
+    /// Takes out what has ended by now. Addresses that were bad, or whose node was banned, are new
+    /// again with a clean record.
+    pub fn expire(&mut self, wall: Duration, rng: &mut impl Rng) -> Expired {
         let mut expired = Expired::default();
         while let Some(&(until, target)) = self.ban_ends.first()
             && until <= wall
         {
             self.dirty_bans.insert(target);
             expired.bans.extend(self.take_ban(&target));
+            if let BanTarget::Id(id) = target
+                && !self.bad.contains_key(&id)
+            {
+                self.reinstate(&id, wall, adding::start(rng));
+            }
         }
         while let Some(&(until, id)) = self.bad_ends.first()
             && until <= wall
         {
             self.dirty_bad.insert(id);
             expired.bad.extend(self.take_bad(&id));
+            self.reinstate(&id, wall, adding::start(rng));
         }
         expired
     }
@@ -326,104 +335,13 @@ impl Book {
         for id in std::mem::take(&mut self.dirty_bad) {
             batch.bad.insert(id, self.bad.get(&id).cloned());
         }
+        batch.addresses.extend(self.table.take_changed());
+        if std::mem::take(&mut self.are_anchors_dirty) {
+            batch.anchors = Some(self.anchors.clone());
+        }
+        if std::mem::take(&mut self.is_key_dirty) {
+            batch.key = Some(self.key.clone());
+        }
         (!batch.is_empty()).then_some(batch)
     }
-
-    /// The stored ban, if and as the book may hold it.
-    fn fit(&self, mut ban: Ban, wall: Duration) -> Option<Ban> {
-        ban.target = canonical(ban.target);
-        if !ban.is_in_force(wall) {
-            return None;
-        }
-        match (ban.target, ban.origin) {
-            (BanTarget::Id(id), _) if id == self.own => None,
-            (BanTarget::Cidr(cidr), _) if covers_everything(&cidr) => None,
-            (_, BanOrigin::Operator) => Some(ban),
-            (BanTarget::Cidr(_), BanOrigin::Automatic) => None,
-            (BanTarget::Id(_), BanOrigin::Automatic) => ban.until.map(|_| ban),
-            (BanTarget::Ip(_), BanOrigin::Automatic) => {
-                // Longer if the wall clock was set back since.
-                ban.until = Some(ban.until?.min(wall.saturating_add(AUTOMATIC_IP_BAN)));
-                Some(ban)
-            }
-        }
-    }
-
-    /// Adds the ban in place of one of the same target; gives the one that had to give way.
-    fn put_ban(&mut self, ban: Ban) -> Option<Ban> {
-        self.take_ban(&ban.target);
-        let (target, origin) = (ban.target, ban.origin);
-        if let Some(until) = ban.until {
-            self.ban_ends.insert((until, target));
-            if let Some((ends, _)) = self.automatic(&target, origin) {
-                ends.insert((until, target));
-            }
-        }
-        Arc::make_mut(&mut self.bans).insert(ban);
-        let (ends, limit) = self.automatic(&target, origin)?;
-        let first = ends.first().filter(|_| ends.len() > limit).map(|(_, target)| *target)?;
-        self.take_ban(&first)
-    }
-
-    fn take_ban(&mut self, target: &BanTarget) -> Option<Ban> {
-        // Looked up first, or every miss would copy a table that somebody holds.
-        self.bans.get(target)?;
-        let ban = Arc::make_mut(&mut self.bans).remove(target)?;
-        if let Some(until) = ban.until {
-            self.ban_ends.remove(&(until, *target));
-            if let Some((ends, _)) = self.automatic(target, ban.origin) {
-                ends.remove(&(until, *target));
-            }
-        }
-        Some(ban)
-    }
-
-    /// The index of the automatic bans of the target's kind, and its limit.
-    fn automatic(
-        &mut self,
-        target: &BanTarget,
-        origin: BanOrigin,
-    ) -> Option<(&mut BTreeSet<(Duration, BanTarget)>, usize)> {
-        match (origin, target) {
-            (BanOrigin::Automatic, BanTarget::Id(_)) => {
-                Some((&mut self.automatic_ids, self.limits.automatic_ids))
-            }
-            (BanOrigin::Automatic, BanTarget::Ip(_)) => {
-                Some((&mut self.automatic_ips, self.limits.automatic_ips))
-            }
-            (BanOrigin::Automatic, BanTarget::Cidr(_)) | (BanOrigin::Operator, _) => None,
-        }
-    }
-
-    /// The same for a bad address.
-    fn put_bad(&mut self, bad: BadAddress) -> Option<BadAddress> {
-        self.take_bad(&bad.id);
-        self.bad_ends.insert((bad.until, bad.id));
-        self.bad.insert(bad.id, bad);
-        let is_over = self.bad.len() > self.limits.bad;
-        let first = self.bad_ends.first().filter(|_| is_over).map(|(_, id)| *id)?;
-        self.take_bad(&first)
-    }
-
-    fn take_bad(&mut self, id: &NodeId) -> Option<BadAddress> {
-        let bad = self.bad.remove(id)?;
-        self.bad_ends.remove(&(bad.until, *id));
-        Some(bad)
-    }
-}
-
-/// The target in the one form in which it is looked up.
-fn canonical(target: BanTarget) -> BanTarget {
-    match target {
-        BanTarget::Id(id) => id.into(),
-        BanTarget::Ip(ip) => ip.into(),
-        BanTarget::Cidr(cidr) => cidr.into(),
-    }
-}
-
-/// Whether every IPv4 or every IPv6 address lies in the range: a slip, nobody means it.
-fn covers_everything(cidr: &Cidr) -> bool {
-    let covers = |first: IpAddr, last: IpAddr| cidr.contains(first) && cidr.contains(last);
-    covers(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into())
-        || covers(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from_bits(u128::MAX).into())
 }

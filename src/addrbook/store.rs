@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, error::Error};
 
-use super::BadAddress;
+use super::{BadAddress, BookKey, KnownAddress};
 use crate::{
+    address::NetAddress,
     ban::{Ban, BanTarget},
     identity::NodeId,
 };
@@ -38,6 +39,12 @@ pub struct StoredBook {
     pub bans: Vec<Ban>,
     /// The bad addresses, one per ID.
     pub bad: Vec<BadAddress>,
+    /// The known addresses, one per ID.
+    pub addresses: Vec<KnownAddress>,
+    /// The peers that were good when the node last ran, the best first.
+    pub anchors: Vec<NetAddress>,
+    /// What decides in which buckets the addresses are; `None`: there never was a book.
+    pub key: Option<BookKey>,
 }
 
 /// What has changed since the last batch.
@@ -48,6 +55,12 @@ pub struct StoreBatch {
     pub bans: BTreeMap<BanTarget, Option<Ban>>,
     /// Per ID the bad address that there is now; `None`: no more.
     pub bad: BTreeMap<NodeId, Option<BadAddress>>,
+    /// Per ID the known address that there is now; `None`: no more.
+    pub addresses: BTreeMap<NodeId, Option<KnownAddress>>,
+    /// The anchors that there are now; `None`: as before.
+    pub anchors: Option<Vec<NetAddress>>,
+    /// The key that there is now; `None`: as before.
+    pub key: Option<BookKey>,
 }
 
 /// A store could not be read or written.
@@ -62,12 +75,13 @@ pub struct StoreError {
 impl StoreBatch {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.bans.is_empty() && self.bad.is_empty()
+        self.len() == 0
     }
 
     /// How many entries have changed.
     pub fn len(&self) -> usize {
-        self.bans.len() + self.bad.len()
+        let (anchors, key) = (usize::from(self.anchors.is_some()), usize::from(self.key.is_some()));
+        self.bans.len() + self.bad.len() + self.addresses.len() + anchors + key
     }
 }
 

@@ -30,6 +30,7 @@ impl Config {
         self.check_times()?;
         self.check_sizes()?;
         self.check_accepting()?;
+        self.check_discovery()?;
         self.check_peers()
     }
 
@@ -49,6 +50,14 @@ impl Config {
             ("connection_filter_timeout", self.connection_filter_timeout, false),
             ("peer_filter_timeout", self.peer_filter_timeout, false),
             ("dial_spread", self.dial_spread, true),
+            ("ensure_peers_period", self.ensure_peers_period, false),
+            ("pex_request_interval", self.pex_request_interval, false),
+            ("pex_ban_time", self.pex_ban_time, false),
+            ("pex_abuse_ban_time", self.pex_abuse_ban_time, false),
+            ("good_after", self.good_after, false),
+            ("crawl_period", self.crawl_period, false),
+            ("crawl_timeout", self.crawl_timeout, false),
+            ("seed_disconnect_wait_period", self.seed_disconnect_wait_period, false),
         ] {
             if value.is_zero() && !may_be_zero {
                 return Err(out_of_range(key, Shown(value), "more than 0s"));
@@ -111,10 +120,22 @@ impl Config {
         )
     }
 
+    fn check_discovery(&self) -> Result<(), ConfigError> {
+        if self.seed_mode && !self.pex {
+            return Err(ConfigError::Conflict {
+                key: "seed_mode",
+                value: "true".to_owned(),
+                remedy: "pex = true beside it, a seed does nothing else".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
     fn check_accepting(&self) -> Result<(), ConfigError> {
         for (key, value) in [
             ("max_pending_handshakes", self.max_pending_handshakes),
             ("max_pending_per_ip", self.max_pending_per_ip),
+            ("crawl_concurrency", self.crawl_concurrency),
         ] {
             if value == 0 {
                 return Err(out_of_range(key, value, "more than 0"));
@@ -322,6 +343,16 @@ mod tests {
             (|c| c.connection_filter_timeout = Duration::ZERO, "connection_filter_timeout"),
             (|c| c.peer_filter_timeout = Duration::ZERO, "peer_filter_timeout"),
             (|c| c.dial_spread = Duration::MAX, "dial_spread"),
+            (|c| c.ensure_peers_period = Duration::ZERO, "ensure_peers_period"),
+            (|c| c.pex_request_interval = Duration::ZERO, "pex_request_interval"),
+            (|c| c.pex_ban_time = Duration::ZERO, "pex_ban_time"),
+            (|c| c.pex_abuse_ban_time = Duration::ZERO, "pex_abuse_ban_time"),
+            (|c| c.good_after = Duration::ZERO, "good_after"),
+            (|c| c.crawl_period = Duration::ZERO, "crawl_period"),
+            (|c| c.crawl_timeout = Duration::ZERO, "crawl_timeout"),
+            (|c| c.seed_disconnect_wait_period = Duration::ZERO, "seed_disconnect_wait_period"),
+            (|c| c.crawl_concurrency = 0, "crawl_concurrency"),
+            (|c| (c.pex, c.seed_mode) = (false, true), "seed_mode"),
             (|c| c.max_pending_handshakes = 0, "max_pending_handshakes"),
             (|c| c.max_pending_handshakes = MAX_PENDING + 1, "max_pending_handshakes"),
             (|c| c.max_pending_per_ip = 0, "max_pending_per_ip"),

@@ -65,23 +65,22 @@ pub struct Config {
     /// The address to announce for others to dial, where that differs from what
     /// [`laddr`](Self::laddr) says. Default none.
     pub external_address: Option<ListenAddress>,
-    /// Nodes to ask for addresses when the book has none. Default none.
-    ///
-    /// Checked; takes effect with peer exchange, which this version does not have yet.
+    /// Nodes to ask for addresses: dialed in random order, one after the other until one is
+    /// reached, while there are too few peers and the book has nobody to dial. A seed
+    /// crawls them while its book is empty. Default none.
     pub seeds: Vec<PeerAddress>,
     /// Nodes to be connected to at all times: dialed when the switch starts and again whenever
     /// the connection is lost, at the address given here, which is resolved anew each time.
     /// Admitted however many peers there are. Default none.
     pub persistent_peers: Vec<PeerAddress>,
-    /// Where the reference keeps its address book; a relative path is the application's to
-    /// complete. `None` keeps the book in memory. Default `None`.
-    ///
-    /// Takes effect with the address book, which this version does not have yet.
+    /// Where the address book is kept; a relative path is the application's to complete. The
+    /// reference keeps it in a file that ends in `.json`: then ours is the SQLite database beside
+    /// it that ends in `.sqlite`, and what the reference's file holds is taken over when that
+    /// database is made. `None` keeps the book in memory, and so does a crate without the feature
+    /// `sqlite`. Default `None`.
     pub addr_book_file: Option<PathBuf>,
     /// Whether the address book takes routable addresses only. Off for private networks.
     /// Default on.
-    ///
-    /// Takes effect with the address book, which this version does not have yet.
     pub addr_book_strict: bool,
     /// Most peers that dialed us, not counting persistent and unconditional ones. While there are
     /// so many, others are closed as soon as they connect, but for a few a second that may
@@ -89,8 +88,6 @@ pub struct Config {
     pub max_num_inbound_peers: usize,
     /// Up to how many peers are dialed for peer exchange, not counting persistent and
     /// unconditional ones. What the application dials is not limited. Default 10.
-    ///
-    /// Checked; takes effect with peer exchange, which this version does not have yet.
     pub max_num_outbound_peers: usize,
     /// Nodes that are admitted however many peers there are and whoever shares their address.
     /// Default none.
@@ -110,17 +107,14 @@ pub struct Config {
     /// Most bytes a second received from one peer, counting encoded packets; 0 is no limit.
     /// Default 5,120,000.
     pub recv_rate: u64,
-    /// Whether to exchange addresses with peers. Default on.
-    ///
-    /// Checked; takes effect with peer exchange, which this version does not have yet.
+    /// Whether to exchange addresses with peers, on channel 0x00, which is the switch's own then,
+    /// and to dial nodes of the address book. Default on.
     pub pex: bool,
-    /// Whether this is a seed, which crawls the network and hands out addresses. Default off.
-    ///
-    /// Checked; takes effect with peer exchange, which this version does not have yet.
+    /// Whether this is a seed, which crawls the network, and hands addresses that it has reached
+    /// itself to whoever asks, once, and closes the connection. Needs [`pex`](Self::pex).
+    /// Default off.
     pub seed_mode: bool,
     /// Nodes whose addresses are told to nobody. Default none.
-    ///
-    /// Kept, and of no effect before there is peer exchange, which this version does not have yet.
     pub private_peer_ids: Vec<NodeId>,
     /// Whether several peers may share an IP address, at most
     /// [`max_peers_per_ip`](Self::max_peers_per_ip). Persistent and unconditional peers always
@@ -208,6 +202,35 @@ pub struct Config {
     /// After how many failed attempts in a row a persistent peer is given up; 0 is never.
     /// Default 0.
     pub reconnect_give_up: u32,
+
+    /// How often the number of peers is looked at, and more are dialed or asked for if there are
+    /// too few. A third of it is the least time between two requests of a peer that are answered,
+    /// and a dialed peer must stay as long to count as reached; a thirtieth is what pauses
+    /// after failed dials are doubled from. Default 30 s (`p2p/pex/pex_reactor.go`,
+    /// `defaultEnsurePeersPeriod`).
+    pub ensure_peers_period: Duration,
+    /// Least time between two requests to the same node. Up to v0.38 a node bans whoever asks
+    /// again within 10 s for a day. Default 30 s.
+    pub pex_request_interval: Duration,
+    /// How long a node is banned that sends addresses nobody asked for, or a list that no node
+    /// makes. Default 24 h (`p2p/pex/pex_reactor.go`, `defaultBanTime`).
+    pub pex_ban_time: Duration,
+    /// How long a node is banned that asks for addresses all the time. Default 10 min.
+    pub pex_abuse_ban_time: Duration,
+    /// How long a peer that we dialed must stay for its address to count as good, unless
+    /// [`SwitchHandle::mark_good`](crate::SwitchHandle::mark_good) says so before: applications
+    /// with consensus know better which peers are. Default 5 min.
+    pub good_after: Duration,
+    /// How many addresses a seed crawls at a time. Default 64.
+    pub crawl_concurrency: usize,
+    /// Least time between two crawls of an address. Default 2 min (`p2p/pex/pex_reactor.go`,
+    /// `minTimeBetweenCrawls`).
+    pub crawl_period: Duration,
+    /// How long a crawled node may take to answer. Default 15 s.
+    pub crawl_timeout: Duration,
+    /// How long a peer may stay with a seed. Default 28 h (`p2p/pex/pex_reactor.go`,
+    /// `SeedDisconnectWaitPeriod`).
+    pub seed_disconnect_wait_period: Duration,
 }
 
 impl Config {
@@ -271,6 +294,15 @@ impl Default for Config {
             peer_filter_timeout: Duration::from_secs(5),
             dial_spread: Duration::from_secs(3),
             reconnect_give_up: 0,
+            ensure_peers_period: Duration::from_secs(30),
+            pex_request_interval: Duration::from_secs(30),
+            pex_ban_time: Duration::from_secs(24 * 3600),
+            pex_abuse_ban_time: Duration::from_secs(10 * 60),
+            good_after: Duration::from_secs(5 * 60),
+            crawl_concurrency: 64,
+            crawl_period: Duration::from_secs(2 * 60),
+            crawl_timeout: Duration::from_secs(15),
+            seed_disconnect_wait_period: Duration::from_secs(28 * 3600),
         }
     }
 }

@@ -109,6 +109,25 @@ struct Table {
     dial_spread: Duration,
     #[serde(deserialize_with = "number")]
     reconnect_give_up: u32,
+
+    #[serde(deserialize_with = "time")]
+    ensure_peers_period: Duration,
+    #[serde(deserialize_with = "time")]
+    pex_request_interval: Duration,
+    #[serde(deserialize_with = "time")]
+    pex_ban_time: Duration,
+    #[serde(deserialize_with = "time")]
+    pex_abuse_ban_time: Duration,
+    #[serde(deserialize_with = "time")]
+    good_after: Duration,
+    #[serde(deserialize_with = "number")]
+    crawl_concurrency: usize,
+    #[serde(deserialize_with = "time")]
+    crawl_period: Duration,
+    #[serde(deserialize_with = "time")]
+    crawl_timeout: Duration,
+    #[serde(deserialize_with = "time")]
+    seed_disconnect_wait_period: Duration,
 }
 
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

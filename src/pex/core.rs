@@ -1,11 +1,27 @@
 //! The decisions about the book, without a thread, a clock or a disk.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
 
-use super::{PexAnswer, PexInput, PexNotice, PexOutput, PexRequest};
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::{
+    PexAnswer, PexInput, PexNotice, PexOutput, PexRequest, PexSettings,
+    crawl::Queue,
+    ensure::Dial,
+    neighbour::Neighbour,
+    timers::{Timer, Timers},
+    view,
+};
 use crate::{
-    addrbook::Book,
+    addrbook::{AutomaticTarget, Book, json},
+    address::PeerAddress,
     ban::Ban,
+    identity::NodeId,
+    ids::ConnId,
     time::{Mono, Now, earliest},
 };
 
@@ -14,14 +30,29 @@ use crate::{
 /// for each of them. Their connections are closed anyway.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 
-/// The decisions of peer exchange. A driver feeds it with [`handle`](Self::handle) and
-/// [`handle_timeout`](Self::handle_timeout), and performs every [`poll_output`](Self::poll_output)
-/// in order before the next input.
+/// The decisions of peer exchange. A driver calls [`start`](Self::start), feeds it with
+/// [`handle`](Self::handle) and [`handle_timeout`](Self::handle_timeout), and performs every
+/// [`poll_output`](Self::poll_output) in order before the next input.
 #[derive(Debug)]
 pub struct PexCore {
-    book: Book,
-    now: Now,
-    outputs: VecDeque<PexOutput>,
+    pub(super) settings: PexSettings,
+    pub(super) book: Book,
+    pub(super) rng: StdRng,
+    pub(super) now: Now,
+    pub(super) outputs: VecDeque<PexOutput>,
+    pub(super) timers: Timers,
+    pub(super) neighbours: BTreeMap<ConnId, Neighbour>,
+    /// **Invariant:** the newest session of each node among `neighbours`.
+    pub(super) by_id: BTreeMap<NodeId, ConnId>,
+    pub(super) dialing: BTreeMap<NodeId, Dial>,
+    /// When each node was asked last, for as long as it is not to be asked again.
+    pub(super) asked: BTreeMap<NodeId, Mono>,
+    pub(super) ensure_at: Option<Mono>,
+    /// Seeds of the current round.
+    pub(super) untried_seeds: Vec<PeerAddress>,
+    /// When the next round may begin.
+    pub(super) seeds_at: Mono,
+    pub(super) crawl: Queue,
     /// Automatic bans that are in the book and in no published table yet.
     unpublished: Vec<Ban>,
     published_at: Option<Mono>,
@@ -31,12 +62,24 @@ pub struct PexCore {
 }
 
 impl PexCore {
-    /// Decides with this book, whose bans are known to everybody.
-    pub fn new(book: Book, now: Now) -> Self {
+    /// Decides with this book, whose bans are known to everybody. What it decides by chance
+    /// depends on the seed alone.
+    pub fn new(settings: PexSettings, book: Book, seed: [u8; 32], now: Now) -> Self {
         let mut core = Self {
+            settings,
             book,
+            rng: StdRng::from_seed(seed),
             now,
             outputs: VecDeque::new(),
+            timers: Timers::default(),
+            neighbours: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            dialing: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            ensure_at: None,
+            untried_seeds: Vec::new(),
+            seeds_at: Mono::ZERO,
+            crawl: Queue::default(),
             unpublished: Vec::new(),
             published_at: None,
             publish_at: None,
@@ -47,9 +90,23 @@ impl PexCore {
         core
     }
 
+    /// Begins to look for peers. Once, before anything else.
+    pub fn start(&mut self, now: Now) {
+        self.now = now;
+        if self.settings.is_enabled {
+            self.start_ensuring(now);
+            self.handle_timeout(now);
+        }
+    }
+
     /// The book.
     pub fn book(&self) -> &Book {
         &self.book
+    }
+
+    /// Nobody is to book this: it is this node.
+    pub fn add_own(&mut self, addr: SocketAddr) {
+        self.book.add_own(addr);
     }
 
     /// Takes in what happened. Nothing any more after `Stop`.
@@ -61,22 +118,24 @@ impl PexCore {
         match input {
             PexInput::Request(request) => self.request(request),
             PexInput::Misbehaved(case) => {
-                let (who, duration) = (case.who, case.duration);
-                let added = self.book.ban_automatically(who, duration, &case.reason, now.wall);
-                if let Some(ban) = added {
-                    self.unpublished.push(ban);
-                    self.publish_in_time();
-                    self.store(true);
-                }
+                self.ban_automatically(case.who, case.duration, &case.reason, now);
             }
+            PexInput::PeerUp(facts) => self.peer_up(facts, now),
+            PexInput::Message { conn, payload } => self.message(conn, &payload, now),
+            PexInput::PeerDown { conn, reason } => self.peer_down(conn, &reason, now),
+            PexInput::DialFailed { id, reason } => self.dial_failed(&id, &reason, now),
             PexInput::StoreFailed(error) => {
                 self.outputs.push_back(PexOutput::Notice(PexNotice::StoreFailed(error)));
             }
             PexInput::Stop => {
                 self.is_stopped = true;
+                self.timers.clear();
                 self.store(true);
+                return;
             }
         }
+        // What has become free or due by it.
+        self.handle_timeout(now);
     }
 
     /// Does what is due.
@@ -85,9 +144,16 @@ impl PexCore {
         if self.is_stopped {
             return;
         }
-        if !self.book.expire(now.wall).bans.is_empty() {
+        if !self.book.expire(now.wall, &mut self.rng).bans.is_empty() {
             self.publish_in_time();
         }
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            self.due(timer, now);
+        }
+        if self.ensure_at.is_some_and(|at| at <= now.mono) {
+            self.ensure(now);
+        }
+        self.crawl_on(now);
         if self.publish_at.is_some_and(|at| at <= now.mono) {
             self.publish();
         }
@@ -99,7 +165,14 @@ impl PexCore {
         if self.is_stopped {
             return None;
         }
-        earliest(self.publish_at, self.book.next_deadline(self.now))
+        [
+            self.book.next_deadline(self.now),
+            self.timers.next(),
+            self.ensure_at,
+            self.next_crawl_deadline(self.now),
+        ]
+        .into_iter()
+        .fold(self.publish_at, earliest)
     }
 
     /// The next thing to do.
@@ -139,7 +212,7 @@ impl PexCore {
                 self.store(false);
             }
             PexRequest::MarkGood { id } => {
-                self.book.mark_good(&id);
+                self.book.mark_good(&id, wall, &mut self.rng);
                 self.store(false);
             }
             PexRequest::AddPrivate { ids } => self.book.add_private(ids),
@@ -147,6 +220,73 @@ impl PexCore {
                 let bad = self.book.bad_addresses().cloned().collect();
                 self.answer(ticket, PexAnswer::BadAddresses(bad));
             }
+            PexRequest::SetMaxOutbound(peers) => self.settings.max_num_outbound_peers = peers,
+            PexRequest::MorePeers => {
+                if self.ensure_at.is_some() {
+                    self.ensure_at = Some(self.now.mono);
+                }
+            }
+            PexRequest::Book { ticket } => {
+                let view = view::of(&self.book, wall);
+                self.answer(ticket, PexAnswer::Book(view));
+            }
+            PexRequest::Export { ticket } => {
+                let file = json::write(&self.book, wall);
+                self.answer(ticket, PexAnswer::Export(file));
+            }
+            PexRequest::Import { ticket, imported } => {
+                let added = self.book.import(imported, wall, &mut self.rng);
+                if self.is_crawling() {
+                    self.start_crawl();
+                }
+                self.store(true);
+                self.answer(ticket, PexAnswer::Import(added));
+            }
+        }
+    }
+
+    fn due(&mut self, timer: Timer, now: Now) {
+        match timer {
+            Timer::Proven(conn) => self.prove(conn),
+            Timer::Good(conn) => {
+                let Some(neighbour) = self.neighbours.get(&conn) else { return };
+                // An inbound peer proves nothing about its address.
+                if neighbour.is_outbound() && !neighbour.is_over {
+                    let id = neighbour.facts.id;
+                    self.book.mark_good(&id, now.wall, &mut self.rng);
+                }
+            }
+            Timer::Crawled(conn) => {
+                let Some(neighbour) = self.neighbours.get(&conn) else { return };
+                let is_crawled = neighbour.is_outbound() && !neighbour.facts.is_reserved;
+                if is_crawled && !neighbour.is_over {
+                    self.end(conn);
+                }
+            }
+            Timer::Overstayed(conn) => {
+                let Some(neighbour) = self.neighbours.get(&conn) else { return };
+                if !neighbour.facts.is_reserved && !neighbour.is_over {
+                    self.end(conn);
+                }
+            }
+            Timer::Asked(id) => {
+                self.asked.remove(&id);
+            }
+        }
+    }
+
+    /// The library's own ban, which everybody learns of.
+    pub(super) fn ban_automatically(
+        &mut self,
+        who: AutomaticTarget,
+        duration: Duration,
+        reason: &str,
+        now: Now,
+    ) {
+        if let Some(ban) = self.book.ban_automatically(who, duration, reason, now.wall) {
+            self.unpublished.push(ban);
+            self.publish_in_time();
+            self.store(true);
         }
     }
 
@@ -187,8 +327,9 @@ impl PexCore {
 mod tests {
     use super::*;
     use crate::{
-        addrbook::{AutomaticTarget, BanError, BookLimits, UnbanError},
+        addrbook::{AutomaticTarget, BanError, BookKey, BookLimits, BookSettings, UnbanError},
         ban::BanTarget,
+        config::Config,
         identity::NodeId,
         pex::Misbehaviour,
     };
@@ -206,7 +347,15 @@ mod tests {
     }
 
     fn core() -> PexCore {
-        PexCore::new(Book::new(OWN, BookLimits::default()), at(0))
+        let limits = BookLimits::default();
+        let settings = BookSettings { own: OWN, is_strict: true, limits };
+        let key = BookKey::random(&mut StdRng::seed_from_u64(1));
+        let config = Config { pex: false, ..Config::default() };
+        let book = Book::new(settings, key);
+        let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], at(0));
+        // The key of a new book is stored.
+        assert!(matches!(outputs(&mut core)[..], [PexOutput::Store { .. }]));
+        core
     }
 
     fn ban(target: BanTarget, duration: Option<Duration>) -> PexInput {

@@ -12,12 +12,13 @@ use std::{
 use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 
-use super::{PexAnswer, PexInput, PexRequest};
+use super::{BookView, PexAnswer, PexInput, PexRequest};
 use crate::{
-    addrbook::{BadAddress, BanError, UnbanError},
+    addrbook::{BadAddress, BanError, UnbanError, json::ImportedBook},
     address::NetAddress,
     ban::{Ban, BanTable, BanTarget},
     identity::NodeId,
+    switch::ControlError,
     thread,
 };
 
@@ -48,6 +49,15 @@ pub(crate) struct PexHandle {
 enum NoAnswer {
     Stopped,
     WrongThread,
+}
+
+impl From<NoAnswer> for ControlError {
+    fn from(no_answer: NoAnswer) -> Self {
+        match no_answer {
+            NoAnswer::Stopped => Self::Stopped,
+            NoAnswer::WrongThread => Self::WrongThread,
+        }
+    }
 }
 
 impl PexHandle {
@@ -85,6 +95,40 @@ impl PexHandle {
             Ok(PexAnswer::BadAddresses(bad)) => Some(bad),
             _ => None,
         }
+    }
+
+    /// What is in the book.
+    pub(crate) fn book(&self) -> Result<BookView, ControlError> {
+        match self.ask(|ticket| PexRequest::Book { ticket })? {
+            PexAnswer::Book(view) => Ok(view),
+            _ => Err(ControlError::Stopped),
+        }
+    }
+
+    /// The book as `addrbook.json`.
+    pub(crate) fn export(&self) -> Result<Vec<u8>, ControlError> {
+        match self.ask(|ticket| PexRequest::Export { ticket })? {
+            PexAnswer::Export(file) => Ok(file),
+            _ => Err(ControlError::Stopped),
+        }
+    }
+
+    /// Adds what the book does not know; how many addresses that were.
+    pub(crate) fn import(&self, imported: ImportedBook) -> Result<usize, ControlError> {
+        match self.ask(|ticket| PexRequest::Import { ticket, imported })? {
+            PexAnswer::Import(added) => Ok(added),
+            _ => Err(ControlError::Stopped),
+        }
+    }
+
+    /// Up to so many peers are dialed from now on. Never waits.
+    pub(crate) fn set_max_outbound(&self, peers: usize) {
+        self.send(PexRequest::SetMaxOutbound(peers));
+    }
+
+    /// Peers are looked for now. Never waits.
+    pub(crate) fn request_more_peers(&self) {
+        self.send(PexRequest::MorePeers);
     }
 
     /// The node is not dialed for a while. Never waits; nothing happens after the end.

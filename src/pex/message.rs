@@ -2,11 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::{BookView, PeerFacts};
 use crate::{
-    addrbook::{AutomaticTarget, BadAddress, BanError, StoreBatch, UnbanError},
-    address::NetAddress,
+    addrbook::{AutomaticTarget, BadAddress, BanError, StoreBatch, UnbanError, json::ImportedBook},
+    address::{NetAddress, PeerAddress},
     ban::{Ban, BanTable, BanTarget},
     identity::NodeId,
+    ids::ConnId,
+    payload::Payload,
+    reactor::DisconnectReason,
+    switch::Origin,
 };
 
 /// What happened.
@@ -16,6 +21,29 @@ pub enum PexInput {
     Request(PexRequest),
     /// The library saw it and bans for it.
     Misbehaved(Misbehaviour),
+    /// A session began.
+    PeerUp(PeerFacts),
+    /// A message on channel 0x00.
+    Message {
+        /// Whose.
+        conn: ConnId,
+        /// Its bytes.
+        payload: Payload,
+    },
+    /// A session is over.
+    PeerDown {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        reason: Arc<DisconnectReason>,
+    },
+    /// An attempt to connect, whoever wanted it, has brought no session.
+    DialFailed {
+        /// Who was dialed.
+        id: NodeId,
+        /// Why.
+        reason: DisconnectReason,
+    },
     /// The store cannot write. At most once a minute.
     StoreFailed(String),
     /// Store what is left and end.
@@ -69,6 +97,27 @@ pub enum PexRequest {
         /// Comes back with the answer.
         ticket: u64,
     },
+    /// Dial up to so many peers from now on.
+    SetMaxOutbound(usize),
+    /// Look for peers now.
+    MorePeers,
+    /// What is in the book?
+    Book {
+        /// Comes back with the answer.
+        ticket: u64,
+    },
+    /// The book as `addrbook.json`.
+    Export {
+        /// Comes back with the answer.
+        ticket: u64,
+    },
+    /// Add what the book does not know.
+    Import {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// What was read.
+        imported: ImportedBook,
+    },
 }
 
 /// Who misbehaved, and what it costs them.
@@ -91,6 +140,12 @@ pub enum PexAnswer {
     Unban(Result<Ban, UnbanError>),
     /// To `BadAddresses`: by ID.
     BadAddresses(Vec<BadAddress>),
+    /// To `Book`.
+    Book(BookView),
+    /// To `Export`: the file.
+    Export(Vec<u8>),
+    /// To `Import`: how many were added.
+    Import(usize),
 }
 
 /// What the driver does next.
@@ -116,6 +171,32 @@ pub enum PexOutput {
         batch: StoreBatch,
         /// At once, not within a second.
         is_urgent: bool,
+    },
+    /// Send this on channel 0x00.
+    Send {
+        /// To whom.
+        conn: ConnId,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// End the session once everything is sent.
+    End {
+        /// Which.
+        conn: ConnId,
+    },
+    /// End the session at once.
+    Stop {
+        /// Which.
+        conn: ConnId,
+        /// What the peer did.
+        reason: String,
+    },
+    /// Have the switch dial. Its failure comes back; its success is a session.
+    Dial {
+        /// Whom.
+        addr: PeerAddress,
+        /// For which the switch dials.
+        origin: Origin,
     },
     /// Tell people.
     Notice(PexNotice),

@@ -1,19 +1,31 @@
-//! Peer exchange, and the book that it fills. So far: bans and bad addresses.
+//! Peer exchange, and the book that it fills.
 //!
 //! [`PexCore`] decides and owns the [`Book`](crate::addrbook::Book); the thread `p2p-pex` drives it
 //! and publishes the bans. It never waits for a disk: the thread `p2p-store`, which exists only if
 //! there is a store, writes what has changed.
 
 mod core;
+mod crawl;
+mod ensure;
+mod exchange;
 mod handle;
 mod message;
+mod neighbour;
 mod pending;
+mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod timers;
+mod view;
+mod wire;
 
 pub use core::PexCore;
 pub(crate) use handle::PexHandle;
 pub use message::{Misbehaviour, PexAnswer, PexInput, PexNotice, PexOutput, PexRequest};
-pub(crate) use thread::{Pex, PexSettings, Prepared};
+pub use neighbour::PeerFacts;
+pub use settings::PexSettings;
+pub(crate) use thread::{CHANNEL, Pex, Prepared, Start};
+pub use view::{BookEntry, BookState, BookView};
+pub use wire::{MAX_ADDRS, MAX_MESSAGE_SIZE, PexMessage, PexMessageError};

@@ -33,6 +33,7 @@ pub(super) struct Pending {
     writing: Option<Arc<StoreBatch>>,
     stored_bans: BTreeSet<BanTarget>,
     stored_bad: BTreeSet<NodeId>,
+    stored_addresses: BTreeSet<NodeId>,
     next_write: Mono,
     next_report: Mono,
 }
@@ -46,6 +47,7 @@ impl Pending {
             writing: None,
             stored_bans: stored.bans.iter().map(|ban| ban.target).collect(),
             stored_bad: stored.bad.iter().map(|bad| bad.id).collect(),
+            stored_addresses: stored.addresses.iter().map(|known| known.addr.id()).collect(),
             next_write: Mono::ZERO,
             next_report: Mono::ZERO,
         }
@@ -64,6 +66,14 @@ impl Pending {
             self.stored_bad.contains(id) || writing.is_some_and(|batch| batch.bad.contains_key(id))
         };
         merge(&mut self.waiting.bad, batch.bad, may_hold);
+        let may_hold = |id: &NodeId| {
+            self.stored_addresses.contains(id)
+                || writing.is_some_and(|batch| batch.addresses.contains_key(id))
+        };
+        merge(&mut self.waiting.addresses, batch.addresses, may_hold);
+        let waiting = &mut self.waiting;
+        waiting.anchors = batch.anchors.or(waiting.anchors.take());
+        waiting.key = batch.key.or(waiting.key.take());
     }
 
     /// What is to be written now. [`written`](Self::written) or [`failed`](Self::failed) follows.
@@ -84,6 +94,7 @@ impl Pending {
         let Some(batch) = self.writing.take() else { return };
         note(&mut self.stored_bans, &batch.bans);
         note(&mut self.stored_bad, &batch.bad);
+        note(&mut self.stored_addresses, &batch.addresses);
     }
 
     /// The store holds nothing of what was taken. Whether that is to be reported.

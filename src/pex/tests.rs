@@ -3,15 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender};
+use rand::{SeedableRng, rngs::StdRng};
 
-use super::{Misbehaviour, Pex, PexHandle, PexInput, PexSettings, Prepared, store::StoreEnd};
+use super::{
+    Misbehaviour, Pex, PexHandle, PexInput, PexSettings, Prepared, Start, store::StoreEnd,
+};
 use crate::{
     addrbook::{
-        AutomaticTarget, BanError, BookStore, MemoryStore, StoreBatch, StoreError, StoredBook,
-        UnbanError,
+        AutomaticTarget, BanError, BookKey, BookLimits, BookSettings, BookStore, MemoryStore,
+        StoreBatch, StoreError, StoredBook, UnbanError,
     },
     ban::{Ban, BanTable, BanTarget},
     clock::Clock,
+    config::Config,
     identity::NodeId,
     thread,
     time::Mono,
@@ -29,14 +33,25 @@ struct Running {
     clock: Clock,
 }
 
+/// A node that keeps a book and exchanges nothing.
+fn begin() -> Start {
+    Start {
+        settings: PexSettings::new(&Config { pex: false, ..Config::default() }),
+        book: BookSettings { own: id(0), is_strict: true, limits: BookLimits::default() },
+        private: Vec::new(),
+        imported: None,
+        seed: [1; 32],
+        book_seed: [2; 32],
+    }
+}
+
 fn start(store: Option<Box<dyn BookStore>>) -> Running {
     let clock = Clock::start();
-    let settings = PexSettings { id: id(0), private: Vec::new() };
-    let prepared = Prepared::load(settings, store, clock).unwrap();
+    let prepared = Prepared::load(begin(), store, clock).unwrap();
     let handle = prepared.handle();
     let (sender, published) = crossbeam_channel::unbounded();
     let publish = move |table, added| _ = sender.send((table, added));
-    let pex = prepared.start(Box::new(publish)).unwrap();
+    let pex = prepared.start(None, Box::new(publish), Box::new(|_, _| {})).unwrap();
     Running { pex, handle, published, clock }
 }
 
@@ -64,7 +79,9 @@ struct Told {
 
 impl BookStore for Told {
     fn load(&mut self) -> Result<StoredBook, StoreError> {
-        Ok(StoredBook::default())
+        // With a key, or that would be the first thing to be written.
+        let key = BookKey::random(&mut StdRng::seed_from_u64(1));
+        Ok(StoredBook { key: Some(key), ..StoredBook::default() })
     }
 
     fn write(&mut self, batch: &StoreBatch) -> Result<(), StoreError> {
@@ -211,7 +228,6 @@ fn a_store_that_cannot_be_read_is_an_error() {
             Ok(())
         }
     }
-    let settings = PexSettings { id: id(0), private: Vec::new() };
-    let result = Prepared::load(settings, Some(Box::new(Unreadable)), Clock::start());
+    let result = Prepared::load(begin(), Some(Box::new(Unreadable)), Clock::start());
     assert_eq!(result.err().unwrap().to_string(), "no permission");
 }

@@ -1,19 +1,31 @@
 //! The thread `p2p-pex`: performs what the core decides.
 
-use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    collections::BTreeMap, io, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration,
+};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
+
+use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    PexCore, PexHandle, PexInput, PexNotice, PexOutput,
+    PeerFacts, PexCore, PexHandle, PexInput, PexNotice, PexOutput, PexSettings,
     handle::Shared,
     store::{StoreEnd, StoreWriter},
 };
 use crate::{
-    addrbook::{Book, BookLimits, BookStore, StoreError, StoredBook},
+    addrbook::{
+        Book, BookKey, BookSettings, BookStore, NodeFacts, StoreError, StoredBook,
+        json::ImportedBook,
+    },
+    address::{NetAddress, PeerAddress},
     ban::{Ban, BanTable},
     clock::Clock,
     identity::NodeId,
+    ids::{ConnId, Direction},
+    reactor::{DisconnectReason, Event, Peer},
+    switch::Origin,
+    text::shown,
     thread,
     time::Mono,
 };
@@ -22,14 +34,27 @@ use crate::{
 /// needs milliseconds, and an operator's ban should not be lost to a hard stop.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// What the book has to know.
-#[derive(Clone, Debug)]
-pub(crate) struct PexSettings {
-    /// Our own ID.
-    pub(crate) id: NodeId,
+/// The channel of peer exchange.
+pub(crate) const CHANNEL: u8 = 0x00;
+
+/// What is needed to begin.
+pub(crate) struct Start {
+    /// How peer exchange behaves.
+    pub(crate) settings: PexSettings,
+    /// Whose book it is, and what it takes.
+    pub(crate) book: BookSettings,
     /// Nodes whose addresses are told to nobody.
     pub(crate) private: Vec<NodeId>,
+    /// What a new book begins with.
+    pub(crate) imported: Option<ImportedBook>,
+    /// Random bytes: everything that is decided by chance, and the key of a new book.
+    pub(crate) seed: [u8; 32],
+    /// More of them.
+    pub(crate) book_seed: [u8; 32],
 }
+
+/// Called on `p2p-pex`: has the switch dial. Must not block.
+pub(crate) type Dial = Box<dyn FnMut(PeerAddress, Origin) + Send>;
 
 /// Called on `p2p-pex` with every new table and, if a ban was added, with it. Must not block.
 pub(crate) type Publish = Box<dyn FnMut(Arc<BanTable>, Option<Ban>) + Send>;
@@ -64,20 +89,26 @@ pub(crate) struct PexEnd {
 impl Prepared {
     /// Reads the book. Waits for the store.
     pub(crate) fn load(
-        settings: PexSettings,
+        start: Start,
         store: Option<Box<dyn BookStore>>,
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let mut store = store;
         let stored = store.as_mut().map(|store| store.load()).transpose()?.unwrap_or_default();
         let now = clock.now();
-        let mut book = Book::load(settings.id, BookLimits::default(), stored.clone(), now.wall);
-        book.add_private(settings.private);
+        let mut rng = StdRng::from_seed(start.book_seed);
+        let fresh = BookKey::random(&mut rng);
+        let mut book = Book::load(start.book, fresh, stored.clone(), now.wall, &mut rng);
+        book.add_private(start.private);
+        if let (None, Some(imported)) = (&stored.key, start.imported) {
+            let added = book.import(imported, now.wall, &mut rng);
+            log::info!("the address book begins with {added} addresses of addrbook.json");
+        }
         let (inputs, receiver) = crossbeam_channel::unbounded();
         let shared = Arc::new(Shared::default());
         *shared.bans.write() = book.bans().clone();
         let handle = PexHandle { inputs: inputs.clone(), shared, next_ticket: Arc::default() };
-        let core = PexCore::new(book, now);
+        let core = PexCore::new(start.settings, book, start.seed, now);
         let store = store.map(|store| (store, stored));
         Ok(Self { core, store, clock, inputs, receiver, handle })
     }
@@ -92,8 +123,28 @@ impl Prepared {
         self.handle.clone()
     }
 
-    /// Starts the threads; `p2p-store` only if there is a store.
-    pub(crate) fn start(self, publish: Publish) -> io::Result<Pex> {
+    /// Nobody is to book these: they are this node.
+    pub(crate) fn add_own(&mut self, addr: SocketAddr) {
+        self.core.add_own(addr);
+    }
+
+    /// Where failed attempts to connect are told. Never blocks.
+    pub(crate) fn dial_failures(&self) -> impl Fn(NodeId, DisconnectReason) + Send + 'static {
+        let inputs = self.inputs.clone();
+        move |id, reason| {
+            // It ends after the switch.
+            let _ = inputs.send(PexInput::DialFailed { id, reason });
+        }
+    }
+
+    /// Starts the threads; `p2p-store` only if there is a store. Peers and their messages come in
+    /// `events`, if the node exchanges addresses.
+    pub(crate) fn start(
+        self,
+        events: Option<Receiver<Event>>,
+        publish: Publish,
+        dial: Dial,
+    ) -> io::Result<Pex> {
         let inputs = self.inputs.clone();
         let store = self
             .store
@@ -107,9 +158,12 @@ impl Prepared {
         let driver = PexThread {
             core: self.core,
             inputs: self.receiver,
+            events: events.unwrap_or_else(crossbeam_channel::never),
+            peers: BTreeMap::new(),
             shared: self.handle.shared.clone(),
             store,
             publish,
+            dial,
             clock: self.clock,
         };
         let thread = Some(thread::spawn("p2p-pex", move || driver.run())?);
@@ -160,32 +214,78 @@ impl Drop for Pex {
 struct PexThread {
     core: PexCore,
     inputs: Receiver<PexInput>,
+    events: Receiver<Event>,
+    peers: BTreeMap<ConnId, Peer>,
     shared: Arc<Shared>,
     store: Option<StoreWriter>,
     publish: Publish,
+    dial: Dial,
     clock: Clock,
 }
 
 impl PexThread {
     /// Runs until it is told to stop; hands out what still writes.
     fn run(mut self) -> Option<StoreWriter> {
+        self.core.start(self.clock.now());
         self.perform();
         while !self.core.is_stopped() {
-            let timeout = self.core.next_deadline().map(|deadline| self.clock.until(deadline));
-            let input = match timeout {
-                Some(timeout) => self.inputs.recv_timeout(timeout),
-                None => self.inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
+            let input = self.next_input();
             let now = self.clock.now();
             match input {
-                Ok(input) => self.core.handle(input, now),
-                Err(RecvTimeoutError::Timeout) => self.core.handle_timeout(now),
-                // Nobody is left who could stop it.
-                Err(RecvTimeoutError::Disconnected) => self.core.handle(PexInput::Stop, now),
+                Some(input) => self.core.handle(input, now),
+                None => self.core.handle_timeout(now),
             }
             self.perform();
         }
         self.store.take()
+    }
+
+    /// What happens next; `None`: something is due, or the event is none of the core's.
+    fn next_input(&mut self) -> Option<PexInput> {
+        let mut select = Select::new();
+        let inputs = select.recv(&self.inputs);
+        let events = select.recv(&self.events);
+        let ready = match self.core.next_deadline() {
+            Some(deadline) => select.ready_timeout(self.clock.until(deadline)).ok()?,
+            None => select.ready(),
+        };
+        if ready == inputs {
+            return match self.inputs.try_recv() {
+                Ok(input) => Some(input),
+                Err(TryRecvError::Empty) => None,
+                // Nobody is left who could stop it.
+                Err(TryRecvError::Disconnected) => Some(PexInput::Stop),
+            };
+        }
+        debug_assert_eq!(ready, events);
+        match self.events.try_recv() {
+            Ok(event) => self.translate(event),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                // The switch has stopped; the stop of this thread follows.
+                self.events = crossbeam_channel::never();
+                None
+            }
+        }
+    }
+
+    fn translate(&mut self, event: Event) -> Option<PexInput> {
+        match event {
+            Event::PeerUp(peer) => {
+                let facts = facts(&peer);
+                self.peers.insert(facts.conn, peer);
+                Some(PexInput::PeerUp(facts))
+            }
+            Event::Message(envelope) => {
+                let conn = envelope.peer().conn();
+                Some(PexInput::Message { conn, payload: envelope.into_payload() })
+            }
+            Event::PeerDown(peer, reason) => {
+                self.peers.remove(&peer.conn());
+                Some(PexInput::PeerDown { conn: peer.conn(), reason })
+            }
+            Event::Writable(..) => None,
+        }
     }
 
     fn perform(&mut self) {
@@ -206,6 +306,25 @@ impl PexThread {
                         store.add(batch, is_urgent);
                     }
                 }
+                PexOutput::Send { conn, message } => {
+                    let Some(peer) = self.peers.get(&conn) else { continue };
+                    // Whoever does not read ten answers does not need one more, and a session
+                    // that is over needs none.
+                    if let Err(error) = peer.try_send(CHANNEL, message) {
+                        log::debug!("no addresses for {}: {error}", peer.id());
+                    }
+                }
+                PexOutput::End { conn } => {
+                    if let Some(peer) = self.peers.get(&conn) {
+                        peer.flush_stop();
+                    }
+                }
+                PexOutput::Stop { conn, reason } => {
+                    if let Some(peer) = self.peers.get(&conn) {
+                        peer.stop(reason);
+                    }
+                }
+                PexOutput::Dial { addr, origin } => (self.dial)(addr, origin),
                 PexOutput::Notice(PexNotice::StoreFailed(error)) => {
                     log::warn!("the address book cannot be stored, it is tried again: {error}");
                 }
@@ -220,5 +339,27 @@ impl Drop for PexThread {
         let mut waiting = self.shared.waiting.lock();
         waiting.is_over = true;
         waiting.tickets.clear();
+    }
+}
+
+/// What the core has to know of a peer.
+fn facts(peer: &Peer) -> PeerFacts {
+    let (info, remote) = (peer.node_info(), peer.remote_addr());
+    // Also where a name was dialed: this is what it stood for.
+    let dialed = || NetAddress::new(peer.id(), remote.ip(), remote.port());
+    PeerFacts {
+        conn: peer.conn(),
+        id: peer.id(),
+        direction: peer.direction(),
+        remote,
+        dialed: (peer.direction() == Direction::Outbound).then(dialed),
+        announced: info.listen_net_address(),
+        is_reserved: peer.session().is_reserved(),
+        speaks_pex: peer.has_channel(CHANNEL),
+        facts: NodeFacts {
+            moniker: shown(info.moniker()),
+            version: shown(info.version()),
+            network: shown(info.network()),
+        },
     }
 }

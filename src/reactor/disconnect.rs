@@ -100,6 +100,9 @@ pub enum DisconnectReason {
     /// A reactor stopped the session, or its init hook panicked.
     #[error("stopped by a reactor: {0}")]
     Reactor(String),
+    /// A reactor ended the session without an error.
+    #[error("no longer needed by a reactor")]
+    Finished,
     /// The operator stopped the session.
     #[error("stopped by the operator: {0}")]
     Operator(String),
@@ -159,7 +162,7 @@ impl DisconnectReason {
             Self::Banned(_) => "banned",
             Self::Evicted => "evicted",
             Self::DuplicateId(_) | Self::AlreadyDialing(_) => "duplicate_id",
-            Self::Reactor(_) | Self::ReactorStalled(_) => "reactor",
+            Self::Finished | Self::Reactor(_) | Self::ReactorStalled(_) => "reactor",
             Self::Operator(_) => "operator",
             Self::Stopped => "stopped",
         }

@@ -215,12 +215,12 @@ impl Peer {
 
     /// Ends the session without an error. Queued messages are dropped.
     pub fn stop_gracefully(&self) {
-        self.0.close(CloseMode::Graceful(DisconnectReason::Reactor("no longer needed".into())));
+        self.0.close(CloseMode::Graceful(DisconnectReason::Finished));
     }
 
     /// Ends the session after everything accepted so far was written. Safe to call twice.
     pub fn flush_stop(&self) {
-        self.0.close(CloseMode::Flush(DisconnectReason::Reactor("no longer needed".into())));
+        self.0.close(CloseMode::Flush(DisconnectReason::Finished));
     }
 
     /// Keeps a value of any type with the session, one per type, for other reactors to read.

@@ -10,9 +10,9 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{Switch, SwitchHandle, handle::Inner};
+use super::{Switch, SwitchHandle, book, handle::Inner};
 use crate::{
-    addrbook::{BookStore, StoreError},
+    addrbook::{BookLimits, BookSettings, BookStore, StoreError},
     address::ListenAddress,
     ban::BanTable,
     channel::ChannelDescriptor,
@@ -22,12 +22,12 @@ use crate::{
     identity::NodeKey,
     ids::ChannelId,
     node_info::{NodeInfo, NodeInfoError},
-    pex::{PexSettings, Prepared},
+    pex::{self, PexSettings, Prepared, Start},
     protocol::{LinkSettings, mconn::MConnSettings},
     reactor::{Event, Peer, SessionSettings},
     switch::{
-        Candidate, Decision, Filter, Hook, Input, Lineup, ReactorSettings, Resolver, ResolverPool,
-        Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,
+        Candidate, Decision, Filter, Hook, Input, Lineup, ReactorSettings, Request, Resolver,
+        ResolverPool, Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,
     },
     thread,
 };
@@ -168,20 +168,25 @@ impl SwitchBuilder {
         channels: impl IntoIterator<Item = ChannelDescriptor>,
     ) -> Result<Reactor, RegisterError> {
         let channels: Vec<_> = channels.into_iter().collect();
-        if self.reactors.iter().any(|r| r.name == name) {
+        if (self.config.pex && name == PEX) || self.reactors.iter().any(|r| r.name == name) {
             return Err(RegisterError::NameTaken(name.to_owned()));
         }
         for (i, descriptor) in channels.iter().enumerate() {
             self.check(name, &channels[..i], descriptor)?;
         }
-        let total: usize = self.reactors.iter().map(|r| r.channels.len()).sum();
+        let own = usize::from(self.config.pex);
+        let total = own + self.reactors.iter().map(|r| r.channels.len()).sum::<usize>();
         if total + channels.len() > MAX_CHANNELS {
             return Err(RegisterError::TooManyChannels);
         }
+        Ok(self.register(name, channels))
+    }
+
+    fn register(&mut self, name: &str, channels: Vec<ChannelDescriptor>) -> Reactor {
         let (inbox, events) = crossbeam_channel::unbounded();
         let name = name.to_owned();
         self.reactors.push(Registered { name, may_end: false, channels, inbox });
-        Ok(Reactor { events, number: self.reactors.len() - 1 })
+        Reactor { events, number: self.reactors.len() - 1 }
     }
 
     /// Runs `hook` for every peer that is about to be admitted, before any reactor hears of it and
@@ -228,8 +233,9 @@ impl SwitchBuilder {
     ///
     /// # Errors
     /// See [`StartError`]; nothing was started.
-    pub fn start(self) -> Result<Switch, StartError> {
+    pub fn start(mut self) -> Result<Switch, StartError> {
         self.config.check()?;
+        let pex_inbox = self.config.pex.then(|| self.register(PEX, pex_channels()));
         let config = &self.config;
         let channels: Vec<(ChannelDescriptor, usize)> = self
             .reactors
@@ -246,13 +252,23 @@ impl SwitchBuilder {
         if config.persistent_peers.iter().any(|peer| peer.id() == own) {
             log::warn!("persistent_peers has this node's own ID, {own}: it is left out");
         }
-        let mut seed = [0; 32];
-        let random = ring::rand::SystemRandom::new();
-        ring::rand::SecureRandom::fill(&random, &mut seed).map_err(|_| StartError::Randomness)?;
-
+        let seed = random_seed()?;
         let clock = Clock::start();
-        let private = config.private_peer_ids.clone();
-        let pex = Prepared::load(PexSettings { id: own, private }, self.store, clock)?;
+        let store = self.store.map_or_else(|| book::open(config), |store| Ok(Some(store)))?;
+        let begin = Start {
+            settings: PexSettings::new(config),
+            book: BookSettings {
+                own,
+                is_strict: config.addr_book_strict,
+                limits: BookLimits::default(),
+            },
+            private: config.private_peer_ids.clone(),
+            imported: book::of_the_reference(config),
+            seed: random_seed()?,
+            book_seed: random_seed()?,
+        };
+        let mut pex = Prepared::load(begin, store, clock)?;
+        let pex_events = pex_inbox.map(|inbox| inbox.events);
         let (inputs, input_receiver) = crossbeam_channel::unbounded();
         let inboxes = Inboxes::new(self.reactors.iter().map(|r| r.inbox.clone()).collect());
         let names: Vec<String> = self.reactors.iter().map(|r| r.name.clone()).collect();
@@ -301,6 +317,11 @@ impl SwitchBuilder {
             },
         )?;
 
+        for own in
+            [event_loop.local_addr, config.external_address.as_ref().and_then(|a| a.socket_addr())]
+        {
+            own.into_iter().for_each(|own| pex.add_own(own));
+        }
         let shared = Arc::new(Shared::default());
         let session_settings = SessionSettings {
             channels: channels.into(),
@@ -324,6 +345,7 @@ impl SwitchBuilder {
             connection_filters: self.connection_filters,
             peer_filters: self.peer_filters,
             log: Default::default(),
+            dial_failures: Box::new(pex.dial_failures()),
         };
         let switch_thread = thread::spawn("p2p-switch", move || switch.run());
         let (pex_handle, bans) = (pex.handle(), inputs.clone());
@@ -335,7 +357,12 @@ impl SwitchBuilder {
                 let _ = bans.send(Input::Bans { table, added });
             }
         };
-        let pex = pex.start(Box::new(publish));
+        let dials = inputs.clone();
+        let dial = move |addr, origin| {
+            // The switch stops first.
+            let _ = dials.send(Input::Request(Request::DialUnasked { addr, origin }));
+        };
+        let pex = pex.start(pex_events, Box::new(publish), Box::new(dial));
         let (switch_thread, pex) = match (switch_thread, pex) {
             (Ok(switch_thread), Ok(pex)) => (switch_thread, pex),
             (switch_thread, pex) => {
@@ -376,7 +403,8 @@ impl SwitchBuilder {
             .iter()
             .find(|r| r.channels.iter().any(|c| c.id == channel))
             .map(|r| r.name.as_str())
-            .or_else(|| before.iter().any(|c| c.id == channel).then_some(name));
+            .or_else(|| before.iter().any(|c| c.id == channel).then_some(name))
+            .or_else(|| (self.config.pex && channel.as_u8() == pex::CHANNEL).then_some(PEX));
         if let Some(owner) = owner {
             let (name, owner) = (name.to_owned(), owner.to_owned());
             return Err(RegisterError::ChannelTaken { channel, name, owner });
@@ -401,6 +429,22 @@ impl SwitchBuilder {
         }
         Ok(())
     }
+}
+
+/// The reactor of peer exchange, whose thread is `p2p-pex`.
+const PEX: &str = "PEX";
+
+/// As the reference describes channel 0x00 (`p2p/pex/pex_reactor.go`, `GetChannels`).
+fn pex_channels() -> Vec<ChannelDescriptor> {
+    let channel = ChannelDescriptor::new(pex::CHANNEL).priority(1).send_queue_capacity(10);
+    vec![channel.recv_message_capacity(pex::MAX_MESSAGE_SIZE)]
+}
+
+fn random_seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut seed).map_err(|_| StartError::Randomness)?;
+    Ok(seed)
 }
 
 /// What the node announces as its address.

@@ -90,7 +90,9 @@ impl SwitchHandle {
     /// # Errors
     /// See [`ControlError`].
     pub fn set_limits(&self, limits: Limits) -> Result<(), ControlError> {
-        self.control(Control::SetLimits(limits))
+        self.control(Control::SetLimits(limits))?;
+        self.inner().pex.set_max_outbound(limits.max_num_outbound_peers);
+        Ok(())
     }
 
     /// Ends the session with this node at once. For operators; a reactor stops the session it

@@ -1,11 +1,13 @@
 //! The public face: building a switch, its owner, and the handle that everybody else holds. The
 //! only module that knows all others; it starts the threads and joins them.
 
+mod book;
 mod builder;
 mod control;
 mod handle;
 mod switch;
 
+pub use book::ImportBookError;
 pub use builder::{Reactor, RegisterError, StartError, SwitchBuilder};
 pub use control::DialPeersError;
 pub use handle::{DialError, DialTicket, NumPeers, Stopped, SwitchHandle};

@@ -180,6 +180,9 @@ impl SwitchCore {
             Input::Request(Request::Dial { ticket, addr, origin }) => {
                 self.dial(ticket, addr, origin, now);
             }
+            Input::Request(Request::DialUnasked { addr, origin }) => {
+                self.dial_unasked(addr, origin, None, now);
+            }
             Input::Request(Request::Control { ticket, control }) => {
                 self.control(ticket, control, now);
             }

@@ -76,8 +76,8 @@ impl Dialing {
         self.attempts.values()
     }
 
-    fn count(&self, origin: Origin) -> usize {
-        self.attempts.values().filter(|attempt| attempt.origin == origin).count()
+    fn num_limited(&self) -> usize {
+        self.attempts.values().filter(|attempt| is_limited(attempt.origin)).count()
     }
 
     fn add(&mut self, ticket: u64, attempt: Attempt) {
@@ -160,9 +160,8 @@ impl SwitchCore {
         if self.dialing.contains(&id) || self.peers.is_deciding_attempt(&id) {
             return Some(DisconnectReason::AlreadyDialing(id));
         }
-        if attempt.origin == Origin::Discovery {
-            let taken =
-                self.peers.count(Direction::Outbound, None) + self.dialing.count(Origin::Discovery);
+        if is_limited(attempt.origin) {
+            let taken = self.peers.count(Direction::Outbound, None) + self.dialing.num_limited();
             if taken >= self.settings.limits.max_num_outbound_peers && !self.is_reserved(&id) {
                 return Some(DisconnectReason::Full(Room::Outbound));
             }
@@ -343,7 +342,8 @@ impl SwitchCore {
     ) {
         let failures = match attempt.origin {
             Origin::Persistent => self.persistent_failed(&attempt.addr.id(), &reason),
-            Origin::Operator | Origin::Discovery => 1,
+            Origin::Operator => 1,
+            Origin::Discovery { failures, .. } => failures.saturating_add(1),
         };
         let id = attempt.addr.id();
         self.event(SwitchEvent::DialFailed {
@@ -373,4 +373,9 @@ impl SwitchCore {
             }
         }
     }
+}
+
+/// Whether the limit of outbound peers applies to such an attempt.
+fn is_limited(origin: Origin) -> bool {
+    matches!(origin, Origin::Discovery { is_limited: true, .. })
 }

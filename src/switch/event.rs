@@ -37,7 +37,7 @@ pub enum SwitchEvent {
         addr: PeerAddress,
         /// Why.
         reason: DisconnectReason,
-        /// How many attempts in a row have failed: 1 but for persistent peers.
+        /// How many attempts in a row have failed: 1 for what the application dialed.
         failures: u32,
     },
     /// An inbound connection did not become a session.

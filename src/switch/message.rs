@@ -40,13 +40,20 @@ pub enum Input {
     ReactorGone(usize),
 }
 
-/// What a user asks for. All but `Stop` are answered with their ticket.
+/// What a user asks for. Those with a ticket are answered.
 #[derive(Debug)]
 pub enum Request {
     /// Dial a node now.
     Dial {
         /// Given back in the answer.
         ticket: u64,
+        /// Whom, and where.
+        addr: PeerAddress,
+        /// Who wants it.
+        origin: Origin,
+    },
+    /// The same, and nobody waits for the answer.
+    DialUnasked {
         /// Whom, and where.
         addr: PeerAddress,
         /// Who wants it.
@@ -73,8 +80,13 @@ pub enum Origin {
     Operator,
     /// It is a persistent peer: no limit applies.
     Persistent,
-    /// Peer exchange, which dials up to `max_num_outbound_peers`.
-    Discovery,
+    /// Peer exchange.
+    Discovery {
+        /// How often it has tried in vain before.
+        failures: u32,
+        /// Up to `max_num_outbound_peers` only; else the session is a short one.
+        is_limited: bool,
+    },
 }
 
 /// Changes at run time.

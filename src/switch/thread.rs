@@ -21,7 +21,7 @@ use crate::{
     event_loop::{Command, Inbox, Mailbox},
     identity::NodeId,
     ids::ConnId,
-    reactor::Peer,
+    reactor::{DisconnectReason, Peer},
 };
 
 /// What the switch's thread shares with the handles.
@@ -55,6 +55,8 @@ pub(crate) struct SwitchThread<I> {
     pub(crate) connection_filters: Vec<Filter>,
     pub(crate) peer_filters: Vec<Filter>,
     pub(crate) log: Log,
+    /// Told of every attempt that failed.
+    pub(crate) dial_failures: Box<dyn Fn(NodeId, DisconnectReason) + Send>,
 }
 
 impl<I: Inbox> SwitchThread<I> {
@@ -180,6 +182,9 @@ impl<I: Inbox> SwitchThread<I> {
             log::log!(line.level, "{}", line.text);
         }
         self.shared.tally.lock().count(&event);
+        if let SwitchEvent::DialFailed { addr, reason, .. } = &event {
+            (self.dial_failures)(addr.id(), reason.clone());
+        }
         self.shared.subscribers.lock().retain(|subscriber| {
             match subscriber.try_send(event.clone()) {
                 // A subscriber that does not read loses events, not the switch its memory.

@@ -41,6 +41,8 @@ impl Ours {
                 // All nodes share an address.
                 allow_duplicate_ip: true,
                 exempt_cidrs: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],
+                // Finding each other is for complete nodes.
+                pex: false,
                 ..Config::default()
             },
             key: NodeKey::generate(),

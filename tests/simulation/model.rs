@@ -16,6 +16,8 @@ use crate::{
     world::seeds,
 };
 
+const DISCOVERY: Origin = Origin::Discovery { failures: 0, is_limited: true };
+
 impl Run {
     // ---- everybody else ----
 
@@ -48,7 +50,7 @@ impl Run {
 
     fn dial(&mut self) {
         let node = self.dice.range(0..=NODES);
-        let origin = *self.dice.pick(&[Origin::Operator, Origin::Discovery]);
+        let origin = *self.dice.pick(&[Origin::Operator, DISCOVERY]);
         let before = self.commands.len();
         let (ticket, addr) = (self.ticket(), addr(node, node == 1));
         let is_connected = self.model.sessions.contains_key(&addr.id());
@@ -57,7 +59,7 @@ impl Run {
         let dials = |c: &Command| matches!(c, Command::Dial { .. });
         let has_dialed = self.commands.iter().skip(before).any(dials);
         assert!(!(is_connected && has_dialed), "dials who is connected");
-        let is_limited = origin == Origin::Discovery
+        let is_limited = origin == DISCOVERY
             && !self.model.is_reserved(&IDS[node])
             && taken >= self.model.limits.max_num_outbound_peers;
         assert!(!(is_limited && has_dialed), "dials beyond the limit");

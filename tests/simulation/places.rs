@@ -14,6 +14,8 @@ use crate::{
     world::{World, seeds},
 };
 
+const DISCOVERY: Origin = Origin::Discovery { failures: 0, is_limited: true };
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn ip(last: u8) -> IpAddr {
@@ -146,10 +148,10 @@ fn discovery_dials_up_to_the_outbound_limit_and_operators_beyond() {
         world.run_for(SECOND);
         world.answer(a, ticket)
     };
-    assert_eq!(dial(&mut world, others[0], Origin::Discovery), "up");
+    assert_eq!(dial(&mut world, others[0], DISCOVERY), "up");
     assert_eq!(dial(&mut world, others[1], Origin::Operator), "up");
-    assert_eq!(dial(&mut world, others[2], Origin::Discovery), "full");
-    assert_eq!(dial(&mut world, 4, Origin::Discovery), "up", "it is reserved");
+    assert_eq!(dial(&mut world, others[2], DISCOVERY), "full");
+    assert_eq!(dial(&mut world, 4, DISCOVERY), "up", "it is reserved");
     assert_eq!(dial(&mut world, others[4], Origin::Operator), "up");
     assert_eq!(world.nodes[a].switch.num_limited(Direction::Outbound), 3);
     // Attempts count as soon as they begin.
@@ -157,8 +159,8 @@ fn discovery_dials_up_to_the_outbound_limit_and_operators_beyond() {
         a,
         Control::SetLimits(Limits { max_num_inbound_peers: 1, max_num_outbound_peers: 4 }),
     );
-    let first = world.dial_for(a, peer_addr_of(others[2]), Origin::Discovery);
-    let second = world.dial_for(a, peer_addr_of(others[5]), Origin::Discovery);
+    let first = world.dial_for(a, peer_addr_of(others[2]), DISCOVERY);
+    let second = world.dial_for(a, peer_addr_of(others[5]), DISCOVERY);
     world.run_for(SECOND);
     assert_eq!((world.answer(a, first), world.answer(a, second)), ("up", "full"));
     world.stop_all();

@@ -28,6 +28,8 @@ pub(crate) fn local() -> Config {
     Config {
         allow_duplicate_ip: true,
         max_num_inbound_peers: 1000,
+        // A node that looks for peers by itself is another matter.
+        pex: false,
         exempt_cidrs: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         ..Config::default()
     }

@@ -42,6 +42,24 @@ pub(super) const UPPER_CASE_ID: OurRule = OurRule {
     },
 };
 
+/// A peer (`pex.json`) that asks for addresses too often for Go.
+pub(super) const EARLY_REQUEST: OurRule = OurRule {
+    what: "an early request is answered with an empty list, not with a ban",
+    applies: |case| {
+        let messages = case["messages"].as_array().expect("a list of messages");
+        messages.len() > 2 && messages.iter().all(|message| message == "0a00")
+    },
+};
+
+/// An address that peers told (`pex.json`) and nobody can be reached at.
+pub(super) const NO_PORT: OurRule = OurRule {
+    what: "an address without a port is not booked",
+    applies: |case| {
+        let mut added = case["added_to_book"].as_array().into_iter().flatten();
+        added.any(|entry| text(entry, "addr").ends_with(":0"))
+    },
+};
+
 /// An address (`addresses.json`) that Go takes for routable though nobody can answer there.
 pub(super) const NOBODYS_ADDRESS: OurRule = OurRule {
     what: "multicast, 240.0.0.0/4 and the documentation ranges are not routable",
@@ -202,4 +220,78 @@ pub(crate) fn flush_throttle(written: &[Value]) -> bool {
 /// Any byte proves that the peer is alive; for Go only a pong does.
 pub(crate) fn data_instead_of_a_pong(answer: Option<Answer>) -> bool {
     answer.is_some_and(|(_, is_pong)| !is_pong)
+}
+
+// ---- the address book ----
+
+/// The files (`addrbook/malformed.facts.json`, with their `text`) about which we decide otherwise
+/// than Go, and whether we take them.
+pub(super) const IMPORT: [(OurRule, bool); 6] = [
+    (
+        OurRule {
+            what: "a file is one JSON value and nothing behind it",
+            applies: |case| {
+                let mut values = serde_json::Deserializer::from_str(text(case, "text"))
+                    .into_iter::<serde_json::Value>();
+                matches!(values.next(), Some(Ok(_))) && values.next().is_some()
+            },
+        },
+        false,
+    ),
+    (
+        OurRule {
+            what: "a book has a list of addresses, under exactly this name",
+            applies: |case| {
+                let file = serde_json::from_str::<Value>(text(case, "text"));
+                text(case, "outcome") == "loads"
+                    && file.is_ok_and(|file| file.get("addrs").is_none())
+            },
+        },
+        false,
+    ),
+    (
+        OurRule {
+            what: "an entry has an id and an ip address",
+            applies: |case| {
+                entries(case).iter().any(|entry| {
+                    let addr = &entry["addr"];
+                    let is_id = |id: &str| id.parse::<tmp2p::NodeId>().is_ok();
+                    case["outcome"] == "loads"
+                        && (!addr["id"].as_str().is_some_and(is_id) || addr["ip"] == "")
+                })
+            },
+        },
+        false,
+    ),
+    (
+        OurRule {
+            what: "an entry is new or old, in buckets or not",
+            applies: |case| {
+                entries(case).iter().any(|entry| {
+                    entry["bucket_type"] == 3
+                        && entry["buckets"].as_array().is_none_or(|buckets| buckets.is_empty())
+                })
+            },
+        },
+        false,
+    ),
+    (
+        OurRule {
+            what: "a leap second is a time",
+            applies: |case| text(case, "text").contains(":60Z\""),
+        },
+        true,
+    ),
+    (
+        OurRule {
+            what: "of several entries of one id the last counts, whatever the case of its letters",
+            applies: |case| case["outcome"] == "loads" && case["distinct_ids"] != case["size"],
+        },
+        true,
+    ),
+];
+
+fn entries(case: &Value) -> Vec<Value> {
+    let file: Value = serde_json::from_str(text(case, "text")).unwrap_or_default();
+    file["addrs"].as_array().cloned().unwrap_or_default()
 }

@@ -3,12 +3,15 @@
 //! Each test takes whatever cases its file holds; the only thing it insists on is that there are
 //! some. Where this crate decides otherwise than Go on purpose, `deviations` says so.
 
+mod addrbook;
 mod addresses;
+mod buckets;
 mod config;
 mod deviations;
 mod node_info;
 mod node_key;
 mod packets;
+mod pex;
 mod secret_connection;
 
 use serde_json::Value;

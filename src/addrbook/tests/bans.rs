@@ -1,27 +1,10 @@
-//! The book against a model that does everything the slow way.
+//! Bans and bad addresses, against a model that does everything the slow way.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::collections::BTreeMap;
 
+use super::{super::bans::canonical, *};
+use crate::{address::Cidr, ban::BanOrigin};
 use proptest::prelude::*;
-
-use super::*;
-
-const OWN: NodeId = id(0);
-const HOUR: Duration = Duration::from_secs(3600);
-const START: Duration = Duration::from_secs(1_700_000_000);
-const LIMITS: BookLimits = BookLimits { automatic_ids: 4, automatic_ips: 3, bad: 3 };
-
-const fn id(n: u8) -> NodeId {
-    NodeId::from_bytes([n; 20])
-}
-
-fn ip(n: u8) -> IpAddr {
-    [10, 0, 0, n].into()
-}
-
-fn book() -> Book {
-    Book::new(OWN, LIMITS)
-}
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -177,14 +160,14 @@ proptest! {
                 Op::MarkBad { n, secs } => {
                     book.mark_bad(id(*n), None, Duration::from_secs(*secs), "bad", wall);
                 }
-                Op::MarkGood { n } => _ = book.mark_good(&id(*n)),
+                Op::MarkGood { n } => _ = book.mark_good(&id(*n), wall, &mut rng()),
                 Op::Pass { secs } => {
                     wall = Duration::from_secs(wall.as_secs().saturating_add_signed(*secs));
-                    book.expire(wall);
+                    book.expire(wall, &mut rng());
                     model.expire(wall);
                 }
                 Op::Restart => {
-                    book = Book::load(OWN, LIMITS, store.load().unwrap(), wall);
+                    book = Book::load(SETTINGS, key(), store.load().unwrap(), wall, &mut rng());
                     // Loading clamps what a clock that was set back has made too long.
                     for ban in &mut model.bans {
                         let is_ip = matches!(ban.target, BanTarget::Ip(_));
@@ -274,13 +257,13 @@ fn what_no_book_may_hold_is_not_loaded_and_leaves_the_store() {
             ban(mapped, operator, later),
             ban(id(4).into(), automatic, later),
         ],
-        bad: Vec::new(),
+        ..StoredBook::default()
     };
     let mut store = MemoryStore::new();
     let bans = stored.bans.iter().map(|ban| (ban.target, Some(ban.clone()))).collect();
     let batch = StoreBatch { bans, ..StoreBatch::default() };
     store.write(&batch).unwrap();
-    let mut book = Book::load(OWN, LIMITS, stored, START);
+    let mut book = Book::load(SETTINGS, key(), stored, START, &mut rng());
     let held: Vec<_> = book.bans().iter().map(|ban| (ban.target.to_string(), ban.until)).collect();
     assert_eq!(
         held,
@@ -309,7 +292,9 @@ fn bad_is_not_banned_and_good_ends_it() {
     assert!(book.mark_bad(id(1), None, 2 * HOUR, "x", START));
     let bad = book.bad_addresses().next().unwrap();
     assert_eq!((bad.addr, bad.until), (Some(addr), START + 2 * HOUR));
-    assert!(book.mark_good(&id(1)) && !book.mark_good(&id(1)));
+    assert!(
+        book.mark_good(&id(1), START, &mut rng()) && !book.mark_good(&id(1), START, &mut rng())
+    );
     assert!(!book.is_bad(&id(1), START));
     book.add_private([id(5)]);
     assert!(book.is_private(&id(5)) && !book.is_private(&id(1)));

@@ -1,0 +1,213 @@
+//! How addresses get into the book.
+
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+use super::{
+    BUCKET_SIZE, Book, KnownAddress, MAX_NEW_BUCKETS, Placement, json::ImportedBook,
+    loading::without_future, sampler::draw,
+};
+use crate::{address::NetAddress, identity::NodeId};
+
+/// What became of an address that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Added {
+    /// The node was not known.
+    New,
+    /// It was, from another source.
+    AnotherBucket,
+    /// Nothing has changed.
+    Known,
+    /// The node is known with another address. This one waits until it is found there.
+    Probation,
+}
+
+/// Why an address is not booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// It is this node.
+    #[error("the address is this node's own")]
+    Own,
+    /// It can be nobody's.
+    #[error("nobody can have this address")]
+    Invalid,
+    /// It has port 0.
+    #[error("nobody can be reached at port 0")]
+    NoPort,
+    /// The book is strict.
+    #[error("the address cannot be reached from everywhere, and the address book is strict")]
+    NotRoutable,
+    /// The node's address is told to nobody.
+    #[error("the node is private")]
+    Private,
+    /// Nobody is told whom it knows.
+    #[error("a private node told the address")]
+    PrivateSource,
+    /// The node or its IP address is banned.
+    #[error("the node or its ip address is banned")]
+    Banned,
+    /// Its address is bad.
+    #[error("the address is bad")]
+    Bad,
+}
+
+impl Book {
+    /// Somebody told an address; `src` is where they are, not where they say they are.
+    ///
+    /// A node that is known from few sources may become known from one more, by chance: the more
+    /// there are, the less likely. An address that differs from the known one changes nothing
+    /// until [`authenticated`](Self::authenticated) proves it: else anybody could send us
+    /// elsewhere in the name of a good node.
+    ///
+    /// # Errors
+    /// The book does not take it, and is as before.
+    pub fn add(
+        &mut self,
+        addr: NetAddress,
+        src: NetAddress,
+        wall: Duration,
+        rng: &mut impl Rng,
+    ) -> Result<Added, AddError> {
+        self.check_address(&addr)?;
+        if self.is_private(&addr.id()) {
+            return Err(AddError::Private);
+        }
+        if self.is_private(&src.id()) {
+            return Err(AddError::PrivateSource);
+        }
+        if self.is_banned(&addr, wall) {
+            return Err(AddError::Banned);
+        }
+        if self.bad.contains_key(&addr.id()) {
+            return Err(AddError::Bad);
+        }
+        let Some(n) = self.table.find(&addr.id()) else {
+            let n = self.table.insert(KnownAddress::told(addr, src));
+            self.place_anew(n, wall, start(rng));
+            return Ok(Added::New);
+        };
+        let known = self.table.get(n);
+        if known.addr != addr {
+            // The first one stays until it fails, or who tells more of them would choose.
+            if known.probation.is_some() {
+                return Ok(Added::Known);
+            }
+            self.table.update(n, |known| known.probation = Some(addr));
+            return Ok(Added::Probation);
+        }
+        let Placement::New(buckets) = &known.placement else { return Ok(Added::Known) };
+        if buckets.len() >= MAX_NEW_BUCKETS || rng.random_range(0..2 * buckets.len() as u32) != 0 {
+            return Ok(Added::Known);
+        }
+        let bucket = self.hash.new_bucket(&addr, &src);
+        if buckets.contains(&bucket) {
+            return Ok(Added::Known);
+        }
+        self.place_new(n, bucket, wall, start(rng));
+        Ok(Added::AnotherBucket)
+    }
+
+    /// Takes in what an `addrbook.json` holds and this book does not know yet, with its history;
+    /// good ones stay good where there is room. Where they are kept follows from this book's own
+    /// key. How many there were.
+    pub fn import(&mut self, book: ImportedBook, wall: Duration, rng: &mut impl Rng) -> usize {
+        let mut imported = 0;
+        for known in book.addresses {
+            let addr = known.addr;
+            let is_refused = self.check_address(&addr).is_err()
+                || self.is_private(&addr.id())
+                || self.is_banned(&addr, wall)
+                || self.bad.contains_key(&addr.id());
+            if is_refused || self.table.find(&addr.id()).is_some() {
+                continue;
+            }
+            let is_old = matches!(known.placement, Placement::Old(_));
+            let n = self.table.insert(without_future(known, wall));
+            let bucket = self.hash.old_bucket(&addr);
+            if is_old && !self.table.old.is_full(bucket) {
+                self.table.join_old(n, bucket);
+            } else {
+                self.place_anew(n, wall, start(rng));
+            }
+            imported += 1;
+        }
+        imported
+    }
+
+    /// Whether a book may hold the address at all.
+    pub(super) fn check_address(&self, addr: &NetAddress) -> Result<(), AddError> {
+        if addr.id() == self.own() || self.own_addrs.contains(&addr.socket_addr()) {
+            return Err(AddError::Own);
+        }
+        if !addr.is_valid() {
+            return Err(AddError::Invalid);
+        }
+        if self.settings.is_strict && !addr.is_routable() {
+            return Err(AddError::NotRoutable);
+        }
+        if addr.port() == 0 {
+            return Err(AddError::NoPort);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_banned(&self, addr: &NetAddress, wall: Duration) -> bool {
+        !self.bans.is_empty()
+            && (self.bans.find_id(&addr.id(), wall).is_some()
+                || self.bans.find_ip(addr.ip(), wall).is_some())
+    }
+
+    /// Puts it in the new bucket that it has by its source, and in no other.
+    pub(super) fn place_anew(&mut self, n: u32, wall: Duration, start: usize) {
+        self.table.leave_all(n);
+        let known = self.table.get(n);
+        let bucket = self.hash.new_bucket(&known.addr, &known.src);
+        self.place_new(n, bucket, wall, start);
+    }
+
+    /// Puts it in this new bucket too; makes room if there is none.
+    pub(super) fn place_new(&mut self, n: u32, bucket: u8, wall: Duration, start: usize) {
+        if self.table.new.is_full(bucket) {
+            let victim = self.victim(bucket, wall, start);
+            self.table.leave_new(victim, bucket);
+        }
+        self.table.join_new(n, bucket);
+    }
+
+    /// What was bad or banned, if its address is known, is new with a clean record.
+    pub(super) fn reinstate(&mut self, id: &NodeId, wall: Duration, start: usize) {
+        self.forgive(id);
+        if let Some(n) = self.table.find(id) {
+            self.place_anew(n, wall, start);
+        }
+    }
+
+    /// What has been tried before counts no more: the next dial need not wait, and its failure
+    /// is the first one.
+    pub(super) fn forgive(&mut self, id: &NodeId) {
+        if let Some(n) = self.table.find(id) {
+            self.table.update(n, |known| (known.attempts, known.dial_failures) = (0, 0));
+        }
+    }
+
+    /// Who has to leave a full new bucket: a hopeless one, else one never tried, else the one tried
+    /// longest ago. Of several the first one from `start` on.
+    fn victim(&self, bucket: u8, wall: Duration, start: usize) -> u32 {
+        let entries = self.table.new.get(bucket);
+        let (later, first) = entries.split_at(start.min(entries.len()));
+        let rank = |n: &&u32| {
+            let known = self.table.get(**n);
+            (!known.is_hopeless(wall), known.last_attempt)
+        };
+        *first.iter().chain(later).min_by_key(rank).expect("a full bucket is not empty")
+    }
+}
+
+/// Where to begin looking for who has to leave a full bucket: by chance, so that nobody can
+/// arrange whom it hits.
+pub(super) fn start(rng: &mut impl Rng) -> usize {
+    draw(BUCKET_SIZE, rng)
+}

@@ -1,0 +1,180 @@
+//! Bans: who gets no connection.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{AUTOMATIC_IP_BAN, AutomaticTarget, BanError, Book, UnbanError};
+use crate::{
+    address::Cidr,
+    ban::{Ban, BanOrigin, BanTable, BanTarget},
+    text::shown,
+};
+
+impl Book {
+    /// An operator's ban, for ever without a duration. Takes the place of an earlier ban of exactly
+    /// this target, also of a longer one: the operator's latest word counts.
+    ///
+    /// # Errors
+    /// See [`BanError`]; the book is as before.
+    pub fn ban(
+        &mut self,
+        target: BanTarget,
+        duration: Option<Duration>,
+        reason: String,
+        wall: Duration,
+    ) -> Result<Ban, BanError> {
+        let target = canonical(target);
+        match target {
+            BanTarget::Id(id) if id == self.own() => return Err(BanError::OwnId),
+            BanTarget::Cidr(cidr) if covers_everything(&cidr) => {
+                return Err(BanError::CoversEverything(cidr));
+            }
+            _ if duration == Some(Duration::ZERO) => return Err(BanError::ZeroDuration),
+            _ => {}
+        }
+        let until = duration.map(|duration| wall.saturating_add(duration));
+        let ban = Ban { target, until, reason, origin: BanOrigin::Operator };
+        self.dirty_bans.insert(target);
+        let displaced = self.put_ban(ban.clone());
+        debug_assert_eq!(displaced, None, "an operator's ban displaces nothing");
+        Ok(ban)
+    }
+
+    /// The library's own ban. `None` if it changes nothing: the target is banned by an operator, or
+    /// for as long already, or there are too many that all end later, or it is ourselves.
+    pub fn ban_automatically(
+        &mut self,
+        target: AutomaticTarget,
+        duration: Duration,
+        reason: &str,
+        wall: Duration,
+    ) -> Option<Ban> {
+        let (target, duration) = match target {
+            AutomaticTarget::Id(id) if id == self.own() => return None,
+            AutomaticTarget::Id(id) => (BanTarget::from(id), duration),
+            AutomaticTarget::Ip(ip) => (BanTarget::from(ip), duration.min(AUTOMATIC_IP_BAN)),
+        };
+        let until = wall.saturating_add(duration);
+        if until <= wall {
+            return None;
+        }
+        if let Some(earlier) = self.bans.get(&target).filter(|ban| ban.is_in_force(wall)) {
+            let is_weaker = earlier.until.is_some_and(|earlier| earlier < until);
+            if earlier.origin == BanOrigin::Operator || !is_weaker {
+                return None;
+            }
+        }
+        // A peer may have chosen the words.
+        let reason = shown(reason);
+        let ban = Ban { target, until: Some(until), reason, origin: BanOrigin::Automatic };
+        self.dirty_bans.insert(target);
+        let displaced = self.put_ban(ban.clone());
+        self.dirty_bans.extend(displaced.iter().map(|displaced| displaced.target));
+        (displaced.as_ref() != Some(&ban)).then_some(ban)
+    }
+
+    /// Lifts the ban of exactly this target, whoever imposed it.
+    ///
+    /// # Errors
+    /// There is none. An address may be banned all the same as part of a range.
+    pub fn unban(&mut self, target: BanTarget) -> Result<Ban, UnbanError> {
+        let target = canonical(target);
+        let ban = self.take_ban(&target).ok_or(UnbanError::NotBanned(target))?;
+        self.dirty_bans.insert(target);
+        if let BanTarget::Id(id) = target {
+            self.forgive(&id);
+        }
+        Ok(ban)
+    }
+
+    /// Every ban, to be given away. Cheap; the next change copies it.
+    pub fn bans(&self) -> &Arc<BanTable> {
+        &self.bans
+    }
+
+    /// The stored ban, if and as the book may hold it.
+    pub(super) fn fit(&self, mut ban: Ban, wall: Duration) -> Option<Ban> {
+        ban.target = canonical(ban.target);
+        if !ban.is_in_force(wall) {
+            return None;
+        }
+        match (ban.target, ban.origin) {
+            (BanTarget::Id(id), _) if id == self.own() => None,
+            (BanTarget::Cidr(cidr), _) if covers_everything(&cidr) => None,
+            (_, BanOrigin::Operator) => Some(ban),
+            (BanTarget::Cidr(_), BanOrigin::Automatic) => None,
+            (BanTarget::Id(_), BanOrigin::Automatic) => ban.until.map(|_| ban),
+            (BanTarget::Ip(_), BanOrigin::Automatic) => {
+                // Longer if the wall clock was set back since.
+                ban.until = Some(ban.until?.min(wall.saturating_add(AUTOMATIC_IP_BAN)));
+                Some(ban)
+            }
+        }
+    }
+
+    /// Adds the ban in place of one of the same target; gives the one that had to give way.
+    pub(super) fn put_ban(&mut self, ban: Ban) -> Option<Ban> {
+        self.take_ban(&ban.target);
+        let (target, origin) = (ban.target, ban.origin);
+        if let Some(until) = ban.until {
+            self.ban_ends.insert((until, target));
+            if let Some((ends, _)) = self.automatic(&target, origin) {
+                ends.insert((until, target));
+            }
+        }
+        Arc::make_mut(&mut self.bans).insert(ban);
+        let (ends, limit) = self.automatic(&target, origin)?;
+        let first = ends.first().filter(|_| ends.len() > limit).map(|(_, target)| *target)?;
+        self.take_ban(&first)
+    }
+
+    pub(super) fn take_ban(&mut self, target: &BanTarget) -> Option<Ban> {
+        // Looked up first, or every miss would copy a table that somebody holds.
+        self.bans.get(target)?;
+        let ban = Arc::make_mut(&mut self.bans).remove(target)?;
+        if let Some(until) = ban.until {
+            self.ban_ends.remove(&(until, *target));
+            if let Some((ends, _)) = self.automatic(target, ban.origin) {
+                ends.remove(&(until, *target));
+            }
+        }
+        Some(ban)
+    }
+
+    /// The index of the automatic bans of the target's kind, and its limit.
+    fn automatic(
+        &mut self,
+        target: &BanTarget,
+        origin: BanOrigin,
+    ) -> Option<(&mut BTreeSet<(Duration, BanTarget)>, usize)> {
+        match (origin, target) {
+            (BanOrigin::Automatic, BanTarget::Id(_)) => {
+                Some((&mut self.automatic_ids, self.settings.limits.automatic_ids))
+            }
+            (BanOrigin::Automatic, BanTarget::Ip(_)) => {
+                Some((&mut self.automatic_ips, self.settings.limits.automatic_ips))
+            }
+            (BanOrigin::Automatic, BanTarget::Cidr(_)) | (BanOrigin::Operator, _) => None,
+        }
+    }
+}
+
+/// The target in the one form in which it is looked up.
+pub(super) fn canonical(target: BanTarget) -> BanTarget {
+    match target {
+        BanTarget::Id(id) => id.into(),
+        BanTarget::Ip(ip) => ip.into(),
+        BanTarget::Cidr(cidr) => cidr.into(),
+    }
+}
+
+/// Whether every IPv4 or every IPv6 address lies in the range: a slip, nobody means it.
+fn covers_everything(cidr: &Cidr) -> bool {
+    let covers = |first: IpAddr, last: IpAddr| cidr.contains(first) && cidr.contains(last);
+    covers(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into())
+        || covers(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::from_bits(u128::MAX).into())
+}

@@ -1,0 +1,56 @@
+//! Buckets of entries.
+
+use super::BUCKET_SIZE;
+
+/// Some buckets, each with the numbers of at most [`BUCKET_SIZE`] entries.
+#[derive(Clone, Debug)]
+pub(super) struct Buckets {
+    buckets: Vec<Vec<u32>>,
+    /// **Invariant:** the buckets that are not empty, each once, so that one can be drawn.
+    occupied: Vec<u16>,
+}
+
+impl Buckets {
+    pub(super) fn new(count: u16) -> Self {
+        Self { buckets: vec![Vec::new(); usize::from(count)], occupied: Vec::new() }
+    }
+
+    /// The entries in this bucket.
+    pub(super) fn get(&self, bucket: u8) -> &[u32] {
+        &self.buckets[usize::from(bucket)]
+    }
+
+    pub(super) fn is_full(&self, bucket: u8) -> bool {
+        self.get(bucket).len() >= BUCKET_SIZE
+    }
+
+    /// The buckets that are not empty.
+    pub(super) fn occupied(&self) -> &[u16] {
+        &self.occupied
+    }
+
+    /// The entries of one of them.
+    pub(super) fn nth_occupied(&self, n: usize) -> &[u32] {
+        &self.buckets[usize::from(self.occupied[n])]
+    }
+
+    pub(super) fn insert(&mut self, bucket: u8, entry: u32) {
+        debug_assert!(!self.is_full(bucket) && !self.get(bucket).contains(&entry));
+        let entries = &mut self.buckets[usize::from(bucket)];
+        if entries.is_empty() {
+            self.occupied.push(bucket.into());
+        }
+        entries.push(entry);
+    }
+
+    /// The entry has no place there any more. It must have had one.
+    pub(super) fn remove(&mut self, bucket: u8, entry: u32) {
+        let entries = &mut self.buckets[usize::from(bucket)];
+        let at = entries.iter().position(|other| *other == entry);
+        entries.swap_remove(at.expect("an entry is in the buckets of its placement"));
+        if entries.is_empty() {
+            let at = self.occupied.iter().position(|other| *other == u16::from(bucket));
+            self.occupied.swap_remove(at.expect("a bucket with an entry is occupied"));
+        }
+    }
+}

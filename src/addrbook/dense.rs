@@ -1,0 +1,50 @@
+//! A set of entries from which one can be drawn.
+
+/// Not in the set.
+const NOWHERE: u32 = u32::MAX;
+
+/// A set of entries' numbers: put in, taken out, asked for and drawn in constant time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dense {
+    items: Vec<u32>,
+    /// **Invariant:** for every item its place in `items`, for every other number [`NOWHERE`].
+    places: Vec<u32>,
+}
+
+impl Dense {
+    /// In no order that means anything.
+    pub(super) fn items(&self) -> &[u32] {
+        &self.items
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn contains(&self, entry: u32) -> bool {
+        self.places.get(entry as usize).is_some_and(|place| *place != NOWHERE)
+    }
+
+    /// Puts the entry in or takes it out.
+    pub(super) fn set(&mut self, entry: u32, is_in: bool) {
+        match (self.contains(entry), is_in) {
+            (false, true) => {
+                if self.places.len() <= entry as usize {
+                    self.places.resize(entry as usize + 1, NOWHERE);
+                }
+                self.places[entry as usize] =
+                    u32::try_from(self.items.len()).expect("entries have numbers of 32 bits");
+                self.items.push(entry);
+            }
+            (true, false) => {
+                let place = std::mem::replace(&mut self.places[entry as usize], NOWHERE);
+                self.items.swap_remove(place as usize);
+                if let Some(moved) = self.items.get(place as usize) {
+                    self.places[*moved as usize] = place;
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Writing a file that the reference can read.
+
+use std::{fmt::Display, net::IpAddr, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Serialize, Serializer};
+
+use crate::{
+    addrbook::{Book, KnownAddress, Placement},
+    address::NetAddress,
+    identity::NodeId,
+};
+
+/// The reference's zero time.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// The book as `addrbook.json`: everything that may be passed on. Bad and banned addresses are left
+/// out, as the reference does, and those of private nodes.
+pub fn write(book: &Book, wall: Duration) -> Vec<u8> {
+    let entries = book.iter().filter(|known| book.may_be_handed_out(known, wall));
+    let file = File { key: &book.key().text, addrs: entries.filter_map(Entry::of).collect() };
+    let mut bytes = Vec::new();
+    let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, tabs);
+    file.serialize(&mut serializer).expect("texts and numbers can be written to memory");
+    bytes
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    key: &'a str,
+    addrs: Vec<Entry<'a>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    addr: Address,
+    src: Address,
+    buckets: &'a [u8],
+    attempts: u32,
+    bucket_type: u8,
+    last_attempt: Time,
+    last_success: Time,
+    last_ban_time: Time,
+}
+
+#[derive(Serialize)]
+struct Address {
+    #[serde(serialize_with = "as_text")]
+    id: NodeId,
+    #[serde(serialize_with = "as_text")]
+    ip: IpAddr,
+    port: u16,
+}
+
+struct Time(Option<Duration>);
+
+impl<'a> Entry<'a> {
+    /// `None`: it is in no bucket.
+    fn of(known: &'a KnownAddress) -> Option<Self> {
+        let (bucket_type, buckets) = match &known.placement {
+            Placement::New(buckets) => (1, &buckets[..]),
+            Placement::Old(bucket) => (2, std::slice::from_ref(bucket)),
+            Placement::Bad => return None,
+        };
+        Some(Self {
+            addr: Address::of(&known.addr),
+            src: Address::of(&known.src),
+            buckets,
+            // The reference reads 32 bits with a sign.
+            attempts: known.attempts.min(i32::MAX.unsigned_abs()),
+            bucket_type,
+            last_attempt: Time(known.last_attempt),
+            last_success: Time(known.last_success),
+            last_ban_time: Time(known.last_bad),
+        })
+    }
+}
+
+impl Address {
+    fn of(addr: &NetAddress) -> Self {
+        Self { id: addr.id(), ip: addr.ip(), port: addr.port() }
+    }
+}
+
+fn as_text<S: Serializer>(what: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(what)
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let since = self.0.and_then(|since| SignedDuration::try_from(since).ok());
+        // What is beyond the year 9999 is nobody's time, and the reference cannot read it.
+        match since.and_then(|since| Timestamp::from_duration(since).ok()) {
+            Some(time) => serializer.collect_str(&time),
+            None => serializer.serialize_str(NEVER),
+        }
+    }
+}

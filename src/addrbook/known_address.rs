@@ -1,0 +1,141 @@
+//! What the book knows of one node.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::address::NetAddress;
+
+/// A node's address and how it has served so far. All times are since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownAddress {
+    /// Where the node is reached.
+    pub addr: NetAddress,
+    /// Who told of it; the node itself if it did.
+    pub src: NetAddress,
+    /// Where it is kept.
+    pub placement: Placement,
+    /// Attempts to connect since it was last good.
+    pub attempts: u32,
+    /// The last attempt.
+    pub last_attempt: Option<Duration>,
+    /// When it was last good.
+    pub last_success: Option<Duration>,
+    /// When it was last marked bad. It is, or was reinstated since.
+    pub last_bad: Option<Duration>,
+    /// Dials in a row that brought no session: what the next dial waits for. Unlike
+    /// [`attempts`](Self::attempts) it starts from zero when the node is reinstated.
+    pub dial_failures: u32,
+    /// When we last dialed this very address and found the node there.
+    pub verified: Option<Duration>,
+    /// When a session with the node last began or ended, whoever dialed.
+    pub last_seen: Option<Duration>,
+    /// Another address that somebody has told for this node: not passed on, and in the place of
+    /// `addr` once we found the node there.
+    pub probation: Option<NetAddress>,
+    /// What the node calls itself: printable ASCII, empty if it was never met.
+    pub moniker: String,
+    /// The version of its software, likewise.
+    pub version: String,
+    /// The network that it said it belongs to, likewise.
+    pub network: String,
+}
+
+/// Tried this recently an address is given time to answer.
+const MOMENT: Duration = Duration::from_secs(60);
+
+/// An address that has been left alone, or has not served, for this long is of little use.
+const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// So many attempts without any success are enough.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// So many attempts since a success that is [`LONG`] ago.
+const MAX_ATTEMPTS_SINCE_SUCCESS: u32 = 10;
+
+impl KnownAddress {
+    /// What is known of an address that somebody just told; in no bucket yet.
+    pub(super) fn told(addr: NetAddress, src: NetAddress) -> Self {
+        Self {
+            addr,
+            src,
+            placement: Placement::New(Vec::new()),
+            attempts: 0,
+            last_attempt: None,
+            last_success: None,
+            last_bad: None,
+            dial_failures: 0,
+            verified: None,
+            last_seen: None,
+            probation: None,
+            moniker: String::new(),
+            version: String::new(),
+            network: String::new(),
+        }
+    }
+
+    /// Whether the address is the first to go when room is needed (`p2p/pex/known_address.go`,
+    /// `isBad`): it never proved good, and was tried in vain or long ago. One that was never tried
+    /// is not hopeless: unlike the reference we do not count being told as an attempt.
+    pub fn is_hopeless(&self, wall: Duration) -> bool {
+        let Some(attempt) = self.last_attempt else { return false };
+        let is_long_ago = |time: Duration| wall.saturating_sub(time) > LONG;
+        if !matches!(self.placement, Placement::New(_)) || wall.saturating_sub(attempt) < MOMENT {
+            return false;
+        }
+        is_long_ago(attempt)
+            || match self.last_success {
+                None => self.attempts >= MAX_ATTEMPTS,
+                Some(success) => {
+                    is_long_ago(success) && self.attempts >= MAX_ATTEMPTS_SINCE_SUCCESS
+                }
+            }
+    }
+}
+
+/// Where the book keeps an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Unproven: in one to four of the 256 new buckets, which are these.
+    New(Vec<u8>),
+    /// Was good: in this of the 64 old buckets.
+    Old(u8),
+    /// In no bucket while it is bad; new again afterwards.
+    Bad,
+}
+
+/// What decides in which buckets addresses are: secret, so that nobody can choose addresses that
+/// meet in one bucket, and kept with the book, so that they stay where they are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BookKey {
+    /// 24 hexadecimal digits, the `key` of `addrbook.json`; its characters enter the hashes.
+    pub text: String,
+    /// The key of the hash function itself, which the reference forgets at each restart.
+    pub hash: [u8; 32],
+}
+
+impl BookKey {
+    /// Digits of [`text`](Self::text).
+    const DIGITS: usize = 24;
+
+    /// A new key. The source of chance must be one that nobody can predict.
+    pub fn random(rng: &mut impl Rng) -> Self {
+        let mut text = [0; Self::DIGITS / 2];
+        let mut hash = [0; 32];
+        rng.fill_bytes(&mut text);
+        rng.fill_bytes(&mut hash);
+        let text = text.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { text, hash }
+    }
+
+    /// Whether a book can have this key.
+    pub fn is_fit(&self) -> bool {
+        self.text.len() == Self::DIGITS && self.text.bytes().all(|b| b.is_ascii_hexdigit())
+    }
+}
+
+impl std::fmt::Debug for BookKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BookKey(…)")
+    }
+}

@@ -1,0 +1,127 @@
+//! The book as a store kept it.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::{
+    Book, BookKey, BookSettings, KnownAddress, MAX_NEW_BUCKETS, Placement, StoredBook,
+    adding::start,
+};
+
+impl Book {
+    /// The book as it was stored, without what has ended since. What no book may hold (a store is
+    /// anybody's code, and anybody may edit a file) is left out, and taken out of the store with
+    /// the next batch. `fresh` is the key of a book that has none yet.
+    pub fn load(
+        settings: BookSettings,
+        fresh: BookKey,
+        stored: StoredBook,
+        wall: Duration,
+        rng: &mut impl Rng,
+    ) -> Self {
+        let kept = stored.key.filter(|key| key.is_fit());
+        let is_key_kept = kept.is_some();
+        let mut book = Self::new(settings, kept.unwrap_or(fresh));
+        book.is_key_dirty = !is_key_kept;
+        for ban in stored.bans {
+            let target = ban.target;
+            let Some(fit) = book.fit(ban.clone(), wall) else {
+                book.dirty_bans.insert(target);
+                continue;
+            };
+            if fit != ban {
+                book.dirty_bans.extend([target, fit.target]);
+            }
+            let displaced = book.put_ban(fit);
+            book.dirty_bans.extend(displaced.map(|ban| ban.target));
+        }
+        for bad in stored.bad {
+            if bad.id == settings.own || bad.until <= wall {
+                book.dirty_bad.insert(bad.id);
+            } else {
+                let displaced = book.put_bad(bad);
+                book.dirty_bad.extend(displaced.map(|bad| bad.id));
+            }
+        }
+        book.load_addresses(stored.addresses, wall, rng);
+        book.anchors = stored.anchors;
+        book
+    }
+
+    fn load_addresses(
+        &mut self,
+        mut stored: Vec<KnownAddress>,
+        wall: Duration,
+        rng: &mut impl Rng,
+    ) {
+        // The good ones find their places first; then as they were tried, which the order of
+        // dialing follows.
+        stored.sort_by_key(|known| {
+            let is_old = matches!(known.placement, Placement::Old(_));
+            (!is_old, known.last_attempt, known.addr.id())
+        });
+        for known in &stored {
+            let id = known.addr.id();
+            if self.check_address(&known.addr).is_err() || self.table.find(&id).is_some() {
+                continue;
+            }
+            let n = self.table.insert(without_future(known.clone(), wall));
+            if self.bad.contains_key(&id) {
+                self.table.set_bad(n);
+                continue;
+            }
+            match &known.placement {
+                Placement::Old(_) => {
+                    let bucket = self.hash.old_bucket(&known.addr);
+                    if !self.table.old.is_full(bucket) {
+                        self.table.join_old(n, bucket);
+                    } else {
+                        self.place_anew(n, wall, start(rng));
+                    }
+                }
+                Placement::New(buckets) => {
+                    let mut fit: Vec<u8> = Vec::new();
+                    for bucket in buckets {
+                        if fit.len() < MAX_NEW_BUCKETS && !fit.contains(bucket) {
+                            fit.push(*bucket);
+                        }
+                    }
+                    if fit.is_empty() {
+                        self.place_anew(n, wall, start(rng));
+                    }
+                    for bucket in fit {
+                        self.place_new(n, bucket, wall, start(rng));
+                    }
+                }
+                Placement::Bad => self.place_anew(n, wall, start(rng)),
+            }
+        }
+        // What is as it was need not be stored again.
+        self.table.take_changed();
+        for known in &stored {
+            let id = known.addr.id();
+            match self.table.find(&id) {
+                Some(n) if self.table.get(n) == known => {}
+                Some(n) => self.table.set_changed(n),
+                None => self.table.set_gone(id),
+            }
+        }
+    }
+}
+
+/// The record without times that are yet to come: the wall clock was set back since, or somebody
+/// edited the file. "Tried a moment ago" would hold until then.
+pub(super) fn without_future(mut known: KnownAddress, wall: Duration) -> KnownAddress {
+    let times = [
+        &mut known.last_attempt,
+        &mut known.last_success,
+        &mut known.last_bad,
+        &mut known.verified,
+        &mut known.last_seen,
+    ];
+    for time in times {
+        *time = time.map(|time| time.min(wall));
+    }
+    known
+}

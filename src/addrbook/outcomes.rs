@@ -1,0 +1,203 @@
+//! What became of addresses.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::{Book, KnownAddress, Placement, adding::start};
+use crate::{address::NetAddress, identity::NodeId};
+
+/// What a node says of itself. The texts are printable ASCII.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// What it calls itself.
+    pub moniker: String,
+    /// The version of its software.
+    pub version: String,
+    /// The network that it belongs to.
+    pub network: String,
+}
+
+/// Which of a node's addresses.
+enum Which {
+    Known,
+    Probation,
+}
+
+impl Book {
+    /// The address is about to be dialed.
+    pub fn attempted(&mut self, addr: &NetAddress, wall: Duration) {
+        let Some((n, which)) = self.which(addr) else { return };
+        self.table.update(n, |known| {
+            known.last_attempt = Some(wall);
+            if let Which::Known = which {
+                known.attempts = known.attempts.saturating_add(1);
+            }
+        });
+        self.table.set_tried_last(n);
+    }
+
+    /// The dial brought no session. How often in a row that was so; 0 if the address is not the
+    /// known one. An address on probation leaves the book.
+    pub fn dial_failed(&mut self, addr: &NetAddress, wall: Duration) -> u32 {
+        let Some((n, which)) = self.which(addr) else { return 0 };
+        match which {
+            Which::Known => {
+                let failures = self.table.update(n, |known| {
+                    known.dial_failures = known.dial_failures.saturating_add(1);
+                    known.dial_failures
+                });
+                if let Some(rival) = self.collisions.settle(&addr.id()) {
+                    self.replace(&addr.id(), &rival, wall);
+                }
+                failures
+            }
+            Which::Probation => {
+                self.table.update(n, |known| known.probation = None);
+                0
+            }
+        }
+    }
+
+    /// Somebody else is at this address. It leaves the book; the node is not to blame, for anybody
+    /// can tell a wrong address of it. If there is another one on probation, that is told anew.
+    pub fn wrong_id(&mut self, addr: &NetAddress) {
+        let Some((n, which)) = self.which(addr) else { return };
+        let known = self.table.get(n);
+        match (which, known.probation) {
+            (Which::Probation, _) => self.table.update(n, |known| known.probation = None),
+            (Which::Known, None) => self.table.remove(n),
+            (Which::Known, Some(other)) => {
+                let told = KnownAddress {
+                    placement: known.placement.clone(),
+                    last_bad: known.last_bad,
+                    ..KnownAddress::told(other, known.src)
+                };
+                let is_bad = told.placement == Placement::Bad;
+                self.table.remove(n);
+                let n = self.table.insert(told);
+                if is_bad {
+                    self.table.set_bad(n);
+                } else {
+                    self.place_anew(n, Duration::ZERO, 0);
+                }
+            }
+        }
+    }
+
+    /// We dialed exactly this address and found the node there. It is verified, and if it was on
+    /// probation it is the known one from now on. Its failures are forgotten once it is
+    /// [`reached`](Self::reached). Nothing if it is not known.
+    pub fn authenticated(&mut self, addr: &NetAddress, facts: &NodeFacts, wall: Duration) {
+        let Some((n, which)) = self.which(addr) else { return };
+        let is_moved = matches!(which, Which::Probation);
+        self.table.update(n, |known| {
+            if is_moved {
+                // The failures were the other address's.
+                (known.addr, known.probation, known.dial_failures) = (*addr, None, 0);
+            }
+            known.verified = Some(wall);
+        });
+        if is_moved {
+            self.settle_in(n, wall);
+        }
+        self.seen(&addr.id(), facts, wall);
+    }
+
+    /// We dialed the node and it has kept us as its peer: earlier failures do not count any more. A
+    /// node without room authenticates itself, too, and then hangs up.
+    pub fn reached(&mut self, id: &NodeId) {
+        if let Some(n) = self.table.find(id)
+            && self.table.get(n).dial_failures > 0
+        {
+            self.table.update(n, |known| known.dial_failures = 0);
+        }
+    }
+
+    /// A session with the node began or ended, whoever dialed.
+    pub fn seen(&mut self, id: &NodeId, facts: &NodeFacts, wall: Duration) {
+        self.collisions.settle(id);
+        let Some(n) = self.table.find(id) else { return };
+        self.table.update(n, |known| {
+            known.last_seen = Some(wall);
+            known.moniker.clone_from(&facts.moniker);
+            known.version.clone_from(&facts.version);
+            known.network.clone_from(&facts.network);
+        });
+    }
+
+    /// The node behaved well: it is bad no more, and its address has a place in an old bucket, or
+    /// gets one as soon as it is clear that who holds it is gone. False: nothing has changed.
+    pub fn mark_good(&mut self, id: &NodeId, wall: Duration, rng: &mut impl Rng) -> bool {
+        let was_bad = self.take_bad(id).is_some();
+        if was_bad {
+            self.dirty_bad.insert(*id);
+        }
+        let Some(n) = self.table.find(id) else { return was_bad };
+        if was_bad {
+            self.reinstate(id, wall, start(rng));
+        }
+        let is_old = |known: &KnownAddress| matches!(known.placement, Placement::Old(_));
+        let known = self.table.get(n);
+        if !was_bad && is_old(known) && known.attempts == 0 && known.last_success == Some(wall) {
+            return false;
+        }
+        self.table.update(n, |known| (known.attempts, known.last_success) = (0, Some(wall)));
+        if !is_old(self.table.get(n)) {
+            self.promote(n, wall);
+        }
+        true
+    }
+
+    /// Gives it a place in its old bucket if there is one for it.
+    fn promote(&mut self, n: u32, wall: Duration) {
+        let known = self.table.get(n);
+        let (id, is_verified) = (known.addr.id(), known.verified.is_some());
+        let bucket = self.hash.old_bucket(&known.addr);
+        if !self.table.old.is_full(bucket) {
+            return self.table.join_old(n, bucket);
+        }
+        // Who behaves well may still have told us a wrong address: no reason to doubt another's.
+        if !is_verified {
+            return;
+        }
+        let rank = |n: &&u32| {
+            let known = self.table.get(**n);
+            let is_sound = known.verified.is_some() && known.dial_failures == 0;
+            (is_sound, known.last_success, known.addr.id())
+        };
+        let weakest = self.table.old.get(bucket).iter().min_by_key(rank);
+        let weakest = self.table.get(*weakest.expect("a full bucket is not empty"));
+        let holder = weakest.addr.id();
+        if weakest.verified.is_some() && weakest.dial_failures == 0 {
+            self.collisions.add(holder, id, wall);
+        } else {
+            self.replace(&holder, &id, wall);
+        }
+    }
+
+    /// Its address is another one now, so its buckets are others.
+    fn settle_in(&mut self, n: u32, wall: Duration) {
+        let known = self.table.get(n);
+        let bucket = self.hash.old_bucket(&known.addr);
+        match known.placement {
+            Placement::Bad => {}
+            Placement::Old(at) if at == bucket => {}
+            Placement::Old(_) if !self.table.old.is_full(bucket) => {
+                self.table.join_old(n, bucket);
+            }
+            Placement::Old(_) | Placement::New(_) => self.place_anew(n, wall, 0),
+        }
+    }
+
+    /// The node's entry, if this is its address or the one on probation.
+    fn which(&self, addr: &NetAddress) -> Option<(u32, Which)> {
+        let n = self.table.find(&addr.id())?;
+        let known = self.table.get(n);
+        if known.addr == *addr {
+            Some((n, Which::Known))
+        } else {
+            (known.probation == Some(*addr)).then_some((n, Which::Probation))
+        }
+    }
+}

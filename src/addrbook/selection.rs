@@ -1,0 +1,164 @@
+//! Which addresses to dial and which to pass on.
+
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+use super::{
+    Book, KnownAddress,
+    sampler::{Sampler, draw},
+    table::Half,
+};
+use crate::address::NetAddress;
+
+/// A selection has at least so many addresses if there are as many, and else so many of a hundred,
+/// but never more than [`MAX_SELECTION`] (`p2p/pex/params.go`).
+const MIN_SELECTION: usize = 32;
+const PERCENT: usize = 23;
+
+/// What fits in one message.
+const MAX_SELECTION: usize = 250;
+
+/// Random draws until it is assumed that nearly nothing may be handed out.
+const DRAWS: usize = 16;
+
+impl Book {
+    /// An address to dial, from the new buckets rather than the old ones the larger `bias` is: 0
+    /// is never, 100 always. First a bucket is drawn and then an entry of it, so that an address
+    /// is not likelier because its group has told many.
+    pub fn pick(&self, bias: u8, wall: Duration, rng: &mut impl Rng) -> Option<&KnownAddress> {
+        let bias = f64::from(bias.min(100));
+        let old = (self.num_old() as f64).sqrt() * (100.0 - bias);
+        let new = (self.num_new() as f64).sqrt() * bias;
+        if old + new <= 0.0 {
+            return None;
+        }
+        for _ in 0..DRAWS {
+            let is_old = rng.random_range(0.0..old + new) < old;
+            let buckets = if is_old { &self.table.old } else { &self.table.new };
+            let bucket = buckets.nth_occupied(draw(buckets.occupied().len(), rng));
+            let known = self.table.get(bucket[draw(bucket.len(), rng)]);
+            if self.may_be_handed_out(known, wall) {
+                return Some(known);
+            }
+        }
+        let halves = [(Half::Old, old), (Half::New, new)];
+        let items = halves.into_iter().filter(|(_, weight)| *weight > 0.0).flat_map(|(half, _)| {
+            let items = self.table.half(half);
+            let (later, first) = items.split_at(draw(items.len(), rng));
+            first.iter().chain(later)
+        });
+        items.map(|n| self.table.get(*n)).find(|known| self.may_be_handed_out(known, wall))
+    }
+
+    /// Addresses to pass on: 23 of a hundred, at least 32 and at most 250.
+    pub fn selection(&self, wall: Duration, rng: &mut impl Rng) -> Vec<NetAddress> {
+        let (new, old) = (self.table.half(Half::New), self.table.half(Half::Old));
+        let mut selection = Selection::new(self, new.len() + old.len(), wall);
+        selection.fill(&mut Sampler::of_two(new, old), usize::MAX, rng);
+        selection.addresses
+    }
+
+    /// The same with so many new ones of a hundred, and more if there are too few old ones.
+    pub fn selection_with_bias(
+        &self,
+        bias: u8,
+        wall: Duration,
+        rng: &mut impl Rng,
+    ) -> Vec<NetAddress> {
+        let (new, old) = (self.table.half(Half::New), self.table.half(Half::Old));
+        self.biased(new, old, bias, None, wall, rng)
+    }
+
+    /// Addresses that we dialed ourselves and found right since `newest`, and that have not failed
+    /// since: what a seed passes on. As many as [`selection`](Self::selection) would give of
+    /// those, with so many new ones of a hundred.
+    pub fn verified_selection(
+        &self,
+        bias: u8,
+        newest: Duration,
+        wall: Duration,
+        rng: &mut impl Rng,
+    ) -> Vec<NetAddress> {
+        let (new, old) = (self.table.checked(Half::New), self.table.checked(Half::Old));
+        self.biased(new, old, bias, Some(newest), wall, rng)
+    }
+
+    /// Up to `count` addresses to look for that were not tried at `not_since` or later: the ones never
+    /// tried first, then the one tried longest ago. Tell [`attempted`](Self::attempted), or they
+    /// come again.
+    pub fn crawl_selection(
+        &self,
+        count: usize,
+        not_since: Duration,
+        wall: Duration,
+        _rng: &mut impl Rng,
+    ) -> Vec<NetAddress> {
+        // Tried in the future: the wall clock was set back.
+        let is_due = |at: Duration| at < not_since || at > wall;
+        self.table
+            .by_attempt()
+            .map(|n| self.table.get(n))
+            .take_while(|known| known.last_attempt.is_none_or(is_due))
+            .filter(|known| self.may_be_handed_out(known, wall))
+            .take(count)
+            .map(|known| known.addr)
+            .collect()
+    }
+
+    fn biased(
+        &self,
+        new: &[u32],
+        old: &[u32],
+        bias: u8,
+        newest: Option<Duration>,
+        wall: Duration,
+        rng: &mut impl Rng,
+    ) -> Vec<NetAddress> {
+        let mut selection = Selection::new(self, new.len() + old.len(), wall);
+        selection.newest = newest;
+        let wanted = (usize::from(bias.min(100)) * selection.size + 50) / 100;
+        let wanted = wanted.max(selection.size.saturating_sub(old.len())).min(new.len());
+        let (mut new, mut old) = (Sampler::new(new), Sampler::new(old));
+        selection.fill(&mut old, selection.size - wanted, rng);
+        selection.fill(&mut new, usize::MAX, rng);
+        selection.fill(&mut old, usize::MAX, rng);
+        selection.addresses
+    }
+
+    /// Own and bad addresses are in no bucket.
+    pub(super) fn may_be_handed_out(&self, known: &KnownAddress, wall: Duration) -> bool {
+        let is_private = !self.private.is_empty() && self.is_private(&known.addr.id());
+        !is_private && !self.is_banned(&known.addr, wall)
+    }
+}
+
+/// Addresses to pass on, as far as they are drawn.
+struct Selection<'a> {
+    book: &'a Book,
+    size: usize,
+    newest: Option<Duration>,
+    wall: Duration,
+    addresses: Vec<NetAddress>,
+}
+
+impl<'a> Selection<'a> {
+    /// Of so many.
+    fn new(book: &'a Book, len: usize, wall: Duration) -> Self {
+        let size = (len * PERCENT / 100).max(len.min(MIN_SELECTION)).min(MAX_SELECTION);
+        Self { book, size, newest: None, wall, addresses: Vec::with_capacity(size) }
+    }
+
+    /// Draws until there are so many, or as many as there should be.
+    fn fill(&mut self, sampler: &mut Sampler<'_>, count: usize, rng: &mut impl Rng) {
+        while self.addresses.len() < count.min(self.size)
+            && let Some(n) = sampler.next(rng)
+        {
+            let known = self.book.table.get(n);
+            let is_new_enough = self.newest.is_none_or(|newest| known.verified >= Some(newest));
+            if is_new_enough && self.book.may_be_handed_out(known, self.wall) {
+                self.addresses.push(known.addr);
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Opening the file: what is wrong with it, and whose it is.
+
+use std::{
+    error::Error,
+    fmt::Write as _,
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    path::Path,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+
+use super::{
+    StoreError, entries,
+    migrations::{TABLES, VERSION, migrate},
+    quarantine::beside,
+};
+use crate::text::shown;
+
+/// The first SQLite that knows STRICT tables: 3.37.0.
+const OLDEST_LIBRARY: i32 = 3_037_000;
+
+/// How long to wait for a person who is looking at the file with other tools.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a database cannot be used.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It will never be readable again: whatever else is there, the node starts without it.
+    Corrupt(String),
+    /// Something that a person can put right, or that passes.
+    Failed(StoreError),
+}
+
+impl Trouble {
+    /// What SQLite's error means when nothing but the file can be its cause. Memory, permissions,
+    /// locks and the disk are not the file's fault.
+    pub(super) fn of(path: &Path, what: &str, error: rusqlite::Error) -> Self {
+        let is_corrupt = match &error {
+            // `Unknown` is the plain SQLITE_ERROR: our statements do not fit these tables.
+            rusqlite::Error::SqliteFailure(failure, _) => matches!(
+                failure.code,
+                ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::TooBig
+                    | ErrorCode::Unknown
+            ),
+            // Of the library and the path.
+            rusqlite::Error::SqliteSingleThreadedMode
+            | rusqlite::Error::InvalidPath(_)
+            | rusqlite::Error::NulError(_) => false,
+            // Values of other types than ours. And statements that do not fit, once more: some
+            // builds of rusqlite have a variant of their own for them.
+            _ => true,
+        };
+        if is_corrupt { Self::Corrupt(error.to_string()) } else { failed(path, what, error) }
+    }
+
+    /// The error for somebody who cannot start over.
+    pub(super) fn into_error(self, path: &Path) -> StoreError {
+        match self {
+            Self::Corrupt(reason) => {
+                let path = path.display();
+                StoreError::new(format!("the address book {path} is corrupt: {reason}"))
+            }
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+/// Whether the SQLite that we are linked with can do what we need.
+pub(super) fn check_library() -> Result<(), StoreError> {
+    check_library_version(rusqlite::version_number(), rusqlite::version())
+}
+
+/// Opens the database for writing, or makes a new one, and brings it to our version.
+pub(super) fn open(path: &Path) -> Result<Connection, Trouble> {
+    create_if_missing(path).map_err(|error| failed(path, "create", error))?;
+    check_header(path)?;
+    let of = |error| Trouble::of(path, "open", error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(of)?;
+    // What turns out to be corrupt, or not ours, stays as it is, log included.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(of)?;
+    settle(&connection).map_err(of)?;
+    let version = check(path, &connection)?;
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(of)?;
+    if mode != "wal" {
+        let text = format!(
+            "cannot open the address book {}: its file system has no shared memory for SQLite's log \
+             (is it a network drive?); put it on a local disk",
+            path.display()
+        );
+        return Err(Trouble::Failed(StoreError::new(text)));
+    }
+    connection.pragma_update(None, "synchronous", "FULL").map_err(of)?;
+    migrate(&mut connection, version).map_err(of)?;
+    entries::check_statements(&connection).map_err(of)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(of)?;
+    Ok(connection)
+}
+
+/// Opens the database of another process without leaving a trace.
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, Trouble> {
+    check_header(path)?;
+    let is_there =
+        |suffix| fs::exists(beside(path, suffix)).map_err(|error| failed(path, "open", error));
+    // With a log, SQLite must look into it but not make an index for it. Without, nobody has the
+    // database open, and it would make one all the same if it did not take the file for unchanging.
+    let how = match (is_there("-wal")?, is_there("-shm")?) {
+        (true, true) => "readonly_shm=1",
+        (false, _) => "immutable=1",
+        (true, false) => {
+            let text = format!(
+                "cannot read the address book {}: it was not closed properly, or copied while in use; \
+                 start its node once",
+                path.display()
+            );
+            return Err(Trouble::Failed(StoreError::new(text)));
+        }
+    };
+    let of = |error| Trouble::of(path, "open", error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri(path, how), flags).map_err(of)?;
+    settle(&connection).map_err(of)?;
+    let version = check(path, &connection)?;
+    if version < VERSION {
+        let text = format!(
+            "the address book {} was written by an earlier version (its format is {version}, ours \
+             {VERSION}); start its node once",
+            path.display()
+        );
+        return Err(Trouble::Failed(StoreError::new(text)));
+    }
+    entries::check_statements(&connection).map_err(of)?;
+    Ok(connection)
+}
+
+/// For every connection: nothing in the file is trusted.
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // A mapped file that is cut short meanwhile would end the process.
+    connection.execute_batch(
+        "PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+    )
+}
+
+/// The version of the database, if it is sound and ours.
+fn check(path: &Path, connection: &Connection) -> Result<u32, Trouble> {
+    let of = |error| Trouble::of(path, "open", error);
+    let version: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(of)?;
+    let version = check_version(path, version)?;
+    let finding: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(of)?;
+    if finding != "ok" {
+        return Err(Trouble::Corrupt(shown(&finding)));
+    }
+    let mut statement =
+        connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").map_err(of)?;
+    let names = statement.query_map([], |row| row.get(0)).map_err(of)?;
+    let names: Vec<String> = names.collect::<Result<_, _>>().map_err(of)?;
+    let is_ours = |name: &String| TABLES.contains(&name.as_str());
+    match (names.is_empty(), names.iter().any(is_ours)) {
+        (false, false) => Err(Trouble::Failed(StoreError::new(format!(
+            "{} is a database of another program; give the address book a file of its own",
+            path.display()
+        )))),
+        (true, _) if version > 0 => Err(Trouble::Corrupt("the tables are gone".to_owned())),
+        (false, _) if version == 0 => Err(Trouble::Corrupt("it has no version".to_owned())),
+        _ => Ok(version),
+    }
+}
+
+fn check_version(path: &Path, version: i64) -> Result<u32, Trouble> {
+    match u32::try_from(version) {
+        Ok(version) if version <= VERSION => Ok(version),
+        Ok(version) => Err(Trouble::Failed(StoreError::new(format!(
+            "the address book {} was written by a newer version (its format is {version}, ours \
+             {VERSION}); run that version, or give this one another file",
+            path.display()
+        )))),
+        Err(_) => Err(Trouble::Corrupt(format!("its version is {version}"))),
+    }
+}
+
+/// Looks at the first bytes before SQLite does: it would make files beside what is not ours.
+fn check_header(path: &Path) -> Result<(), Trouble> {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let of = |error| failed(path, "read", error);
+    let mut header = Vec::new();
+    File::open(path).map_err(of)?.take(100).read_to_end(&mut header).map_err(of)?;
+    // SQLite's idea of a database without tables.
+    if header.is_empty() {
+        return Ok(());
+    }
+    if is_json_book(&header) {
+        return Err(Trouble::Failed(StoreError::new(format!(
+            "{} is an addrbook.json; give the address book another file and import this one",
+            path.display()
+        ))));
+    }
+    let (Some(header), true) = (header.first_chunk::<100>(), header.starts_with(MAGIC)) else {
+        return Err(Trouble::Corrupt("it does not begin like a database".to_owned()));
+    };
+    // Which versions of SQLite may write and read it: 1, or 2 with a log. Others would be opened for
+    // reading only, or not at all.
+    if header[18..20].iter().any(|version| !matches!(version, 1 | 2)) {
+        return Err(Trouble::Corrupt("its header is not that of a database".to_owned()));
+    }
+    let version = i32::from_be_bytes([header[60], header[61], header[62], header[63]]);
+    check_version(path, version.into()).map(|_| ())
+}
+
+/// Whether the file begins like a book of the reference, which a configuration taken from there
+/// names in the same place.
+fn is_json_book(start: &[u8]) -> bool {
+    let mut start = start.iter().copied().filter(|byte| !byte.is_ascii_whitespace());
+    br#"{"key":"#.iter().all(|byte| start.next() == Some(*byte))
+}
+
+/// The book holds a secret, so the file is the owner's only; SQLite makes the ones beside it alike.
+fn create_if_missing(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// SQLite's way to say how a file is opened. Everything unusual in the path is escaped.
+fn uri(path: &Path, how: &str) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            _ => write!(uri, "%{byte:02x}").expect("a String takes everything"),
+        }
+    }
+    uri + "?" + how
+}
+
+fn check_library_version(number: i32, version: &str) -> Result<(), StoreError> {
+    if number >= OLDEST_LIBRARY {
+        return Ok(());
+    }
+    Err(StoreError::new(format!(
+        "the address book needs SQLite 3.37 or newer, this is {version}; update the library, or build \
+         with the feature \"bundled\""
+    )))
+}
+
+fn failed(path: &Path, what: &str, error: impl Error + Send + Sync + 'static) -> Trouble {
+    let text = format!("cannot {what} the address book {}", path.display());
+    Trouble::Failed(StoreError::with_source(text, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_library_is_named() {
+        let error = check_library_version(3_036_000, "3.36.0").unwrap_err();
+        assert!(error.to_string().contains("this is 3.36.0"), "{error}");
+        check_library_version(3_037_000, "3.37.0").unwrap();
+        check_library().unwrap();
+    }
+
+    #[test]
+    fn paths_mean_themselves_in_a_uri() {
+        let path = Path::new("/a b/100%?x#y");
+        assert_eq!(uri(path, "z=1"), "file:/a%20b/100%25%3fx%23y?z=1");
+    }
+}

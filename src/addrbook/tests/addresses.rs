@@ -1,0 +1,346 @@
+//! What happens to addresses; named after what went wrong elsewhere.
+
+use super::{super::json, *};
+
+#[test]
+fn ip_overwrite_of_good_peers() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let good = node(1);
+    let stranger = node(2);
+    assert_eq!(book.add(good, good, START, &mut rng), Ok(Added::New));
+    make_good(&mut book, good, START, &mut rng);
+    for n in 0..100 {
+        let elsewhere = NetAddress::new(good.id(), [90, 1, 1, n].into(), 1);
+        let added = book.add(elsewhere, stranger, START, &mut rng);
+        assert_eq!(added, Ok(if n == 0 { Added::Probation } else { Added::Known }));
+    }
+    let known = book.get(&good.id()).unwrap();
+    let told = NetAddress::new(good.id(), [90, 1, 1, 0].into(), 1);
+    assert_eq!((known.addr, known.probation), (good, Some(told)));
+    assert!(book.is_good(&good.id()));
+    // Not passed on, and forgotten as soon as nobody is there.
+    assert_eq!(book.selection(START, &mut rng), [good]);
+    assert_eq!(book.dial_failed(&told, START), 0);
+    assert_eq!(book.get(&good.id()).unwrap().probation, None);
+    // Whoever else is found there, the good one stays where it is.
+    assert_eq!(book.add(told, stranger, START, &mut rng), Ok(Added::Probation));
+    book.wrong_id(&told);
+    assert_eq!(book.get(&good.id()).unwrap().probation, None);
+    assert_eq!(book.get(&good.id()).unwrap().addr, good);
+    // A node that did move is found.
+    assert_eq!(book.add(told, stranger, START, &mut rng), Ok(Added::Probation));
+    book.authenticated(&told, &facts(), START);
+    assert_eq!(book.get(&good.id()).unwrap().addr, told);
+    assert!(book.is_good(&good.id()));
+    book.table.check();
+}
+
+#[test]
+fn good_peer_lost_when_demoted_from_a_full_old_bucket() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let nodes = of_one_old_bucket(&book, BUCKET_SIZE + 1);
+    let (rival, holders) = nodes.split_last().unwrap();
+    for (n, addr) in holders.iter().enumerate() {
+        book.add(*addr, *addr, START, &mut rng).unwrap();
+        make_good(&mut book, *addr, START + Duration::from_secs(n as u64), &mut rng);
+    }
+    book.add(*rival, *rival, START, &mut rng).unwrap();
+    assert_eq!((book.num_old(), book.num_new()), (BUCKET_SIZE, 1));
+    // Nobody is displaced by one whose address nobody has verified.
+    book.mark_good(&rival.id(), START + HOUR, &mut rng);
+    assert_eq!((book.num_old(), book.next_test(START + HOUR)), (BUCKET_SIZE, None));
+
+    // The one that was good longest ago is dialed before it gives way.
+    make_good(&mut book, *rival, START + HOUR, &mut rng);
+    assert!(!book.is_good(&rival.id()));
+    assert_eq!(book.next_test(START + HOUR), Some(holders[0]));
+    assert_eq!(book.next_test(START + HOUR), None);
+    // Found: it stays.
+    book.authenticated(&holders[0], &facts(), START + HOUR);
+    assert!(book.is_good(&holders[0].id()) && !book.is_good(&rival.id()));
+    // Not found: it is new again.
+    make_good(&mut book, *rival, START + HOUR, &mut rng);
+    assert_eq!(book.next_test(START + HOUR), Some(holders[0]));
+    book.dial_failed(&holders[0], START + HOUR);
+    assert!(!book.is_good(&holders[0].id()) && book.is_good(&rival.id()));
+    assert_eq!((book.num_old(), book.num_new(), book.len()), (BUCKET_SIZE, 1, BUCKET_SIZE + 1));
+    // Nobody said anything for 40 minutes: as if it had not been found.
+    make_good(&mut book, holders[0], START + HOUR, &mut rng);
+    let test = book.next_test(START + HOUR).unwrap();
+    assert_eq!(test, holders[1]);
+    let later = START + HOUR + Duration::from_secs(599);
+    assert_eq!(book.next_test(later), None);
+    assert_eq!(book.next_test(later + Duration::from_secs(1)), Some(test));
+    assert_eq!(book.next_test(START + HOUR + Duration::from_secs(40 * 60)), None);
+    assert!(book.is_good(&holders[0].id()) && !book.is_good(&test.id()));
+    assert_eq!(book.len(), BUCKET_SIZE + 1);
+    book.table.check();
+}
+
+#[test]
+fn good_peer_lost_when_its_ban_ends() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let good = node(1);
+    book.add(good, good, START, &mut rng).unwrap();
+    make_good(&mut book, good, START, &mut rng);
+    // Banned: it keeps its place, and nobody is told of it.
+    book.ban(good.id().into(), Some(HOUR), String::new(), START).unwrap();
+    assert!(book.pick(50, START, &mut rng).is_none());
+    assert!(book.selection(START, &mut rng).is_empty());
+    assert_eq!(book.add(good, good, START, &mut rng), Err(AddError::Banned));
+    book.expire(START + HOUR, &mut rng);
+    assert_eq!((book.num_new(), book.num_old()), (1, 0));
+    assert_eq!(book.selection(START + HOUR, &mut rng), [good]);
+    // Bad: in no bucket, and new again afterwards although it had been old.
+    make_good(&mut book, good, START + HOUR, &mut rng);
+    assert!(book.mark_bad(good.id(), None, HOUR, "no answer", START + HOUR));
+    assert_eq!((book.len(), book.num_bad()), (0, 1));
+    assert_eq!(book.get(&good.id()).unwrap().placement, Placement::Bad);
+    assert_eq!(book.add(good, good, START + HOUR, &mut rng), Err(AddError::Bad));
+    assert_eq!(book.bad_addresses().next().unwrap().addr, Some(good));
+    book.table.check();
+    book.expire(START + 2 * HOUR, &mut rng);
+    assert_eq!((book.num_new(), book.num_old(), book.num_bad()), (1, 0, 0));
+    assert_eq!(book.get(&good.id()).unwrap().last_bad, Some(START + HOUR));
+    book.table.check();
+}
+
+#[test]
+fn re_banned_without_a_dial_after_a_ban() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let addr = node(1);
+    book.add(addr, addr, START, &mut rng).unwrap();
+    for failures in 1..=17 {
+        book.attempted(&addr, START);
+        assert_eq!(book.dial_failed(&addr, START), failures);
+    }
+    book.mark_bad(addr.id(), None, HOUR, "no answer", START);
+    book.expire(START + HOUR, &mut rng);
+    let known = book.get(&addr.id()).unwrap();
+    assert_eq!((known.attempts, known.dial_failures), (0, 0));
+    assert_eq!(book.pick(100, START + HOUR, &mut rng).unwrap().addr, addr);
+    assert_eq!(book.dial_failed(&addr, START + HOUR), 1);
+    // The same after bans, whether they end or are lifted.
+    for is_lifted in [true, false] {
+        book.dial_failed(&addr, START);
+        book.ban(addr.id().into(), Some(HOUR), String::new(), START).unwrap();
+        if is_lifted {
+            book.unban(addr.id().into()).unwrap();
+        } else {
+            book.expire(START + HOUR, &mut rng);
+        }
+        assert_eq!(book.get(&addr.id()).unwrap().dial_failures, 0);
+    }
+}
+
+#[test]
+fn private_ids_already_in_the_book_are_gossiped() {
+    let (mut book, mut rng) = (large_book(), rng());
+    for n in 0..200 {
+        book.add(node(n), node(n), START, &mut rng).unwrap();
+        if n % 2 == 0 {
+            make_good(&mut book, node(n), START, &mut rng);
+        }
+    }
+    let private: Vec<_> = (0..100).map(|n| node(n).id()).collect();
+    book.add_private(private.clone());
+    assert_eq!(book.add(node(300), node(5), START, &mut rng), Err(AddError::PrivateSource));
+    assert_eq!(book.add(node(5), node(300), START, &mut rng), Err(AddError::Private));
+    let mut handed_out = Vec::new();
+    for bias in [0, 30, 100] {
+        for _ in 0..50 {
+            handed_out.extend(book.selection(START, &mut rng));
+            handed_out.extend(book.selection_with_bias(bias, START, &mut rng));
+            handed_out.extend(book.verified_selection(bias, START, START, &mut rng));
+            handed_out.extend(book.crawl_selection(200, START + HOUR, START, &mut rng));
+            handed_out.extend(book.pick(bias, START, &mut rng).map(|known| known.addr));
+        }
+    }
+    assert!(handed_out.len() > 1000);
+    assert!(handed_out.iter().all(|addr| !private.contains(&addr.id())));
+    let file = String::from_utf8(json::write(&book, START)).unwrap();
+    for n in 0..200 {
+        assert_eq!(file.contains(&node(n).id().to_string()), n >= 100, "{n}");
+    }
+}
+
+#[test]
+fn bucket_hash_key_forgotten_at_restart() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let mut store = MemoryStore::new();
+    for n in 0..500 {
+        book.add(node(n), node(n / 9), START, &mut rng).unwrap();
+        let _ = book.add(node(n), node(n + 1), START, &mut rng);
+        if n % 3 == 0 {
+            make_good(&mut book, node(n), START, &mut rng);
+        }
+    }
+    book.mark_bad(node(7).id(), None, HOUR, "x", START);
+    book.set_anchors(vec![node(3)]);
+    let batch = StoreBatch { key: Some(book.key().clone()), ..book.take_batch().unwrap() };
+    store.write(&batch).unwrap();
+    let another = BookKey::random(&mut StdRng::seed_from_u64(99));
+    let stored = store.load().unwrap();
+    let mut again = Book::load(book.settings, another.clone(), stored, START, &mut rng);
+    assert_eq!(again.take_batch(), None);
+    assert_eq!(again.key(), book.key());
+    assert!(again.iter().eq(book.iter()));
+    assert_eq!(again.anchors(), [node(3)]);
+    again.table.check();
+    // Another address goes where it would have gone.
+    for book in [&mut book, &mut again] {
+        book.add(node(999), node(4), START, &mut rng).unwrap();
+    }
+    assert_eq!(again.get(&node(999).id()), book.get(&node(999).id()));
+    // A book without a key takes the fresh one, and stores it.
+    let mut fresh =
+        Book::load(book.settings, another.clone(), StoredBook::default(), START, &mut rng);
+    assert_eq!(fresh.take_batch().unwrap().key, Some(another));
+}
+
+#[test]
+fn an_empty_bucket_list_loops_forever() {
+    let mut rng = rng();
+    let known = KnownAddress::told(node(1), node(2));
+    let stored = StoredBook { addresses: vec![known.clone()], ..StoredBook::default() };
+    let mut book = Book::load(large_book().settings, key(), stored, START, &mut rng);
+    assert_eq!(book.pick(100, START, &mut rng).unwrap().addr, node(1));
+    assert!(book.take_batch().unwrap().addresses[&node(1).id()].is_some());
+    let imported = json::ImportedBook { addresses: vec![known], ..Default::default() };
+    let mut book = large_book();
+    assert_eq!(book.import(imported, START, &mut rng), 1);
+    assert_eq!(book.pick(100, START, &mut rng).unwrap().addr, node(1));
+    // Nothing to hand out at all.
+    book.ban(node(1).id().into(), None, String::new(), START).unwrap();
+    assert!(book.pick(50, START, &mut rng).is_none() && book.selection(START, &mut rng).is_empty());
+    assert!(large_book().pick(50, START, &mut rng).is_none());
+}
+
+#[test]
+fn what_cannot_be_reached_or_is_ourselves_is_not_booked() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let at = |ip: [u8; 4], port| NetAddress::new(id(9), ip.into(), port);
+    book.add_own("[::ffff:50.0.0.1]:7".parse().unwrap());
+    for (addr, error) in [
+        (NetAddress::new(OWN, [50, 0, 0, 9].into(), 1), AddError::Own),
+        (at([50, 0, 0, 1], 7), AddError::Own),
+        (at([0, 0, 0, 0], 7), AddError::Invalid),
+        (at([10, 0, 0, 1], 7), AddError::NotRoutable),
+        (at([50, 0, 0, 1], 0), AddError::NoPort),
+    ] {
+        assert_eq!(book.add(addr, node(1), START, &mut rng), Err(error), "{addr}");
+    }
+    assert_eq!((book.len(), book.take_batch()), (0, None));
+    assert_eq!(book.add(at([50, 0, 0, 1], 8), node(1), START, &mut rng), Ok(Added::New));
+    book.add_own("50.0.0.1:8".parse().unwrap());
+    assert_eq!(book.get(&id(9)), None);
+    assert_eq!(book.take_batch().unwrap().addresses[&id(9)], None);
+    let settings = BookSettings { is_strict: false, ..book.settings };
+    let mut loose = Book::new(settings, key());
+    assert_eq!(loose.add(at([10, 0, 0, 1], 7), node(1), START, &mut rng), Ok(Added::New));
+    // A book that has become strict forgets what it should not have.
+    let mut store = MemoryStore::new();
+    store.write(&loose.take_batch().unwrap()).unwrap();
+    let mut strict = Book::load(book.settings, key(), store.stored(), START, &mut rng);
+    assert_eq!(strict.get(&id(9)), None);
+    assert_eq!(strict.take_batch().unwrap().addresses[&id(9)], None);
+}
+
+#[test]
+fn what_is_wrong_in_a_store_is_put_right() {
+    let (book, mut rng) = (large_book(), rng());
+    let mut addresses = Vec::new();
+    let mut place = |n: u32, placement| {
+        addresses.push(KnownAddress { placement, ..KnownAddress::told(node(n), node(n)) });
+    };
+    // One more than a bucket holds, as the reference writes it (the first is old too); too many buckets; one that does
+    // not exist; bad without being bad.
+    (0..BUCKET_SIZE as u32 + 2).for_each(|n| place(n, Placement::New(vec![9])));
+    place(100, Placement::New(vec![1, 2, 3, 3, 4, 5]));
+    place(101, Placement::Old(200));
+    place(102, Placement::Bad);
+    place(0, Placement::Old(0));
+    addresses[3].last_attempt = Some(START + HOUR);
+    let stored = StoredBook { addresses, ..StoredBook::default() };
+    let mut book = Book::load(book.settings, key(), stored, START, &mut rng);
+    book.table.check();
+    assert_eq!((book.len(), book.num_old()), (BUCKET_SIZE + 4, 2));
+    assert_eq!(book.get(&node(100).id()).unwrap().placement, Placement::New(vec![1, 2, 3, 4]));
+    assert_eq!(book.get(&node(3).id()).unwrap().last_attempt, Some(START));
+    let batch = book.take_batch().unwrap();
+    let changed: Vec<_> = [0, 3, 100, 101, 102].map(|n| node(n).id()).into();
+    assert!(changed.iter().all(|id| batch.addresses.contains_key(id)), "{batch:?}");
+    // And the one for which there was no room.
+    assert_eq!(batch.addresses.len(), changed.len() + 1);
+}
+
+#[test]
+fn the_one_tried_longest_ago_is_crawled_first() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let secs = |n: u64| START + Duration::from_secs(n);
+    for n in 0..5 {
+        book.add(node(n), node(n), START, &mut rng).unwrap();
+    }
+    book.attempted(&node(0), secs(1));
+    book.attempted(&node(1), secs(2));
+    book.attempted(&node(0), secs(3));
+    let crawl = |book: &Book, count, not_since, wall| -> Vec<_> {
+        book.crawl_selection(count, not_since, wall, &mut self::rng())
+    };
+    let [a, b, c, d, e] = [2, 3, 4, 1, 0].map(node);
+    assert_eq!(crawl(&book, 9, secs(4), secs(9)), [a, b, c, d, e]);
+    assert_eq!(crawl(&book, 9, secs(3), secs(9)), [a, b, c, d]);
+    assert_eq!(crawl(&book, 2, secs(3), secs(9)), [a, b]);
+    book.mark_bad(b.id(), None, HOUR, "x", START);
+    assert_eq!(crawl(&book, 9, secs(2), secs(9)), [a, c]);
+    // The clock was set back: nothing is out of reach until it has caught up.
+    assert_eq!(crawl(&book, 9, Duration::ZERO, START), [a, c, d, e]);
+}
+
+#[test]
+fn a_seed_serves_what_it_verified_and_what_answers_still() {
+    let (mut book, mut rng) = (large_book(), rng());
+    for n in 0..300 {
+        book.add(node(n), node(n), START, &mut rng).unwrap();
+    }
+    for n in 0..20 {
+        book.authenticated(&node(n), &facts(), START + Duration::from_secs(n.into()));
+    }
+    book.dial_failed(&node(19), START);
+    let newest = START + Duration::from_secs(10);
+    let mut served = book.verified_selection(30, newest, newest, &mut rng);
+    served.sort();
+    assert_eq!(served, (10..19).map(node).collect::<Vec<_>>());
+    let known = book.get(&node(5).id()).unwrap();
+    assert_eq!((&known.moniker[..], known.last_seen), ("m", known.verified));
+}
+
+#[test]
+fn a_selection_is_a_quarter_and_has_the_new_ones_that_were_asked_for() {
+    let (mut book, mut rng) = (large_book(), rng());
+    for n in 0..3000 {
+        let size = book.len();
+        let expected = (size * 23 / 100).max(size.min(32)).min(250);
+        if n % 97 == 0 {
+            for addresses in [
+                book.selection(START, &mut rng),
+                book.selection_with_bias(30, START, &mut rng),
+                book.selection_with_bias(100, START, &mut rng),
+            ] {
+                let different: BTreeSet<_> = addresses.iter().collect();
+                assert_eq!((addresses.len(), different.len()), (expected, expected));
+            }
+        }
+        book.add(node(n), node(n), START, &mut rng).unwrap();
+        if n % 3 == 0 {
+            make_good(&mut book, node(n), START, &mut rng);
+        }
+    }
+    let count_new = |addresses: Vec<NetAddress>| {
+        addresses.iter().filter(|addr| !book.is_good(&addr.id())).count()
+    };
+    assert_eq!(count_new(book.selection_with_bias(30, START, &mut rng)), 75);
+    assert_eq!(count_new(book.selection_with_bias(100, START, &mut rng)), 250);
+    assert_eq!(count_new(book.selection_with_bias(0, START, &mut rng)), 0);
+    assert_eq!(book.selection_with_bias(255, START, &mut rng).len(), 250);
+}

@@ -1,0 +1,148 @@
+//! Who owns one part of the internet.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Addresses of one IPv4 /16, one IPv6 /32, or all that teredo gives to one IPv4 /16.
+fn attacker(kind: u8, n: u32) -> NetAddress {
+    let [a, b, c, d] = n.to_be_bytes();
+    let ip: IpAddr = match kind {
+        0 => [66, 6, c, d].into(),
+        1 => [0x2a00, 0x666, a.into(), b.into(), c.into(), d.into(), 0, 1].into(),
+        _ => [0x2001, 0, a.into(), b.into(), 0, 0, !0x4206, u16::from_be_bytes([c, d])].into(),
+    };
+    let mut bytes = [0x66; 20];
+    bytes[..4].copy_from_slice(&n.to_le_bytes());
+    NetAddress::new(NodeId::from_bytes(bytes), ip, 1 + (n % 60_000) as u16)
+}
+
+/// The first of the nodes that only an attacker tells of.
+const FAR: u32 = 1 << 20;
+
+fn buckets_of(book: &Book, is_theirs: impl Fn(&NetAddress) -> bool) -> (usize, usize) {
+    let (mut new, mut old) = (BTreeSet::new(), BTreeSet::new());
+    for known in book.iter().filter(|known| is_theirs(&known.addr)) {
+        match &known.placement {
+            Placement::New(buckets) => new.extend(buckets.iter().copied()),
+            Placement::Old(bucket) => _ = old.insert(*bucket),
+            Placement::Bad => {}
+        }
+    }
+    (new.len(), old.len())
+}
+
+#[test]
+fn book_poisoning_by_one_subnet() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let honest: Vec<_> = (0..400).map(node).collect();
+    for (n, addr) in honest.iter().enumerate() {
+        book.add(*addr, node(1000 + n as u32 / 20), START, &mut rng).unwrap();
+        if n % 4 == 0 {
+            make_good(&mut book, *addr, START, &mut rng);
+        }
+    }
+    let good = book.num_old();
+    for n in 0..30_000 {
+        let _ = book.add(attacker(0, n), attacker(0, n / 7), START, &mut rng);
+        // Nobody is there, or somebody else.
+        let _ = book.add(node(FAR + n), attacker(0, n / 7), START, &mut rng);
+        // Even if all of them exist and behave.
+        if n % 3 == 0 {
+            make_good(&mut book, attacker(0, n), START, &mut rng);
+        }
+    }
+    book.table.check();
+    let is_theirs = |addr: &NetAddress| !honest.contains(addr);
+    let (new, old) = buckets_of(&book, is_theirs);
+    assert!(new <= 32 && old <= 4, "{new} {old}");
+    let theirs = book.iter().filter(|known| is_theirs(&known.addr)).count();
+    assert!(theirs <= 36 * BUCKET_SIZE, "{theirs}");
+    let left = honest.iter().filter(|addr| book.is_good(&addr.id())).count();
+    assert_eq!(left, good);
+    // They have most of the addresses and few of the picks.
+    let picks = 2000;
+    let picked = (0..picks).filter(|_| {
+        let known = book.pick(50, START, &mut rng).unwrap();
+        is_theirs(&known.addr)
+    });
+    let picked = picked.count();
+    assert!(theirs > 3 * left && picked < picks / 3, "{theirs} {picked}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..Default::default() })]
+
+    /// Whatever one group sends, in whatever order.
+    #[test]
+    fn one_group_never_has_more_than_its_share(
+        seed: u64,
+        kind in 0..3_u8,
+        steps in proptest::collection::vec((0..6_u8, 0..4000_u32, 0..4000_u32), 2000..4000),
+    ) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut book = Book::new(large_book().settings, BookKey::random(&mut rng));
+        let good: Vec<_> = (0..200).map(node).collect();
+        for addr in &good {
+            book.add(*addr, *addr, START, &mut rng).unwrap();
+            make_good(&mut book, *addr, START, &mut rng);
+        }
+        let before: BTreeMap<_, _> = book.iter().map(|known| (known.addr, known.placement.clone())).collect();
+        let mut wall = START;
+        for (what, n, src) in steps {
+            let (addr, src) = (attacker(kind, n), attacker(kind, src));
+            wall += Duration::from_secs(1);
+            match what {
+                0..=2 => _ = book.add(addr, src, wall, &mut rng),
+                // In the name of a good node.
+                3 => {
+                    let id = good[n as usize % good.len()].id();
+                    let addr = NetAddress::new(id, addr.ip(), addr.port());
+                    let _ = book.add(addr, src, wall, &mut rng);
+                }
+                4 => make_good(&mut book, addr, wall, &mut rng),
+                _ => {
+                    book.mark_good(&addr.id(), wall, &mut rng);
+                    // A good one that is dialed is there.
+                    if let Some(holder) = book.next_test(wall) {
+                        book.authenticated(&holder, &facts(), wall);
+                    }
+                }
+            }
+        }
+        book.table.check();
+        let is_theirs = |addr: &NetAddress| addr.id().as_bytes()[19] == 0x66;
+        let (new, old) = buckets_of(&book, is_theirs);
+        prop_assert!(new <= 32 && old <= 4, "{} {}", new, old);
+        prop_assert!(book.len() <= good.len() + 36 * BUCKET_SIZE);
+        for (addr, placement) in before {
+            let known = book.get(&addr.id()).unwrap();
+            prop_assert_eq!(known.addr, addr);
+            prop_assert_eq!(&known.placement, &placement);
+        }
+    }
+}
+
+/// As many addresses as anybody likes, from everywhere.
+#[test]
+fn the_size_is_bounded() {
+    let (mut book, mut rng) = (large_book(), rng());
+    for n in 0..60_000_u32 {
+        let (addr, src) = (node(n.reverse_bits() >> 7), node(n));
+        let _ = book.add(addr, src, START, &mut rng);
+        if n % 2 == 0 {
+            make_good(&mut book, addr, START, &mut rng);
+        }
+        if n % 5 == 0 {
+            book.mark_bad(addr.id(), None, HOUR, "x", START);
+        }
+    }
+    book.table.check();
+    assert!(book.num_new() > 10_000 && book.num_new() <= 256 * 64, "{}", book.num_new());
+    assert!(book.num_old() > 3000 && book.num_old() <= 64 * 64, "{}", book.num_old());
+    assert!(book.table.len() <= book.len() + book.num_bad());
+    let bytes = json::write(&book, START);
+    assert_eq!(json::parse(&bytes).unwrap().addresses.len(), book.len());
+}

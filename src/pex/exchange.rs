@@ -1,0 +1,293 @@
+//! What peers are asked, what they are answered, and what it costs them to misbehave
+//! (`p2p/pex/pex_reactor.go`, `Receive`).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    PeerFacts, PexCore, PexMessage, PexOutput,
+    ensure::{BAD_FOR, MAX_ATTEMPTS},
+    neighbour::{Neighbour, Purpose, Verdict},
+    timers::Timer,
+};
+use crate::{
+    addrbook::{Added, AutomaticTarget},
+    address::NetAddress,
+    identity::NodeId,
+    ids::{ConnId, Direction},
+    reactor::DisconnectReason,
+    time::Now,
+};
+
+/// New addresses among those a seed hands out, per cent (`biasToSelectNewPeers`).
+const SEED_BIAS: u8 = 30;
+
+impl PexCore {
+    pub(super) fn peer_up(&mut self, facts: PeerFacts, now: Now) {
+        let (id, conn) = (facts.id, facts.conn);
+        let dial = self.dialing.remove(&id);
+        let purpose =
+            dial.map(|dial| dial.purpose).filter(|_| facts.direction == Direction::Outbound);
+        if purpose == Some(Purpose::Seed) {
+            self.untried_seeds.clear();
+        }
+        self.book_peer(&facts, now);
+        self.book.seen(&id, &facts.facts, now.wall);
+        let mut neighbour = Neighbour::new(facts, purpose, now.mono);
+        let is_outbound = neighbour.is_outbound();
+        // A seed only wants to know whether the node is there.
+        neighbour.is_proven = self.is_crawling() || purpose == Some(Purpose::Test);
+        if neighbour.is_proven && is_outbound {
+            self.book.reached(&id);
+        }
+        let speaks_pex = neighbour.facts.speaks_pex;
+        let is_reserved = neighbour.facts.is_reserved;
+        self.by_id.insert(id, conn);
+        self.neighbours.insert(conn, neighbour);
+        if !self.settings.is_enabled {
+            return;
+        }
+        for (after, timer) in self.timers_of(conn) {
+            self.timers.add(now.mono + after, timer);
+        }
+        match (purpose, is_outbound) {
+            (Some(Purpose::Test), _) => self.end(conn),
+            (_, true) if self.is_crawling() && !is_reserved => {
+                if !speaks_pex {
+                    return self.end(conn);
+                }
+                self.ask(conn, now);
+                if !self.neighbours[&conn].owes_answer {
+                    self.end(conn);
+                }
+            }
+            (_, true) if self.book.needs_more() => self.ask(conn, now),
+            _ => {}
+        }
+    }
+
+    /// What becomes due in a session, and how long after its beginning.
+    fn timers_of(&self, conn: ConnId) -> [(Duration, Timer); 2] {
+        if self.is_crawling() {
+            [
+                (self.settings.crawl_timeout, Timer::Crawled(conn)),
+                (self.settings.seed_disconnect_wait_period, Timer::Overstayed(conn)),
+            ]
+        } else {
+            [
+                (self.settings.proven_after(), Timer::Proven(conn)),
+                (self.settings.good_after, Timer::Good(conn)),
+            ]
+        }
+    }
+
+    /// Where the node is, as far as the session tells.
+    fn book_peer(&mut self, facts: &PeerFacts, now: Now) {
+        let addr = match facts.direction {
+            Direction::Outbound => facts.dialed,
+            Direction::Inbound => facts.announced,
+        };
+        let Some(addr) = addr else { return };
+        self.add_to_book(addr, addr, now);
+        if facts.direction == Direction::Outbound {
+            self.book.authenticated(&addr, &facts.facts, now.wall);
+        }
+    }
+
+    pub(super) fn peer_down(&mut self, conn: ConnId, reason: &DisconnectReason, now: Now) {
+        let Some(neighbour) = self.neighbours.remove(&conn) else { return };
+        for (after, timer) in self.timers_of(conn) {
+            self.timers.remove(neighbour.since + after, timer);
+        }
+        let facts = &neighbour.facts;
+        if self.by_id.get(&facts.id) == Some(&conn) {
+            self.by_id.remove(&facts.id);
+        }
+        self.book.seen(&facts.id, &facts.facts, now.wall);
+        self.crawl_soon(&facts.id);
+        let is_ours = matches!(
+            reason,
+            DisconnectReason::Stopped | DisconnectReason::Operator(_) | DisconnectReason::Banned(_)
+        );
+        if neighbour.is_outbound() && !neighbour.is_proven && !neighbour.is_over && !is_ours {
+            // It has refused us after the handshake: growing pauses, not a loop.
+            if let Some(addr) = facts.dialed {
+                self.failed_at(&addr, now);
+            }
+            if neighbour.purpose == Some(Purpose::Seed) {
+                self.dial_next_seed(now);
+            }
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, id: &NodeId, reason: &DisconnectReason, now: Now) {
+        let Some(dial) = self.dialing.remove(id) else { return };
+        if let Some(addr) = dial.addr.net_address() {
+            match reason {
+                DisconnectReason::WrongId { .. } => self.book.wrong_id(&addr),
+                DisconnectReason::Incompatible(why) => {
+                    let why = why.to_string();
+                    self.book.mark_bad(*id, Some(addr), BAD_FOR, &why, now.wall);
+                }
+                // The address is innocent.
+                DisconnectReason::AlreadyDialing(_)
+                | DisconnectReason::Banned(_)
+                | DisconnectReason::DuplicateId(_)
+                | DisconnectReason::DuplicateIp(_)
+                | DisconnectReason::Filtered(_)
+                | DisconnectReason::Full(_)
+                | DisconnectReason::Operator(_)
+                | DisconnectReason::SelfConnection
+                | DisconnectReason::Stopped => {}
+                _ => self.failed_at(&addr, now),
+            }
+        }
+        if dial.purpose == Purpose::Seed {
+            self.dial_next_seed(now);
+        }
+    }
+
+    fn failed_at(&mut self, addr: &NetAddress, now: Now) {
+        if self.book.dial_failed(addr, now.wall) > MAX_ATTEMPTS {
+            let why = format!("{MAX_ATTEMPTS} attempts to connect have failed");
+            self.book.mark_bad(addr.id(), Some(*addr), BAD_FOR, &why, now.wall);
+        }
+    }
+
+    pub(super) fn message(&mut self, conn: ConnId, bytes: &[u8], now: Now) {
+        if self.neighbours.get(&conn).is_none_or(|neighbour| neighbour.is_over) {
+            return;
+        }
+        self.prove(conn);
+        match PexMessage::decode(bytes) {
+            Ok(PexMessage::Request) => self.requested(conn, now),
+            Ok(PexMessage::Addrs(addrs)) => self.answered(conn, &addrs, now),
+            Err(error) if error.is_abuse() => {
+                self.punish(conn, error.to_string(), self.settings.ban_time, now);
+            }
+            Err(error) => {
+                neighbour_over(&mut self.neighbours, conn);
+                self.outputs.push_back(PexOutput::Stop { conn, reason: error.to_string() });
+            }
+        }
+    }
+
+    /// The peer is more than a node that refuses after the handshake.
+    pub(super) fn prove(&mut self, conn: ConnId) {
+        let Some(neighbour) = self.neighbours.get_mut(&conn).filter(|n| !n.is_proven) else {
+            return;
+        };
+        neighbour.is_proven = true;
+        if neighbour.is_outbound() {
+            let id = neighbour.facts.id;
+            self.book.reached(&id);
+        }
+    }
+
+    fn requested(&mut self, conn: ConnId, now: Now) {
+        let (is_seed, interval) = (self.is_crawling(), self.settings.receive_interval());
+        let Some(neighbour) = self.neighbours.get_mut(&conn) else { return };
+        let verdict = neighbour.request(interval, now.mono);
+        if is_seed && !neighbour.is_outbound() {
+            // One answer each; the next one wants the place.
+            if neighbour.requests() == 1 {
+                let newest = now.wall.saturating_sub(super::crawl::SERVED_FOR);
+                let addrs =
+                    self.book.verified_selection(SEED_BIAS, newest, now.wall, &mut self.rng);
+                self.send(conn, PexMessage::Addrs(addrs));
+                self.end(conn);
+            }
+            return;
+        }
+        match verdict {
+            Verdict::Answer => {
+                let addrs = self.book.selection(now.wall, &mut self.rng);
+                self.send(conn, PexMessage::Addrs(addrs));
+            }
+            Verdict::Early => self.send(conn, PexMessage::Addrs(Vec::new())),
+            Verdict::Abuse => {
+                let why = "asks for addresses all the time".to_owned();
+                self.punish(conn, why, self.settings.abuse_ban_time, now);
+            }
+        }
+    }
+
+    fn answered(&mut self, conn: ConnId, addrs: &[NetAddress], now: Now) {
+        let Some(neighbour) = self.neighbours.get_mut(&conn) else { return };
+        if !std::mem::take(&mut neighbour.owes_answer) {
+            let why = "sent addresses that nobody asked for".to_owned();
+            return self.punish(conn, why, self.settings.ban_time, now);
+        }
+        let (id, is_outbound) = (neighbour.facts.id, neighbour.is_outbound());
+        let is_reserved = neighbour.facts.is_reserved;
+        let source = match neighbour.facts.direction {
+            Direction::Outbound => neighbour.facts.dialed,
+            Direction::Inbound => neighbour.facts.announced,
+        };
+        // Its socket's address counts as the source, if nothing better is known.
+        let remote = neighbour.facts.remote;
+        let source = source.unwrap_or_else(|| NetAddress::new(id, remote.ip(), remote.port()));
+        for addr in addrs {
+            self.add_to_book(*addr, source, now);
+        }
+        if self.is_crawling() {
+            if is_outbound && !is_reserved {
+                self.end(conn);
+            }
+        } else if self.settings.seeds.iter().any(|seed| seed.id() == id) {
+            self.ensure_at = Some(now.mono);
+        }
+    }
+
+    /// Asks the peer for addresses, unless it was asked a moment ago: receivers ban for it.
+    pub(super) fn ask(&mut self, conn: ConnId, now: Now) {
+        let Some(neighbour) = self.neighbours.get_mut(&conn) else { return };
+        if neighbour.owes_answer || neighbour.is_over || !neighbour.facts.speaks_pex {
+            return;
+        }
+        let (id, interval) = (neighbour.facts.id, self.settings.request_interval);
+        if self.asked.get(&id).is_some_and(|at| now.mono.since(*at) < interval) {
+            return;
+        }
+        neighbour.owes_answer = true;
+        self.asked.insert(id, now.mono);
+        self.timers.add(now.mono + interval, Timer::Asked(id));
+        self.send(conn, PexMessage::Request);
+    }
+
+    /// Adds what somebody told, and has it crawled.
+    pub(super) fn add_to_book(&mut self, addr: NetAddress, src: NetAddress, now: Now) {
+        // Why not is of no interest: most of what is told is known.
+        let added = self.book.add(addr, src, now.wall, &mut self.rng);
+        if added == Ok(Added::New) && self.is_crawling() {
+            self.crawl.schedule(addr.id(), now.wall);
+        }
+    }
+
+    fn send(&mut self, conn: ConnId, message: PexMessage) {
+        self.outputs.push_back(PexOutput::Send { conn, message: message.encode() });
+    }
+
+    /// Ends the session once everything is sent.
+    pub(super) fn end(&mut self, conn: ConnId) {
+        neighbour_over(&mut self.neighbours, conn);
+        self.outputs.push_back(PexOutput::End { conn });
+    }
+
+    fn punish(&mut self, conn: ConnId, why: String, time: Duration, now: Now) {
+        neighbour_over(&mut self.neighbours, conn);
+        self.outputs.push_back(PexOutput::Stop { conn, reason: why.clone() });
+        let Some(neighbour) = self.neighbours.get(&conn) else { return };
+        // The operator wants this peer whatever it does: it comes back, and starts anew.
+        if !neighbour.facts.is_reserved {
+            let who = AutomaticTarget::Id(neighbour.facts.id);
+            self.ban_automatically(who, time, &why, now);
+        }
+    }
+}
+
+/// What still comes of this session is not looked at.
+fn neighbour_over(neighbours: &mut BTreeMap<ConnId, Neighbour>, conn: ConnId) {
+    if let Some(neighbour) = neighbours.get_mut(&conn) {
+        neighbour.is_over = true;
+    }
+}

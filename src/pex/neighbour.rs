@@ -1,0 +1,130 @@
+//! A connected peer, and what it may do on channel 0x00.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{
+    addrbook::NodeFacts,
+    address::NetAddress,
+    identity::NodeId,
+    ids::{ConnId, Direction},
+    time::Mono,
+};
+
+/// Requests of a session that are answered however soon they come (`p2p/pex/pex_reactor.go`,
+/// `receiveRequest`: the first two only start its clock).
+const FREE_REQUESTS: u32 = 2;
+
+/// Early requests in [`ABUSE_WINDOW`] that are answered with an empty list. Ours never come early;
+/// Go's come at most twice a minute, one that restarts its routine some more.
+const MAX_EARLY: u32 = 10;
+
+/// See [`MAX_EARLY`].
+const ABUSE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Who has connected, as the driver tells it.
+#[derive(Clone, Debug)]
+pub struct PeerFacts {
+    /// The session.
+    pub conn: ConnId,
+    /// The authenticated node.
+    pub id: NodeId,
+    /// Who dialed.
+    pub direction: Direction,
+    /// The socket's remote address.
+    pub remote: SocketAddr,
+    /// Where we found it, if we dialed.
+    pub dialed: Option<NetAddress>,
+    /// Where it says that it listens.
+    pub announced: Option<NetAddress>,
+    /// Persistent or unconditional: what peer exchange decides does not end its session.
+    pub is_reserved: bool,
+    /// Whether it has channel 0x00.
+    pub speaks_pex: bool,
+    /// What it says of itself.
+    pub facts: NodeFacts,
+}
+
+/// Why peer exchange has dialed a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To have enough peers.
+    Peers,
+    /// It is a configured seed.
+    Seed,
+    /// To see whether it is there, and whom it knows.
+    Crawl,
+    /// To see whether it is still there, before another takes its place in the book.
+    Test,
+}
+
+/// A session.
+#[derive(Debug)]
+pub(super) struct Neighbour {
+    pub(super) facts: PeerFacts,
+    /// When it came.
+    pub(super) since: Mono,
+    /// Why we dialed it, if peer exchange did.
+    pub(super) purpose: Option<Purpose>,
+    /// It has sent something, or stayed.
+    pub(super) is_proven: bool,
+    /// It was asked and has not answered.
+    pub(super) owes_answer: bool,
+    /// We have ended the session; what still comes is not looked at.
+    pub(super) is_over: bool,
+    requests: u32,
+    last_request: Mono,
+    early: u32,
+    early_since: Mono,
+}
+
+/// What to do about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Answer it.
+    Answer,
+    /// Answer it with an empty list: silence would keep a node of Go from ever asking again.
+    Early,
+    /// It does nothing else.
+    Abuse,
+}
+
+impl Neighbour {
+    pub(super) fn new(facts: PeerFacts, purpose: Option<Purpose>, now: Mono) -> Self {
+        Self {
+            facts,
+            since: now,
+            purpose,
+            is_proven: false,
+            owes_answer: false,
+            is_over: false,
+            requests: 0,
+            last_request: Mono::ZERO,
+            early: 0,
+            early_since: Mono::ZERO,
+        }
+    }
+
+    /// The peer asks for addresses.
+    pub(super) fn request(&mut self, interval: Duration, now: Mono) -> Verdict {
+        let is_free = self.requests < FREE_REQUESTS;
+        self.requests = self.requests.saturating_add(1);
+        if is_free || now.since(self.last_request) >= interval {
+            self.last_request = now;
+            return Verdict::Answer;
+        }
+        if self.early == 0 || now.since(self.early_since) >= ABUSE_WINDOW {
+            (self.early, self.early_since) = (0, now);
+        }
+        self.early += 1;
+        if self.early > MAX_EARLY { Verdict::Abuse } else { Verdict::Early }
+    }
+
+    /// How often it has asked.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    pub(super) fn is_outbound(&self) -> bool {
+        self.facts.direction == Direction::Outbound
+    }
+}

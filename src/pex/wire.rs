@@ -1,0 +1,159 @@
+//! Messages of channel 0x00 (`proto/tendermint/p2p/pex.proto`).
+
+use std::net::IpAddr;
+
+use crate::{
+    address::NetAddress,
+    identity::NodeId,
+    protocol::wire::{DecodeError, Fields, put_bytes_field, put_varint_field},
+    text::shown,
+};
+
+/// Addresses in one message (`p2p/pex/pex_reactor.go`: `maxMsgSize` is for 250). More would cost
+/// the receiver an allocation each: a message of 64,000 bytes holds 32,000 empty ones.
+pub const MAX_ADDRS: usize = 250;
+
+/// Bytes of a message (`maxMsgSize`: 250 addresses of 256 bytes).
+pub const MAX_MESSAGE_SIZE: usize = 64_000;
+
+/// Longest node ID worth looking at: 40 digits. Longer text is no ID.
+const MAX_ID: usize = 40;
+
+/// Longest text of an IP address: 45 characters for IPv6 with an IPv4 tail.
+const MAX_IP: usize = 45;
+
+/// A message of peer exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PexMessage {
+    /// Send me addresses.
+    Request,
+    /// Addresses, as the answer to a request. Entries without a usable ID were left out.
+    Addrs(Vec<NetAddress>),
+}
+
+/// What is wrong with a message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PexMessageError {
+    /// No message at all, which may be an accident.
+    #[error("undecodable message: {0}")]
+    Undecodable(#[from] DecodeError),
+    /// Neither a request nor addresses.
+    #[error("neither a request nor addresses")]
+    Unknown,
+    /// More addresses than one message may have.
+    #[error("more than {MAX_ADDRS} addresses in a message")]
+    TooMany,
+    /// This is no IP address.
+    #[error("invalid IP address {0:?}")]
+    Ip(String),
+    /// This is no port.
+    #[error("invalid port {0}")]
+    Port(u32),
+}
+
+impl PexMessageError {
+    /// Whether no honest node sends this, whatever it runs.
+    pub fn is_abuse(&self) -> bool {
+        match self {
+            Self::Undecodable(_) | Self::Unknown => false,
+            Self::TooMany | Self::Ip(_) | Self::Port(_) => true,
+        }
+    }
+}
+
+impl PexMessage {
+    /// Decodes a message. The last of several parts counts, unknown fields do not, as in the
+    /// reference.
+    ///
+    /// # Errors
+    /// See [`PexMessageError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, PexMessageError> {
+        let mut last = None;
+        for field in Fields::new(bytes) {
+            let field = field?;
+            match field.number {
+                1 | 2 => last = Some((field.number, field.bytes()?)),
+                _ => {}
+            }
+        }
+        match last {
+            None => Err(PexMessageError::Unknown),
+            Some((1, request)) => {
+                // Nothing is in it, but it must be a message.
+                Fields::new(request).try_for_each(|field| field.map(|_| ()))?;
+                Ok(Self::Request)
+            }
+            Some((_, addrs)) => decode_addrs(addrs).map(Self::Addrs),
+        }
+    }
+
+    /// Encodes it. The first [`MAX_ADDRS`] addresses: they fit into [`MAX_MESSAGE_SIZE`] whatever
+    /// they are.
+    pub fn encode(&self) -> Vec<u8> {
+        let (mut body, mut entry) = (Vec::new(), Vec::new());
+        let number = match self {
+            Self::Request => 1,
+            Self::Addrs(addrs) => {
+                for addr in addrs.iter().take(MAX_ADDRS) {
+                    entry.clear();
+                    put_bytes_field(1, addr.id().to_string().as_bytes(), &mut entry);
+                    put_bytes_field(2, addr.ip().to_string().as_bytes(), &mut entry);
+                    if addr.port() != 0 {
+                        put_varint_field(3, addr.port().into(), &mut entry);
+                    }
+                    put_bytes_field(1, &entry, &mut body);
+                }
+                2
+            }
+        };
+        let mut message = Vec::with_capacity(body.len() + 4);
+        put_bytes_field(number, &body, &mut message);
+        message
+    }
+}
+
+/// Counts the entries before it reads any of them.
+fn decode_addrs(message: &[u8]) -> Result<Vec<NetAddress>, PexMessageError> {
+    let mut count = 0;
+    for field in Fields::new(message) {
+        if field?.number == 1 {
+            count += 1;
+        }
+        if count > MAX_ADDRS {
+            return Err(PexMessageError::TooMany);
+        }
+    }
+    let mut addrs = Vec::with_capacity(count);
+    for field in Fields::new(message) {
+        let field = field?;
+        if field.number == 1 {
+            addrs.extend(decode_addr(field.bytes()?)?);
+        }
+    }
+    Ok(addrs)
+}
+
+/// One address; `None` without a usable ID, which condemns the entry and not the list.
+fn decode_addr(entry: &[u8]) -> Result<Option<NetAddress>, PexMessageError> {
+    let (mut id, mut ip, mut port) = (&[][..], &[][..], 0);
+    for field in Fields::new(entry) {
+        let field = field?;
+        match field.number {
+            1 => id = field.bytes()?,
+            2 => ip = field.bytes()?,
+            // The low 32 bits, as the reference reads a uint32.
+            3 => port = field.varint()? as u32,
+            _ => {}
+        }
+    }
+    let text = |bytes: &[u8], most: usize| {
+        std::str::from_utf8(bytes).ok().filter(|text| text.len() <= most).map(str::to_owned)
+    };
+    let ip = text(ip, MAX_IP)
+        .and_then(|ip| ip.parse::<IpAddr>().ok())
+        .ok_or_else(|| PexMessageError::Ip(shown(&String::from_utf8_lossy(ip))))?;
+    let port = u16::try_from(port).map_err(|_| PexMessageError::Port(port))?;
+    let id = text(id, MAX_ID).and_then(|id| id.parse::<NodeId>().ok());
+    Ok(id.map(|id| NetAddress::new(id, ip, port)))
+}

@@ -1,0 +1,48 @@
+#![no_main]
+//! An `addrbook.json` that anybody wrote: read, taken in, asked, written and read again.
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use rand::{SeedableRng, rngs::StdRng};
+use tmp2p::{
+    BookKey, NodeId,
+    addrbook::{
+        Book, BookLimits, BookSettings,
+        json::{self, ImportError},
+    },
+};
+
+const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+fuzz_target!(|bytes: &[u8]| {
+    let file = match json::parse(bytes) {
+        Ok(file) => file,
+        Err(error) => {
+            let text = error.to_string();
+            assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text:?}");
+            if let ImportError::Malformed { line, .. } = error {
+                let lines = bytes.split(|byte| *byte == b'\n').count();
+                assert!(line <= lines, "line {line} of {lines}");
+            }
+            return;
+        }
+    };
+    let mut rng = StdRng::seed_from_u64(bytes.len() as u64);
+    let own = NodeId::from_bytes([0; 20]);
+    let settings =
+        BookSettings { own, is_strict: bytes.len() % 2 == 0, limits: BookLimits::default() };
+    let mut book = Book::new(settings, BookKey::random(&mut rng));
+    let entries = file.addresses.len();
+    let imported = book.import(file, NOW, &mut rng);
+    assert!(book.len() <= imported && imported <= entries);
+    for bias in [0, 50, 100] {
+        let picked = book.pick(bias, NOW, &mut rng).map(|known| known.addr.id());
+        assert_ne!(picked, Some(own));
+        assert!(picked.is_some() || bias != 50 || book.is_empty());
+    }
+    let selection = book.selection(NOW, &mut rng);
+    assert!(selection.len() <= 250 && selection.is_empty() == book.is_empty());
+    let again = json::parse(&json::write(&book, NOW)).expect("what we write can be read");
+    assert!(again.addresses.iter().eq(book.iter()), "{again:?}");
+});
