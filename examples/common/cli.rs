@@ -1,6 +1,6 @@
 //! Command line manners: one clear line on stderr when something is wrong, and exit codes.
 
-use std::{fmt, fs, io::Write, path::Path, process::ExitCode};
+use std::{ffi::OsString, fmt, fs, io::Write, path::Path, process::ExitCode};
 
 use clap::{Parser, error::ErrorKind};
 use tmp2p::NodeKey;
@@ -31,9 +31,12 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Parses the command line and runs; the exit code.
-pub(crate) fn run<A: Parser>(main: impl FnOnce(A) -> Result<(), Failure>) -> ExitCode {
-    let result = match A::try_parse() {
+/// Parses the command line, the name of the program first, and runs; the exit code.
+pub(crate) fn run<A: Parser>(
+    args: impl IntoIterator<Item = OsString>,
+    main: impl FnOnce(A) -> Result<(), Failure>,
+) -> ExitCode {
+    let result = match A::try_parse_from(args) {
         Ok(args) => main(args),
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -92,10 +95,12 @@ pub(crate) fn init_log(level: &str) -> Result<(), Failure> {
     builder.try_init().map_err(Failure::failed)
 }
 
-/// The node's key, in its home folder; a new one the first time.
-pub(crate) fn node_key(home: &Path) -> Result<NodeKey, Failure> {
-    let folder = home.join("config");
-    fs::create_dir_all(&folder)
-        .map_err(|error| Failure::Usage(format!("cannot make {}: {error}", folder.display())))?;
-    NodeKey::load_or_generate(folder.join("node_key.json")).map_err(Failure::usage)
+/// The node's key, in this file; a new one the first time.
+pub(crate) fn node_key(file: &Path) -> Result<NodeKey, Failure> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).map_err(|error| {
+            Failure::Usage(format!("cannot make {}: {error}", folder.display()))
+        })?;
+    }
+    NodeKey::load_or_generate(file).map_err(Failure::usage)
 }

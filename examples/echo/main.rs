@@ -44,7 +44,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    cli::run(|args: Args| {
+    cli::run(std::env::args_os(), |args: Args| {
         let Args { common, command } = args;
         match command {
             Command::Serve(args) => serve::run(&common, args),

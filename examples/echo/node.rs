@@ -38,7 +38,7 @@ impl Common {
         cli::init_log(self.log_level.as_deref().unwrap_or(default_log_level))?;
         let info = NodeInfo::new(&self.chain_id, "echo").map_err(Failure::usage)?;
         let key = match &self.home {
-            Some(home) => cli::node_key(home)?,
+            Some(home) => cli::node_key(&home.join("config/node_key.json"))?,
             None => NodeKey::generate(),
         };
         Ok(Switch::builder(config, key, info))

@@ -93,7 +93,7 @@ impl Pour {
         let reason = self.wait_for_end(client)?;
         self.elapsed = self.started.elapsed();
         let sent: u64 = peer.status().channels.iter().map(|channel| channel.sent_messages).sum();
-        let is_ours = matches!(reason, DisconnectReason::Reactor(_));
+        let is_ours = matches!(reason, DisconnectReason::Finished);
         if !is_ours || sent < self.messages {
             return Err(Ended::Failed(format!("lost {peer} before everything was sent: {reason}")));
         }

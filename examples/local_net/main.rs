@@ -1,12 +1,10 @@
-//! A whole network in one process: every node is connected to every other one, everybody sends to
-//! everybody, a node dies without a word and comes back.
+//! A whole network in one process: nodes that know nothing but a seed find each other, everybody
+//! sends to everybody, a node dies without a word and comes back, the seed dies, and all start again
+//! from their address books.
 //!
 //! ```text
 //! cargo run --release --example local_net
 //! ```
-//!
-//! There is no peer discovery yet: the nodes have each other as persistent peers, so the one that
-//! comes back is found without being announced.
 #![forbid(unsafe_code)]
 
 #[path = "../common/cli.rs"]
@@ -30,12 +28,12 @@ use tmp2p::DEFAULT_RECV_MESSAGE_CAPACITY;
 
 use crate::{cli::Failure, network::Network, show::Show, tally::HEADER_BYTES, traffic::Amount};
 
-/// Runs a network of full switches in this process, checks every byte of what they send each
-/// other, kills a node and brings it back.
+/// Runs a seed and a network of full switches in this process, checks every byte of what they send
+/// each other, kills a node and brings it back, kills the seed, and starts all from their books.
 #[derive(Parser)]
 #[command(name = "local_net")]
 struct Args {
-    /// How many nodes, all connected to each other
+    /// How many nodes, beside the seed
     #[arg(long, default_value_t = 8)]
     nodes: usize,
     /// How many messages each node sends to all others
@@ -53,7 +51,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::run(|args: Args| {
+    cli::run(std::env::args_os(), |args: Args| {
         check(&args)?;
         cli::init_log(&args.log_level)?;
         let show = Show::new();
@@ -90,7 +88,7 @@ fn check(args: &Args) -> Result<(), Failure> {
 fn run(args: &Args, show: &Show) -> Result<(), String> {
     let mut network = Network::new(args.nodes)?;
     show.step("start", || network.start_all())?;
-    show.step("connect", || network.connect_all())?;
+    show.step("find", || network.find_all())?;
 
     let amount = match args.seconds {
         Some(seconds) => Amount::For(Duration::from_secs(seconds)),
@@ -107,6 +105,8 @@ fn run(args: &Args, show: &Show) -> Result<(), String> {
     let again = Amount::Messages((args.messages / 10).max(1));
     let sent = traffic::run(&mut network, again, args.size, show)?;
     show.done("send", &sent);
+    show.step("no seed", || network.kill_seed())?;
+    show.step("books", || network.restart_all())?;
     show.step("stop", || network.stop())?;
     show.table(&before);
     Ok(())

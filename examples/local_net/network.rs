@@ -9,7 +9,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tmp2p::{ConnectionState, NodeId, PeerAddress};
+use tmp2p::{NodeId, PeerAddress, Switch};
 
 use crate::node::{self, Node};
 
@@ -22,6 +22,10 @@ pub(crate) struct Network {
     folder: TempDir,
     ids: Arc<[NodeId]>,
     pub(crate) clock: Instant,
+    /// `None` once it is dead.
+    seed: Option<Switch>,
+    /// The only address that the nodes are told.
+    seed_addr: Option<PeerAddress>,
     /// `None` while it is dead.
     nodes: Vec<Option<Node>>,
     /// Where each one is reached, dead or alive.
@@ -53,6 +57,8 @@ impl Network {
             folder,
             ids: ids?.into(),
             clock: Instant::now(),
+            seed: None,
+            seed_addr: None,
             nodes: (0..nodes).map(|_| None).collect(),
             addrs: vec![None; nodes],
             sent: vec![0; nodes],
@@ -61,17 +67,21 @@ impl Network {
     }
 
     pub(crate) fn start_all(&mut self) -> Result<String, String> {
+        let seed = node::start_seed(self.nodes.len())?;
+        self.seed_addr = Some(seed.handle().peer_address());
+        self.seed = Some(seed);
         for number in 0..self.nodes.len() {
             self.start(number)?;
         }
-        Ok(format!("{} nodes, each with its own key and port", self.nodes.len()))
+        Ok(format!("a seed, and {} nodes that know it and nobody else", self.nodes.len()))
     }
 
     fn start(&mut self, number: usize) -> Result<(), String> {
         let home = home(&self.folder, number);
         let before = self.addrs[number].as_ref().and_then(PeerAddress::net_address);
         let laddr = before.map(|addr| addr.socket_addr());
-        let node = Node::start(number, &home, laddr, self.ids.clone(), self.clock)?;
+        let seed = self.seed_addr.as_ref().ok_or("there never was a seed")?;
+        let node = Node::start(number, &home, laddr, seed, self.ids.clone(), self.clock)?;
         self.addrs[number] = Some(node.handle().peer_address());
         self.nodes[number] = Some(node);
         Ok(())
@@ -82,17 +92,34 @@ impl Network {
         self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)))
     }
 
-    /// Everybody is a persistent peer of every node with a lower number.
-    pub(crate) fn connect_all(&self) -> Result<String, String> {
-        for (i, node) in self.living() {
-            for addr in self.addrs[i + 1..].iter().flatten() {
-                let added = node.handle().add_persistent(addr.clone());
-                added.map_err(|why| format!("node {i}: {why}"))?;
-            }
-        }
+    /// They ask the seed, which has to reach them before it tells of them; then they ask each other.
+    pub(crate) fn find_all(&self) -> Result<String, String> {
+        let began = Instant::now();
         self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
-        let connections = self.living().map(|(_, node)| node.handle().peers().len()).sum::<usize>();
-        Ok(format!("{} connections, everybody with everybody", connections / 2))
+        let connections = self.living().map(|(_, node)| node.num_peers()).sum::<usize>() / 2;
+        let took = began.elapsed().as_secs_f64();
+        Ok(format!("{connections} connections, everybody with everybody, after {took:.1} s"))
+    }
+
+    /// The seed is dropped without a word. Nobody needs it any more.
+    pub(crate) fn kill_seed(&mut self) -> Result<String, String> {
+        drop(self.seed.take().ok_or("it is dead already")?);
+        if !self.is_full_mesh() {
+            return Err("the nodes have lost each other with the seed".to_owned());
+        }
+        Ok("the seed is gone; its nodes have each other".to_owned())
+    }
+
+    /// All nodes stop and start again, with what is in their books and without the seed.
+    pub(crate) fn restart_all(&mut self) -> Result<String, String> {
+        self.stop()?;
+        for number in 0..self.nodes.len() {
+            self.start(number)?;
+        }
+        let books = self.living().filter_map(|(_, node)| node.handle().book().ok());
+        let least = books.map(|book| book.addresses.len()).min().unwrap_or(0);
+        let found = self.find_all()?;
+        Ok(format!("{least} or more addresses in each book; {found}"))
     }
 
     /// The node is dropped without a word; the others must notice.
@@ -109,10 +136,12 @@ impl Network {
         let mut reasons = BTreeMap::<String, usize>::new();
         for (_, node) in self.living() {
             for (gone, why) in &node.tally().left {
-                if *gone != id {
+                if *gone != id && self.ids.contains(gone) {
                     return Err(format!("{gone} is gone too: {why}"));
                 }
-                *reasons.entry(why.clone()).or_default() += 1;
+                if *gone == id {
+                    *reasons.entry(why.clone()).or_default() += 1;
+                }
             }
         }
         let reasons: Vec<String> =
@@ -120,22 +149,13 @@ impl Network {
         Ok(format!("node {victim} is gone, the others say: {}", reasons.join(", ")))
     }
 
-    /// The node comes back with the same key and address. Nobody is told: the others dial it until
-    /// it answers.
+    /// The node comes back with the same key, address and book. Nobody is told.
     pub(crate) fn restart(&mut self, victim: usize) -> Result<String, String> {
-        let waiting = |(_, node): (usize, &Node)| {
-            let states = node.handle().peer_states().unwrap_or_default();
-            states.iter().any(|s| {
-                let state = s.state;
-                s.id == Some(self.ids[victim])
-                    && matches!(state, ConnectionState::Reconnecting | ConnectionState::Dialing)
-            })
-        };
-        let trying = self.living().filter(|node| waiting(*node)).count();
         self.start(victim)?;
+        let began = Instant::now();
         self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
-        let id = short(&self.ids[victim]);
-        Ok(format!("{trying} nodes kept dialing; node {victim} is back as {id}, found by itself"))
+        let (id, took) = (short(&self.ids[victim]), began.elapsed().as_secs_f64());
+        Ok(format!("node {victim} is back as {id}, everybody has it again after {took:.1} s"))
     }
 
     pub(crate) fn stop(&mut self) -> Result<String, String> {
@@ -153,7 +173,7 @@ impl Network {
     /// What each node has done in the last round.
     pub(crate) fn summary(&self) -> Vec<Row> {
         let rows = self.living().map(|(i, node)| {
-            let peers = node.handle().peers().len();
+            let peers = node.num_peers();
             let tally = node.tally();
             Row {
                 name: i.to_string(),
@@ -184,7 +204,7 @@ impl Network {
 
     fn is_full_mesh(&self) -> bool {
         let others = self.living().count() - 1;
-        self.living().all(|(_, node)| node.handle().peers().len() == others)
+        self.living().all(|(_, node)| node.num_peers() == others)
     }
 
     fn wait_until(&self, what: &str, is_done: impl Fn() -> bool) -> Result<(), String> {

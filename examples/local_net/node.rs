@@ -1,4 +1,5 @@
-//! One node: a switch, and a thread that reads what it receives.
+//! One node: a switch, and a thread that reads what it receives; and the seed, which has no such
+//! thread.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,8 +10,8 @@ use std::{
 };
 
 use tmp2p::{
-    ChannelDescriptor, Config, Event, NodeId, NodeInfo, NodeKey, Peer, Switch, SwitchHandle,
-    crossbeam_channel::Receiver,
+    ChannelDescriptor, Config, Event, NodeId, NodeInfo, NodeKey, Peer, PeerAddress, Switch,
+    SwitchHandle, crossbeam_channel::Receiver,
 };
 
 use crate::{cli, tally::Tally};
@@ -28,25 +29,24 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts the node whose key is kept in this folder, at this address or at any; `ids` are all
-    /// nodes of the network.
+    /// Starts the node whose key and address book are kept in this folder, at this address or at
+    /// any; `ids` are all nodes of the network, of which it is told nothing: it knows the seed.
     pub(crate) fn start(
         number: usize,
         home: &Path,
         laddr: Option<SocketAddr>,
+        seed: &PeerAddress,
         ids: Arc<[NodeId]>,
         clock: Instant,
     ) -> Result<Self, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let info = NodeInfo::new("local-net", format!("node{number}")).map_err(|e| text(&e))?;
         let mut config = Config {
-            // They all share an address, and most dial at the same time.
-            allow_duplicate_ip: true,
-            exempt_cidrs: vec![IpAddr::from([127, 0, 0, 1]).into()],
-            max_num_inbound_peers: ids.len(),
-            // Nobody wants to watch them being polite.
-            dial_spread: Duration::from_millis(100),
-            ..Config::default()
+            seeds: vec![seed.clone()],
+            addr_book_file: Some(home.join("addrbook.sqlite")),
+            // So that everybody is connected to everybody in the end.
+            max_num_outbound_peers: ids.len(),
+            ..config(ids.len())
         };
         if let Some(laddr) = laddr {
             config.laddr = Some(laddr.into());
@@ -63,6 +63,11 @@ impl Node {
 
     pub(crate) fn handle(&self) -> SwitchHandle {
         self.switch.handle()
+    }
+
+    /// The nodes that it is connected to; the seed comes and goes.
+    pub(crate) fn num_peers(&self) -> usize {
+        self.switch.handle().peers().iter().filter(|peer| peer.has_channel(CHANNEL)).count()
     }
 
     pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -83,9 +88,35 @@ impl Node {
     }
 }
 
+/// A seed, which crawls the nodes and tells them of each other.
+pub(crate) fn start_seed(nodes: usize) -> Result<Switch, String> {
+    let info = NodeInfo::new("local-net", "seed").map_err(|error| error.to_string())?;
+    let config = Config { seed_mode: true, ..config(nodes) };
+    Switch::builder(config, NodeKey::generate(), info).start().map_err(|error| error.to_string())
+}
+
+/// What nodes on one machine need, and a thirtieth of all times of peer exchange: nobody wants to
+/// watch them being polite.
+fn config(nodes: usize) -> Config {
+    let usual = Config::default();
+    Config {
+        allow_duplicate_ip: true,
+        exempt_cidrs: vec![IpAddr::from([127, 0, 0, 1]).into()],
+        max_num_inbound_peers: 2 * nodes,
+        // These addresses mean something on this machine only.
+        addr_book_strict: false,
+        ensure_peers_period: usual.ensure_peers_period / 30,
+        pex_request_interval: usual.pex_request_interval / 30,
+        good_after: usual.good_after / 30,
+        crawl_period: usual.crawl_period / 30,
+        crawl_timeout: usual.crawl_timeout / 30,
+        ..usual
+    }
+}
+
 /// The key in this folder, a new one the first time: a node that comes back is the same one.
 pub(crate) fn key(home: &Path) -> Result<NodeKey, String> {
-    cli::node_key(home).map_err(|why| why.to_string())
+    cli::node_key(&home.join("config/node_key.json")).map_err(|why| why.to_string())
 }
 
 fn read(events: &Receiver<Event>, ids: &[NodeId], tally: &Mutex<Tally>) {

@@ -1,0 +1,157 @@
+//! The home folder of a node: the files that Tendermint, CometBFT and tenderseed keep there.
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::{BufReader, ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use tmp2p::{NodeKey, NodeKeyError};
+
+use crate::cli::{self, Failure};
+
+/// Largest `config.toml` read, bytes; one has about 15,000. Who names another file by mistake gets
+/// an error instead of having it read into memory.
+const MAX_CONFIG_SIZE: u64 = 1 << 20;
+
+/// The home folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Home(PathBuf);
+
+/// What a genesis file says that matters here.
+pub(crate) struct Genesis {
+    pub(crate) chain_id: String,
+    /// The first height of the chain; 1 if the file does not say.
+    pub(crate) initial_height: i64,
+}
+
+impl Home {
+    /// The folder of the flag, else of the environment's `TMHOME`, else this one in the user's.
+    pub(crate) fn find(flag: Option<PathBuf>, default: &str) -> Result<Self, Failure> {
+        let named = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        flag.or_else(|| named("TMHOME"))
+            .or_else(|| named("HOME").map(|home| home.join(default)))
+            .map(Self)
+            .ok_or_else(|| Failure::Usage("home: no HOME in the environment; give --home".into()))
+    }
+
+    /// A file in it, unless the path is absolute.
+    pub(crate) fn file(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.0.join(path)
+    }
+
+    /// The text of the configuration file; `None` if there is no such file.
+    pub(crate) fn config(&self, path: &Path) -> Result<Option<String>, Failure> {
+        let path = self.file(path);
+        let bad = |why: &dyn std::fmt::Display| {
+            Failure::Usage(format!("cannot read {}: {why}; correct or remove it", path.display()))
+        };
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(bad(&error)),
+            Ok(found) if found.len() > MAX_CONFIG_SIZE => return Err(bad(&"it is too large")),
+            Ok(_) => {}
+        }
+        fs::read_to_string(&path).map(Some).map_err(|error| bad(&error))
+    }
+
+    /// What the genesis file says; `None` if there is no such file. Chains have files of hundreds
+    /// of megabytes: everything else in it is passed over while reading.
+    pub(crate) fn genesis(&self, path: &Path) -> Result<Option<Genesis>, Failure> {
+        #[derive(Deserialize)]
+        struct Document {
+            chain_id: String,
+            initial_height: Option<serde_json::Value>,
+        }
+        let path = self.file(path);
+        let bad = |why: &dyn std::fmt::Display| {
+            let path = path.display();
+            Failure::Usage(format!(
+                "chain_id: cannot read {path}: {why}; correct it or give --chain-id"
+            ))
+        };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|error| bad(&error))?,
+        };
+        let document: Document =
+            serde_json::from_reader(BufReader::new(file)).map_err(|error| bad(&error))?;
+        // Tendermint writes integers of 64 bits as strings.
+        let initial_height = match &document.initial_height {
+            Some(serde_json::Value::String(text)) => text.parse().ok(),
+            Some(value) => value.as_i64(),
+            None => None,
+        };
+        let initial_height = initial_height.unwrap_or(1).max(1);
+        Ok(Some(Genesis { chain_id: document.chain_id, initial_height }))
+    }
+
+    /// Writes a file that is not there yet; false if there is one, which stays as it is.
+    pub(crate) fn write_new(&self, path: impl AsRef<Path>, text: &str) -> Result<bool, Failure> {
+        let path = self.file(path);
+        let failed = |error| Failure::Usage(format!("cannot write {}: {error}", path.display()));
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(mut file) => file.write_all(text.as_bytes()).map(|()| true).map_err(failed),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The node's key; a new one the first time.
+    pub(crate) fn key(&self, path: &Path) -> Result<NodeKey, Failure> {
+        cli::node_key(&self.file(path))
+    }
+
+    /// Prints the ID of the key that there is.
+    pub(crate) fn show_node_id(&self, path: &Path) -> Result<(), Failure> {
+        let file = self.file(path);
+        match NodeKey::load(&file) {
+            Ok(key) => {
+                println!("{}", key.id());
+                Ok(())
+            }
+            Err(NodeKeyError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                let file = file.display();
+                Err(Failure::Usage(format!(
+                    "there is no node key {file}; make one with gen-node-key"
+                )))
+            }
+            Err(error) => Err(Failure::usage(error)),
+        }
+    }
+
+    /// Makes a key and prints its ID. A key that there is, usable or not, is never replaced.
+    pub(crate) fn gen_node_key(&self, path: &Path) -> Result<(), Failure> {
+        let file = self.file(path);
+        if file.symlink_metadata().is_ok() {
+            return Err(Failure::Usage(format!(
+                "the node key {} exists and is kept; move it away to become a new node",
+                file.display()
+            )));
+        }
+        println!("{}", self.key(path)?.id());
+        Ok(())
+    }
+
+    /// What `init` does: makes the files that are not there yet, and tells of each.
+    pub(crate) fn init(&self, key: &Path, files: &[(&Path, String)]) -> Result<(), Failure> {
+        let tell = |is_new: bool, path: &Path| {
+            let (what, path) = (if is_new { "wrote" } else { "kept" }, self.file(path));
+            let why = if is_new { "" } else { ", which exists: it is never overwritten" };
+            println!("{what} {}{why}", path.display());
+        };
+        let had_key = self.file(key).symlink_metadata().is_ok();
+        let id = self.key(key)?.id();
+        tell(!had_key, key);
+        for (path, text) in files {
+            tell(self.write_new(path, text)?, path);
+        }
+        println!("node ID {id}");
+        Ok(())
+    }
+}

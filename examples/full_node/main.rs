@@ -1,0 +1,111 @@
+//! A node that takes part in the network of a chain without its application: it connects, follows
+//! the height and relays transactions, beside nodes of Tendermint v0.34 and CometBFT.
+//!
+//! ```text
+//! cargo run --release --example full_node -- init --chain-id my-chain --home /tmp/node
+//! cargo run --release --example full_node -- --home /tmp/node --p2p.persistent_peers ID@HOST:PORT
+//! curl 'http://127.0.0.1:26657/broadcast_tx_async?tx="hello"'
+//! ```
+#![forbid(unsafe_code)]
+
+#[path = "../common/args.rs"]
+mod args;
+mod block_sync;
+#[path = "../common/book.rs"]
+#[allow(dead_code, reason = "the seed uses the rest")]
+mod book;
+mod channels;
+#[path = "../common/cli.rs"]
+mod cli;
+mod consensus;
+#[path = "../common/console.rs"]
+mod console;
+#[path = "../common/home.rs"]
+mod home;
+#[path = "../common/http.rs"]
+mod http;
+#[path = "../common/layers.rs"]
+mod layers;
+mod mempool;
+mod relay;
+mod rpc;
+mod settings;
+#[path = "../common/signals.rs"]
+mod signals;
+mod start;
+mod table;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::args::CommandLine;
+
+/// Takes part in the network of a chain: follows its height and relays transactions
+#[derive(Parser)]
+#[command(name = "full_node", after_help = HELP, args_conflicts_with_subcommands = false)]
+pub(crate) struct Args {
+    /// Home folder [default: $TMHOME, else ~/.full_node]
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Which chain [default: that of config/genesis.json]
+    #[arg(long, global = true, value_name = "ID")]
+    chain_id: Option<String>,
+    /// The node's name for people
+    #[arg(long, global = true, value_name = "NAME")]
+    moniker: Option<String>,
+    /// Where the RPC server listens; empty: nowhere [default: tcp://127.0.0.1:26657]
+    #[arg(long = "rpc.laddr", global = true, value_name = "ADDR")]
+    rpc_laddr: Option<String>,
+    /// Version of the block protocol, which peers must have as well
+    #[arg(long, global = true, value_name = "N", default_value_t = 11)]
+    block_protocol: u64,
+    /// Version of the application's protocol, for peers to see
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    app_protocol: u64,
+    /// Relay each line of standard input as a transaction
+    #[arg(long, global = true)]
+    tx_stdin: bool,
+    /// One JSON object a line on stdout for everything that happens
+    #[arg(long, global = true)]
+    events: bool,
+    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error
+    #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const HELP: &str = "\
+Every key of [p2p] in config/config.toml is a flag as well, --p2p.KEY VALUE, like --p2p.laddr, \
+--p2p.external-address, --p2p.seeds, --p2p.persistent_peers, --p2p.unconditional_peer_ids, \
+--p2p.private_peer_ids, --p2p.pex, --p2p.seed_mode; and a variable of the environment, TM_P2P_KEY. \
+A flag comes before the environment, and that before the file.";
+
+#[derive(Clone, Copy, Subcommand)]
+enum Command {
+    /// Run the node; the default
+    #[command(visible_aliases = ["node", "run"])]
+    Start,
+    /// Make the files of a new node in the home folder
+    Init,
+    /// Print the node's ID
+    #[command(alias = "show_node_id")]
+    ShowNodeId,
+    /// Make a node key and print its ID
+    #[command(alias = "gen_node_key")]
+    GenNodeKey,
+}
+
+fn main() -> ExitCode {
+    let CommandLine { rest, p2p } = CommandLine::of_process();
+    cli::run(rest, |args: Args| {
+        let settings = settings::Settings::read(&args, p2p)?;
+        match args.command.unwrap_or(Command::Start) {
+            Command::Start => start::run(&args, &settings),
+            Command::Init => settings.init(&args),
+            Command::ShowNodeId => settings.home.show_node_id(&settings.node_key_file),
+            Command::GenNodeKey => settings.home.gen_node_key(&settings.node_key_file),
+        }
+    })
+}

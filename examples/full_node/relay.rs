@@ -1,0 +1,144 @@
+//! The reactor of the mempool channel: transactions come in from peers, standard input and the RPC
+//! server, and go out to everybody else.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead, Read},
+    sync::Arc,
+    thread,
+    time::Instant,
+};
+
+use serde_json::json;
+use tmp2p::{
+    ConnId, Envelope, Event, Peer, SendErrorKind,
+    crossbeam_channel::{Receiver, Sender, never, select},
+};
+
+use crate::{
+    console::Console,
+    mempool::{self, MAX_TX_BYTES},
+};
+
+/// The channel of transactions.
+pub(crate) const MEMPOOL_CHANNEL: u8 = 0x30;
+
+/// A transaction of this machine, and where it came from.
+pub(crate) struct Submitted {
+    pub(crate) tx: Vec<u8>,
+    pub(crate) from: &'static str,
+}
+
+/// The reactor.
+pub(crate) struct Relay {
+    console: Arc<Console>,
+    mempool: mempool::Relay,
+    peers: BTreeMap<ConnId, Peer>,
+    started: Instant,
+}
+
+impl Relay {
+    pub(crate) fn new(console: Arc<Console>) -> Self {
+        let mempool = mempool::Relay::default();
+        Self { console, mempool, peers: BTreeMap::new(), started: Instant::now() }
+    }
+
+    pub(crate) fn run(mut self, events: &Receiver<Event>, mut submitted: Receiver<Submitted>) {
+        loop {
+            select! {
+                recv(events) -> event => match event {
+                    Ok(event) => self.handle(event),
+                    // The switch has stopped.
+                    Err(_) => return,
+                },
+                recv(submitted) -> tx => match tx {
+                    Ok(Submitted { tx, from }) => self.take(tx, None, from),
+                    Err(_) => submitted = never(),
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.console.reactor_event(&event);
+        match event {
+            Event::PeerUp(peer) if peer.has_channel(MEMPOOL_CHANNEL) => {
+                self.mempool.peer_up(peer.conn(), peer.id(), self.started.elapsed());
+                self.send(&peer);
+                self.peers.insert(peer.conn(), peer);
+            }
+            Event::Message(envelope) => self.receive(&envelope),
+            Event::Writable(peer, _) => self.send(&peer),
+            Event::PeerDown(peer, _) => {
+                self.mempool.peer_down(peer.conn());
+                self.peers.remove(&peer.conn());
+            }
+            _ => {}
+        }
+    }
+
+    fn receive(&mut self, envelope: &Envelope) {
+        let peer = envelope.peer();
+        match mempool::decode(envelope.payload()) {
+            Ok(txs) => txs.into_iter().for_each(|tx| self.take(tx, Some(peer), "")),
+            Err(error) => peer.stop(format!("no mempool message: {error}")),
+        }
+    }
+
+    fn take(&mut self, tx: Vec<u8>, from: Option<&Peer>, source: &str) {
+        let (bytes, now) = (tx.len(), self.started.elapsed());
+        let sender = from.map(|peer| (peer.conn(), peer.id()));
+        let Some(hash) = self.mempool.take(tx, sender, now) else { return };
+        let from = from.map_or_else(|| source.to_owned(), |peer| peer.id().to_string());
+        let hash = mempool::shown(&hash);
+        self.console.event("tx", json!({ "hash": hash, "bytes": bytes, "from": from }));
+        for peer in self.peers.values() {
+            send(&mut self.mempool, peer);
+        }
+    }
+
+    fn send(&mut self, peer: &Peer) {
+        send(&mut self.mempool, peer);
+    }
+}
+
+/// Sends what waits for this peer as long as its queue takes it; `Writable` tells when to go on.
+fn send(mempool: &mut mempool::Relay, peer: &Peer) {
+    while let Some(tx) = mempool.next(peer.conn()) {
+        match peer.try_send(MEMPOOL_CHANNEL, tx.message.clone()) {
+            Err(error) if error.kind == SendErrorKind::Full => return,
+            // Too late or not for this peer: no reason to keep it.
+            Ok(()) | Err(_) => mempool.sent(peer.conn()),
+        }
+    }
+}
+
+/// Every line of standard input is a transaction. The thread ends with the input or the process.
+pub(crate) fn read_stdin(submitted: Sender<Submitted>) {
+    thread::spawn(move || {
+        let mut stdin = io::stdin().lock();
+        loop {
+            let mut tx = Vec::new();
+            // One more, to see that a line is too long.
+            match stdin.by_ref().take(MAX_TX_BYTES as u64 + 2).read_until(b'\n', &mut tx) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) => return log::warn!("no more transactions from stdin: {error}"),
+            }
+            if tx.last() == Some(&b'\n') {
+                tx.pop();
+            }
+            if tx.last() == Some(&b'\r') {
+                tx.pop();
+            }
+            if tx.len() > MAX_TX_BYTES {
+                return log::warn!(
+                    "a line on stdin has more than {MAX_TX_BYTES} bytes: the rest is not read"
+                );
+            }
+            if !tx.is_empty() && submitted.send(Submitted { tx, from: "stdin" }).is_err() {
+                return;
+            }
+        }
+    });
+}

@@ -1,0 +1,141 @@
+//! The settings, from the command line, the environment and the home folder.
+
+use std::path::{Path, PathBuf};
+
+use tmp2p::{Config, ListenAddress, NodeInfo};
+use toml::Table;
+
+use crate::{
+    Args, Command,
+    cli::{self, Failure},
+    home::{Genesis, Home},
+    layers::Layers,
+};
+
+const CONFIG_FILE: &str = "config/config.toml";
+
+pub(crate) struct Settings {
+    pub(crate) home: Home,
+    pub(crate) node_key_file: PathBuf,
+    genesis_file: PathBuf,
+    layers: Layers,
+}
+
+impl Settings {
+    /// Reads the file and starts logging.
+    pub(crate) fn read(args: &Args, p2p: Vec<(String, Option<String>)>) -> Result<Self, Failure> {
+        let home = Home::find(args.home.clone(), ".full_node")?;
+        let path = Path::new(CONFIG_FILE);
+        let layers = Layers::new(home.file(path), home.config(path)?, p2p)?;
+        // Other commands say what they have to say themselves.
+        let is_start = matches!(args.command, None | Some(Command::Start));
+        let level = match is_start {
+            true => layers.text("log_level", args.log_level.as_deref())?,
+            false => args.log_level.clone(),
+        };
+        let default = if is_start { "info" } else { "error" };
+        cli::init_log(level.as_deref().unwrap_or(default))?;
+        let file = |key, default: &str| {
+            Ok(PathBuf::from(layers.text(key, None)?.unwrap_or_else(|| default.to_owned())))
+        };
+        let node_key_file = file("node_key_file", "config/node_key.json")?;
+        let genesis_file = file("genesis_file", "config/genesis.json")?;
+        Ok(Self { home, node_key_file, genesis_file, layers })
+    }
+
+    /// `[p2p]`.
+    pub(crate) fn p2p(&self) -> Result<Config, Failure> {
+        self.layers.p2p(Table::new())
+    }
+
+    /// Which chain, and where it begins.
+    pub(crate) fn chain(&self, args: &Args) -> Result<Genesis, Failure> {
+        let file = self.home.file(&self.genesis_file);
+        match (args.chain_id.clone(), self.home.genesis(&self.genesis_file)?) {
+            (None, Some(genesis)) => Ok(genesis),
+            (None, None) => Err(Failure::Usage(format!(
+                "chain_id: there is no {}; give --chain-id ID",
+                file.display()
+            ))),
+            (Some(chain_id), Some(genesis)) => {
+                if chain_id != genesis.chain_id {
+                    let (file, other) = (file.display(), &genesis.chain_id);
+                    log::warn!("chain-id is {chain_id:?}, although {file} is of {other:?}");
+                }
+                Ok(Genesis { chain_id, ..genesis })
+            }
+            (Some(chain_id), None) => Ok(Genesis { chain_id, initial_height: 1 }),
+        }
+    }
+
+    /// Where the RPC server listens.
+    pub(crate) fn rpc_laddr(&self, args: &Args) -> Result<Option<ListenAddress>, Failure> {
+        if args.rpc_laddr.as_deref() == Some("") {
+            return Ok(None);
+        }
+        let text = self.layers.text("rpc.laddr", args.rpc_laddr.as_deref())?;
+        let text = text.as_deref().unwrap_or("tcp://127.0.0.1:26657");
+        let why = |why| Failure::Usage(format!("rpc.laddr {text:?}: {why}; write tcp://IP:PORT"));
+        text.parse().map(Some).map_err(why)
+    }
+
+    /// What peers see of this node.
+    pub(crate) fn node_info(&self, args: &Args, chain_id: &str) -> Result<NodeInfo, Failure> {
+        let moniker = self.layers.text("moniker", args.moniker.as_deref())?;
+        let moniker = moniker.as_deref().unwrap_or("full-node");
+        let info = NodeInfo::new(chain_id, moniker)
+            .map_err(|why| Failure::Usage(format!("moniker {moniker:?} or chain-id: {why}")))?;
+        Ok(info
+            .with_block_protocol(args.block_protocol)
+            .with_app_protocol(args.app_protocol)
+            .with_tx_index(false))
+    }
+
+    /// Makes the files of a new node.
+    pub(crate) fn init(&self, args: &Args) -> Result<(), Failure> {
+        if let Some(found) = self.home.genesis(&self.genesis_file)?
+            && let Some(wanted) = args.chain_id.as_ref().filter(|id| **id != found.chain_id)
+        {
+            return Err(Failure::Usage(format!(
+                "chain-id {wanted:?}: {} is of {:?} and stays; give that one or another --home",
+                self.home.file(&self.genesis_file).display(),
+                found.chain_id
+            )));
+        }
+        let Genesis { chain_id, .. } = self.chain(args)?;
+        // Whatever peers would refuse is refused before it is in a file.
+        self.node_info(args, &chain_id)?;
+        let genesis = serde_json::json!({ "chain_id": chain_id, "initial_height": "1" });
+        let moniker = args.moniker.as_deref().unwrap_or("full-node");
+        let config = CONFIG.replace("MONIKER", &format!("{moniker:?}"));
+        let files =
+            [(Path::new(CONFIG_FILE), config), (&self.genesis_file, format!("{genesis:#}\n"))];
+        self.home.init(&self.node_key_file, &files)
+    }
+}
+
+/// What `init` writes. Everything that is not said here has its default.
+const CONFIG: &str = r#"# The node's name for people.
+moniker = MONIKER
+log_level = "info"
+
+[rpc]
+# /net_info, /status, /health and /broadcast_tx_async; empty: no server.
+laddr = "tcp://127.0.0.1:26657"
+
+[p2p]
+# Where peers connect to.
+laddr = "tcp://0.0.0.0:26656"
+# What peers are told to dial, where that is another address.
+external_address = ""
+# Nodes that are asked for addresses, ID@HOST:PORT, separated by commas.
+seeds = ""
+# Nodes to be connected to at all times.
+persistent_peers = ""
+addr_book_file = "config/addrbook.json"
+# Set false for private networks.
+addr_book_strict = true
+max_num_inbound_peers = 40
+max_num_outbound_peers = 10
+pex = true
+"#;

@@ -1,0 +1,135 @@
+//! Runs the node.
+
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tmp2p::{
+    Switch, SwitchEvent, SwitchHandle,
+    crossbeam_channel::{Receiver, bounded, select, tick},
+};
+
+use crate::{
+    Args, block_sync, book, channels,
+    cli::Failure,
+    consensus::{Consensus, Heights},
+    console::Console,
+    home::Genesis,
+    relay::{self, Relay},
+    rpc::Rpc,
+    settings::Settings,
+    signals, table,
+};
+
+/// How long peers get at the end to take what was accepted for them.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often the book is looked at, and the peers are put into the log.
+const BOOK_PERIOD: Duration = Duration::from_secs(1);
+const PEERS_PERIOD: Duration = Duration::from_secs(30);
+
+/// Transactions of this machine on their way to the relay.
+const SUBMITTED: usize = 1000;
+
+/// Runs until a signal comes.
+pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
+    let Genesis { chain_id, initial_height } = settings.chain(args)?;
+    let mut config = settings.p2p()?;
+    let rpc_laddr = settings.rpc_laddr(args)?;
+    let mut info = settings.node_info(args, &chain_id)?;
+    if let Some(laddr) = &rpc_laddr {
+        info = info.with_rpc_address(laddr.to_string());
+    }
+    let key = settings.home.key(&settings.node_key_file)?;
+    book::place(&mut config, &settings.home)?;
+
+    // Announced in this order, as Tendermint does.
+    let mut builder = Switch::builder(config, key, info);
+    let mut reactor = |name, channels: &[_]| {
+        builder.reactor(name, channels.iter().copied()).map_err(Failure::usage)
+    };
+    let blocks = reactor("blocksync", &channels::block_sync())?.events;
+    let consensus = reactor("consensus", &channels::consensus())?.events;
+    let mempool = reactor("mempool", &channels::mempool())?.events;
+    let evidence = reactor("evidence", &channels::evidence())?.events;
+    let snapshots = reactor("statesync", &channels::state_sync())?.events;
+
+    let signals = signals::watch()?;
+    let switch = builder.start().map_err(Failure::usage)?;
+    let handle = switch.handle();
+    let happenings = handle.subscribe();
+    let console = Arc::new(Console::new(args.events, 5));
+    console.listening("p2p", handle.peer_address());
+
+    let heights = Arc::new(Mutex::new(Heights::new(initial_height)));
+    let (submit, submitted) = bounded(SUBMITTED);
+    if let Some(laddr) = &rpc_laddr {
+        Rpc::new(handle.clone(), heights.clone(), submit.clone()).serve(laddr, &console)?;
+    }
+    if args.tx_stdin {
+        relay::read_stdin(submit);
+    }
+
+    let mut threads = Vec::new();
+    let told = console.clone();
+    threads.push(thread::spawn(move || block_sync::run(&told, &blocks)));
+    let follower = Consensus::new(console.clone(), heights.clone());
+    threads.push(thread::spawn(move || follower.run(&consensus)));
+    let relay = Relay::new(console.clone());
+    threads.push(thread::spawn(move || relay.run(&mempool, submitted)));
+    for events in [evidence, snapshots] {
+        let told = console.clone();
+        threads.push(thread::spawn(move || block_sync::ignore(&told, &events)));
+    }
+
+    let (reason, result) = watch(&handle, &console, &heights, &signals, &happenings);
+    let stopped = switch.stop(STOP_TIMEOUT).map_err(Failure::failed);
+    for thread in threads {
+        thread.join().map_err(|_| Failure::Failed("a thread has panicked".to_owned()))?;
+    }
+    // What happened while it stopped.
+    happenings.try_iter().for_each(|event| console.switch_event(&event));
+    console.event("stopped", json!({ "reason": reason }));
+    stopped?;
+    result
+}
+
+/// Tells what happens, until the node is to end; why.
+fn watch(
+    handle: &SwitchHandle,
+    console: &Console,
+    heights: &Mutex<Heights>,
+    signals: &Receiver<&'static str>,
+    happenings: &Receiver<SwitchEvent>,
+) -> (&'static str, Result<(), Failure>) {
+    let ticks = tick(BOOK_PERIOD);
+    let mut known = None;
+    let mut shown = Instant::now();
+    loop {
+        select! {
+            recv(signals) -> signal => return (signal.unwrap_or("signal"), Ok(())),
+            recv(happenings) -> event => match event {
+                Ok(event) => console.switch_event(&event),
+                // Only if one of its threads has failed: nobody else stops it.
+                Err(_) => {
+                    let why = "the switch has stopped".to_owned();
+                    return ("failure", Err(Failure::Failed(why)));
+                }
+            },
+            recv(ticks) -> _ => {
+                let counts = book::counts(handle);
+                if counts.is_some() && counts != known {
+                    known = counts;
+                    console.event("book", counts.unwrap_or_default().to_json());
+                }
+                if shown.elapsed() >= PEERS_PERIOD {
+                    shown = Instant::now();
+                    log::info!("{}", table::peers(handle, heights));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Runs an example as a process of its own.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Mutex, Once},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tmp2p::{PeerAddress, crossbeam_channel::Receiver};
+
+/// After this a program hangs.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The command of an example, with nothing of this process's environment that it reads.
+pub(crate) fn command(name: &str, home: &Path) -> Command {
+    let mut command = Command::new(binary(name));
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("TM") {
+            command.env_remove(variable);
+        }
+    }
+    command.env("HOME", home.join("no-home")).arg("--home").arg(home);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+/// Bad usage: code 2, nothing on stdout, one line on stderr that has all of this.
+#[track_caller]
+pub(crate) fn assert_refused(command: &mut Command, expected: &[&str]) {
+    let output = run(command);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{command:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{command:?}: {}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(stderr.lines().count(), 1, "{command:?}: {stderr}");
+    for part in expected {
+        assert!(stderr.contains(part), "{command:?}: no {part:?} in {stderr}");
+    }
+}
+
+/// Success; what it printed.
+#[track_caller]
+pub(crate) fn assert_prints(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A program that runs with `--events`. Killed when dropped.
+pub(crate) struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    /// What was printed so far.
+    seen: Mutex<Vec<Value>>,
+}
+
+impl Program {
+    /// Starts it with ports of the system's choice.
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.args(["--events", "--p2p.laddr", "tcp://127.0.0.1:0", "--p2p.dial_spread", "0s"]);
+        command.args(["--p2p.allow_duplicate_ip", "--p2p.addr_book_strict=false"]);
+        command.args(["--log_level", "warn", "--p2p.exempt_cidrs", "127.0.0.0/8"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = tmp2p::crossbeam_channel::unbounded();
+        std::thread::spawn(move || {
+            for line in stdout.lines() {
+                let Ok(()) = sender.send(line.unwrap()) else { return };
+            }
+        });
+        Self { child, lines, seen: Mutex::default() }
+    }
+
+    /// The first event of this name that fits, from the beginning.
+    #[track_caller]
+    pub(crate) fn event(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.event_within(DEADLINE, name, fits)
+    }
+
+    /// The same with another deadline.
+    #[track_caller]
+    pub(crate) fn event_within(
+        &self,
+        deadline: Duration,
+        name: &str,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let deadline = Instant::now() + deadline;
+        let is_it = |event: &&Value| event["event"] == name && fits(event);
+        let mut seen = self.seen.lock().unwrap();
+        loop {
+            if let Some(event) = seen.iter().find(is_it) {
+                return event.clone();
+            }
+            match self.lines.recv_deadline(deadline) {
+                Ok(line) => seen.push(parsed(&line)),
+                Err(why) => panic!("no event {name}: {why}; there were {:#?}", *seen),
+            }
+        }
+    }
+
+    /// Everything that it has printed by now.
+    #[allow(dead_code, reason = "the interop tests, which share this file, look back")]
+    pub(crate) fn seen(&self) -> Vec<Value> {
+        let mut seen = self.seen.lock().unwrap();
+        seen.extend(self.lines.try_iter().map(|line| parsed(&line)));
+        seen.clone()
+    }
+
+    /// Where it listens for peers.
+    #[track_caller]
+    pub(crate) fn addr(&self) -> PeerAddress {
+        let event = self.event("listening", |event| event["service"] == "p2p");
+        event["addr"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Answer to a GET request at another service: the code and the body.
+    #[track_caller]
+    pub(crate) fn get(&self, service: &str, path: &str) -> (u16, String) {
+        let event = self.event("listening", |event| event["service"] == service);
+        let addr: SocketAddr = event["addr"].as_str().unwrap().parse().unwrap();
+        let mut stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// The `result` of a call.
+    #[track_caller]
+    pub(crate) fn call(&self, path: &str) -> Value {
+        let (code, body) = self.get("rpc", path);
+        assert_eq!(code, 200, "{body}");
+        let answer = parsed(&body);
+        assert_eq!((&answer["jsonrpc"], &answer["id"]), (&"2.0".into(), &(-1).into()), "{body}");
+        answer["result"].clone()
+    }
+
+    /// A line on its standard input.
+    pub(crate) fn write_line(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        writeln!(stdin, "{line}").unwrap();
+    }
+
+    /// Ends it with SIGTERM; everything that it printed. It must say goodbye and succeed.
+    #[track_caller]
+    pub(crate) fn stop(mut self) -> Vec<Value> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "{status}");
+        let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        seen.extend(self.lines.iter().map(|line| parsed(&line)));
+        assert_eq!(seen.last().unwrap()["event"], "stopped", "{seen:#?}");
+        assert!(seen.iter().all(|event| event["at_ms"].is_u64()), "{seen:#?}");
+        seen
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the program does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Gone already if it was stopped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|why| panic!("{why}: {text}"))
+}
+
+/// Where cargo puts the examples: beside the folder of this test. They are built with the settings
+/// of this test, which `cargo test` has done already unless it was asked for this test alone.
+fn binary(name: &str) -> PathBuf {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let profile = if cfg!(debug_assertions) { "test" } else { "release" };
+        let status = Command::new(env!("CARGO"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["build", "--quiet", "--profile", profile])
+            .args(["--example=full_node", "--example=seed"])
+            .status()
+            .unwrap();
+        assert!(status.success(), "the examples do not compile");
+    });
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().join("examples").join(name)
+}
