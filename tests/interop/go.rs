@@ -287,19 +287,30 @@ impl Release {
             Self::V034 => &V034,
             Self::V038 => &V038,
         };
-        program.get_or_init(|| self.build())
+        program.get_or_init(|| self.build("peer", self.directory(), "."))
     }
 
-    fn build(self) -> PathBuf {
-        let directory = self.directory();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/go").join(directory);
-        let program =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("interop-peer-{directory}"));
+    /// The complete node, built once.
+    pub(crate) fn node(self) -> &'static Path {
+        static V034: OnceLock<PathBuf> = OnceLock::new();
+        static V038: OnceLock<PathBuf> = OnceLock::new();
+        let (node, package) = match self {
+            Self::V034 => (&V034, "github.com/tendermint/tendermint/cmd/tendermint"),
+            Self::V038 => (&V038, "github.com/cometbft/cometbft/cmd/cometbft"),
+        };
+        let module = format!("nodes/{}", self.directory());
+        node.get_or_init(|| self.build("node", &module, package))
+    }
+
+    fn build(self, name: &str, module: &str, package: &str) -> PathBuf {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/go").join(module);
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("interop-{name}-{}", self.directory()));
         let built = Command::new("go")
             .current_dir(&source)
             .args(["build", "-o"])
             .arg(&program)
-            .arg(".")
+            .arg(package)
             .output();
         let built = built.unwrap_or_else(|error| {
             panic!(

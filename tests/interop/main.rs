@@ -1,4 +1,5 @@
-//! This crate against released Go nodes: the `peer` programs of `go/`, over loopback.
+//! This crate against released Go nodes, over loopback: the `peer` programs of `go/`, and complete
+//! nodes (`real`).
 //!
 //! Every test runs against both release lines and needs Go 1.24 or newer, so it is ignored unless
 //! asked for: `cargo test --test interop -- --ignored`. `TMP2P_INTEROP_FULL=1` makes the bulk
@@ -39,6 +40,10 @@ mod ours;
 mod payload;
 mod persistent;
 mod priorities;
+#[path = "../examples/program.rs"]
+#[allow(dead_code, reason = "the tests of the examples use the rest")]
+mod program;
+mod real;
 mod refusals;
 mod simultaneous;
 mod sizes;

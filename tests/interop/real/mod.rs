@@ -1,0 +1,236 @@
+//! The examples in a network with complete Go nodes.
+//!
+//! What these do on their own cannot be hurried: they look for peers when they start, when a seed
+//! answers, and then every 30 seconds.
+
+mod node;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tmp2p::PeerAddress;
+
+use self::node::{Chain, Node};
+use crate::{
+    figure,
+    go::{Release, text},
+    program::{Program, command},
+};
+
+for_each_release![
+    our_seed_bootstraps_real_nodes,
+    full_node_follows_a_chain,
+    a_real_seed_bootstraps_ours,
+    mixed_network,
+];
+
+/// For one event: twice what the nodes wait between two attempts.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Between two looks at what can only be asked for.
+const POLL: Duration = Duration::from_millis(100);
+
+fn our_seed_bootstraps_real_nodes(release: Release) {
+    let chain = Chain::new(release);
+    let seed = Ours::start("seed", &chain, &["--p2p.crawl_period=5s"]);
+    let seeds = seeds(&seed.addr());
+    let started = Instant::now();
+    let validator = chain.validator(&seeds);
+    // Else the second one may be told of nobody, and ask again after half a minute.
+    seed.event("book", |event| event["addresses"] == 1);
+    let other = chain.node("1", &seeds);
+    validator.wait_for_peer(&other.id());
+    other.wait_for_peer(&validator.id());
+    figure(format_args!("go {release:?}: bootstrapped after {:?}", started.elapsed()));
+    // The other one can know blocks only from the validator.
+    other.wait("/status", |status| height(status) >= 2);
+    seed.event("book", |event| event["addresses"] == 2);
+    seed.assert_content();
+    validator.assert_content();
+    other.assert_content();
+}
+
+fn full_node_follows_a_chain(release: Release) {
+    let chain = Chain::new(release);
+    let validator = chain.validator("consensus.timeout_commit = \"200ms\"");
+    let peer = format!("--p2p.persistent_peers={}", validator.addr);
+    let ours = Ours::start("full_node", &chain, &[&peer]);
+    let started = Instant::now();
+    let first = ours.event("height", |_| true)["height"].as_u64().unwrap();
+    ours.event("height", |event| event["height"].as_u64() >= Some(first + 30));
+    figure(format_args!("go {release:?}: 30 blocks followed in {:?}", started.elapsed()));
+    let shown = height(&ours.program.call("/status"));
+    assert!(shown >= first + 29, "{shown}, not {first} + 29");
+
+    // Quotes as they are, as curl sends them, and encoded.
+    for (tx, key, value) in [("\"ours=1\"", "ours", "MQ=="), ("%22more=2%22", "more", "Mg==")] {
+        let sent = ours.program.call(&format!("/broadcast_tx_async?tx={tx}"));
+        let found = format!("/tx?hash=0x{}", text(&sent, "hash"));
+        let found = validator.wait(&found, |tx| !tx.is_null());
+        assert!(text(&found, "height").parse::<u64>().unwrap() > first, "{found}");
+        let stored = validator.call(&format!("/abci_query?data=%22{key}%22"));
+        assert_eq!(stored["response"]["value"], value, "{stored}");
+    }
+
+    let sent = validator.call("/broadcast_tx_sync?tx=%22theirs=3%22");
+    assert_eq!(sent["code"], 0, "{sent}");
+    let came = ours.event("tx", |event| event["hash"] == sent["hash"]);
+    assert_eq!((text(&came, "from"), &came["bytes"]), (&*validator.id(), &8.into()));
+    ours.assert_content();
+    validator.assert_content();
+}
+
+fn a_real_seed_bootstraps_ours(release: Release) {
+    let chain = Chain::new(release);
+    let known = Ours::start("full_node", &chain, &[]);
+    // As a persistent peer it is in the Go seed's book; its own seeds would not be.
+    let settings = format!("p2p.seed_mode = true\np2p.persistent_peers = \"{}\"", known.addr());
+    let seed = chain.validator(&settings);
+    known.event("peer_up", |event| event["id"] == seed.id());
+    let knows = [&format!("--p2p.seeds={}", seed.addr), "--p2p.ensure_peers_period=1s"];
+    let started = Instant::now();
+    let ours = [(); 2].map(|()| Ours::start("full_node", &chain, &knows));
+    for (node, other) in [(&ours[0], &ours[1]), (&ours[1], &ours[0])] {
+        node.event("peer_up", |event| event["id"] == other.id());
+        node.event("peer_up", |event| event["id"] == known.id());
+    }
+    figure(format_args!("go {release:?}: a Go seed, bootstrapped after {:?}", started.elapsed()));
+    ours.iter().chain([&known]).for_each(Ours::assert_content);
+    seed.assert_content();
+}
+
+fn mixed_network(release: Release) {
+    let _alone = crate::alone();
+    let chain = Chain::new(release);
+    let seed = Ours::start("seed", &chain, &["--p2p.crawl_period=5s"]);
+    let started = Instant::now();
+    let settings = format!("p2p.max_num_outbound_peers = 3\n{}", seeds(&seed.addr()));
+    let knows = [
+        &format!("--p2p.seeds={}", seed.addr()),
+        "--p2p.max_num_outbound_peers=3",
+        "--p2p.ensure_peers_period=1s",
+    ];
+    let ours = [(); 4].map(|()| Ours::start("full_node", &chain, &knows));
+    let mut theirs = vec![chain.validator(&settings)];
+    theirs.extend(["1", "2", "3"].map(|name| chain.node(name, &settings)));
+
+    let graph = wait(2 * DEADLINE, || {
+        let ours = ours.iter().map(|node| (node.id(), node.peers()));
+        let theirs = theirs.iter().map(|node| (node.id(), node.peers()));
+        let graph: BTreeMap<_, _> = ours.chain(theirs).collect();
+        if is_connected(&graph) { Ok(graph) } else { Err(format!("not connected: {graph:#?}")) }
+    });
+    let sizes: Vec<usize> = graph.values().map(BTreeSet::len).collect();
+    figure(format_args!("go {release:?}: connected after {:?}: {sizes:?}", started.elapsed()));
+    // Through whomever, everybody hears of the chain.
+    for node in &ours {
+        node.event("height", |event| event["height"].as_u64() >= Some(3));
+    }
+    // A Go node that has peers of ours only gets no blocks: they have none.
+    theirs.iter().for_each(Node::assert_content);
+    ours.iter().chain([&seed]).for_each(Ours::assert_content);
+}
+
+/// An example of ours, in a home of its own.
+struct Ours {
+    program: Program,
+    _home: TempDir,
+}
+
+impl Ours {
+    fn start(name: &str, chain: &Chain, flags: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = command(name, home.path());
+        command.args(["--chain-id", &chain.id]).args(flags);
+        if name == "full_node" {
+            command.args(["--rpc.laddr", "tcp://127.0.0.1:0"]);
+        }
+        Self { program: Program::start(command), _home: home }
+    }
+
+    #[track_caller]
+    fn addr(&self) -> PeerAddress {
+        self.program.addr()
+    }
+
+    #[track_caller]
+    fn id(&self) -> String {
+        self.addr().id().to_string()
+    }
+
+    #[track_caller]
+    fn event(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.program.event_within(DEADLINE, name, fits)
+    }
+
+    /// The IDs of the peers that it has now.
+    #[track_caller]
+    fn peers(&self) -> BTreeSet<String> {
+        peers(&self.program.call("/net_info"))
+    }
+
+    /// Fails if it has banned somebody.
+    #[track_caller]
+    fn assert_content(&self) {
+        let seen = self.program.seen();
+        let banned: Vec<_> = seen.iter().filter(|event| event["event"] == "banned").collect();
+        assert!(banned.is_empty(), "{banned:#?}");
+    }
+}
+
+impl Node {
+    fn id(&self) -> String {
+        self.addr.id().to_string()
+    }
+}
+
+/// The line of a configuration file that names the only seed.
+fn seeds(addr: &PeerAddress) -> String {
+    format!("p2p.seeds = \"{addr}\"")
+}
+
+/// The latest height of an answer to `/status`.
+#[track_caller]
+fn height(status: &Value) -> u64 {
+    text(&status["sync_info"], "latest_block_height").parse().unwrap()
+}
+
+/// The IDs in an answer to `/net_info`.
+#[track_caller]
+fn peers(info: &Value) -> BTreeSet<String> {
+    let peers = info["peers"].as_array().unwrap_or_else(|| panic!("no peers in {info}"));
+    peers.iter().map(|peer| text(&peer["node_info"], "id").to_owned()).collect()
+}
+
+/// Whether each node reaches all others over connections between these nodes.
+fn is_connected(graph: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<&String> = graph.keys().take(1).collect();
+    while let Some(node) = next.pop() {
+        // Peers that are no such node: the seed.
+        if let Some(peers) = graph.get(node)
+            && reached.insert(node)
+        {
+            next.extend(peers);
+        }
+    }
+    reached.len() == graph.len()
+}
+
+/// Looks again and again until there is what was looked for; else the last reason why not.
+#[track_caller]
+fn wait<T>(deadline: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + deadline;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(why) => assert!(Instant::now() < deadline, "{why}"),
+        }
+        thread::sleep(POLL);
+    }
+}
