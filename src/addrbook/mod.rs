@@ -26,7 +26,6 @@ mod known_address;
 mod loading;
 mod memory;
 mod outcomes;
-mod queue;
 mod sampler;
 mod selection;
 #[cfg(feature = "sqlite")]

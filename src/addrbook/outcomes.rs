@@ -34,7 +34,6 @@ impl Book {
                 known.attempts = known.attempts.saturating_add(1);
             }
         });
-        self.table.set_tried_last(n);
     }
 
     /// The dial brought no session. How often in a row that was so; 0 if the address is not the

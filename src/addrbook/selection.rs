@@ -37,9 +37,9 @@ impl Book {
             let is_old = rng.random_range(0.0..old + new) < old;
             let buckets = if is_old { &self.table.old } else { &self.table.new };
             let bucket = buckets.nth_occupied(draw(buckets.occupied().len(), rng));
-            let known = self.table.get(bucket[draw(bucket.len(), rng)]);
-            if self.may_be_handed_out(known, wall) {
-                return Some(known);
+            let n = bucket[draw(bucket.len(), rng)];
+            if self.may_be_handed_out(self.table.addr(n), wall) {
+                return Some(self.table.get(n));
             }
         }
         let halves = [(Half::Old, old), (Half::New, new)];
@@ -48,7 +48,8 @@ impl Book {
             let (later, first) = items.split_at(draw(items.len(), rng));
             first.iter().chain(later)
         });
-        items.map(|n| self.table.get(*n)).find(|known| self.may_be_handed_out(known, wall))
+        let n = items.copied().find(|n| self.may_be_handed_out(self.table.addr(*n), wall))?;
+        Some(self.table.get(n))
     }
 
     /// Addresses to pass on: 23 of a hundred, at least 32 and at most 250.
@@ -84,28 +85,6 @@ impl Book {
         self.biased(new, old, bias, Some(newest), wall, rng)
     }
 
-    /// Up to `count` addresses to look for that were not tried at `not_since` or later: the ones never
-    /// tried first, then the one tried longest ago. Tell [`attempted`](Self::attempted), or they
-    /// come again.
-    pub fn crawl_selection(
-        &self,
-        count: usize,
-        not_since: Duration,
-        wall: Duration,
-        _rng: &mut impl Rng,
-    ) -> Vec<NetAddress> {
-        // Tried in the future: the wall clock was set back.
-        let is_due = |at: Duration| at < not_since || at > wall;
-        self.table
-            .by_attempt()
-            .map(|n| self.table.get(n))
-            .take_while(|known| known.last_attempt.is_none_or(is_due))
-            .filter(|known| self.may_be_handed_out(known, wall))
-            .take(count)
-            .map(|known| known.addr)
-            .collect()
-    }
-
     fn biased(
         &self,
         new: &[u32],
@@ -127,9 +106,9 @@ impl Book {
     }
 
     /// Own and bad addresses are in no bucket.
-    pub(super) fn may_be_handed_out(&self, known: &KnownAddress, wall: Duration) -> bool {
-        let is_private = !self.private.is_empty() && self.is_private(&known.addr.id());
-        !is_private && !self.is_banned(&known.addr, wall)
+    pub(super) fn may_be_handed_out(&self, addr: &NetAddress, wall: Duration) -> bool {
+        let is_private = !self.private.is_empty() && self.is_private(&addr.id());
+        !is_private && !self.is_banned(addr, wall)
     }
 }
 
@@ -154,10 +133,12 @@ impl<'a> Selection<'a> {
         while self.addresses.len() < count.min(self.size)
             && let Some(n) = sampler.next(rng)
         {
-            let known = self.book.table.get(n);
-            let is_new_enough = self.newest.is_none_or(|newest| known.verified >= Some(newest));
-            if is_new_enough && self.book.may_be_handed_out(known, self.wall) {
-                self.addresses.push(known.addr);
+            let table = &self.book.table;
+            let is_new_enough =
+                self.newest.is_none_or(|newest| table.get(n).verified >= Some(newest));
+            let addr = table.addr(n);
+            if is_new_enough && self.book.may_be_handed_out(addr, self.wall) {
+                self.addresses.push(*addr);
             }
         }
     }

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{
-    KnownAddress, NEW_BUCKETS, OLD_BUCKETS, Placement, buckets::Buckets, dense::Dense, queue::Queue,
-};
-use crate::identity::NodeId;
+use super::{KnownAddress, NEW_BUCKETS, OLD_BUCKETS, Placement, buckets::Buckets, dense::Dense};
+use crate::{address::NetAddress, identity::NodeId};
 
 /// Changes between two batches that are not worth a look for repetitions.
 const TIDY_AT: usize = 1 << 16;
@@ -15,20 +13,19 @@ const TIDY_AT: usize = 1 << 16;
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     slots: Vec<Option<Slot>>,
+    /// **Invariant:** the address of the record in each slot; of an empty one anything. Side by
+    /// side, because a selection looks at hundreds of addresses and at nothing else of their records.
+    addrs: Vec<NetAddress>,
     free: Vec<u32>,
     /// Never iterated: its order is by chance. Others choose the IDs, so its hash has a secret.
     numbers: HashMap<NodeId, u32>,
     pub(super) new: Buckets,
     pub(super) old: Buckets,
-    /// **Invariant:** these six hold what [`sync`](Self::sync) says.
+    /// **Invariant:** these four hold what [`sync`](Self::sync) says.
     new_ones: Dense,
     old_ones: Dense,
     checked_new_ones: Dense,
     checked_old_ones: Dense,
-    /// In the order in which they came.
-    untried: Queue,
-    /// The one tried longest ago first.
-    tried: Queue,
     /// Whose record has changed, or is gone.
     changed: Vec<NodeId>,
     /// So long `changed` is looked through for repetitions.
@@ -53,6 +50,7 @@ impl Table {
     pub(super) fn new() -> Self {
         Self {
             slots: Vec::new(),
+            addrs: Vec::new(),
             free: Vec::new(),
             numbers: HashMap::new(),
             new: Buckets::new(NEW_BUCKETS),
@@ -61,8 +59,6 @@ impl Table {
             old_ones: Dense::default(),
             checked_new_ones: Dense::default(),
             checked_old_ones: Dense::default(),
-            untried: Queue::default(),
-            tried: Queue::default(),
             changed: Vec::new(),
             tidy_at: TIDY_AT,
         }
@@ -74,6 +70,11 @@ impl Table {
 
     pub(super) fn get(&self, n: u32) -> &KnownAddress {
         &self.slots[n as usize].as_ref().expect("a number is of an entry").known
+    }
+
+    /// The address of an entry.
+    pub(super) fn addr(&self, n: u32) -> &NetAddress {
+        &self.addrs[n as usize]
     }
 
     /// By ID.
@@ -105,27 +106,24 @@ impl Table {
         }
     }
 
-    /// Those in buckets, the ones never tried first, then the one tried longest ago.
-    pub(super) fn by_attempt(&self) -> impl Iterator<Item = u32> {
-        self.untried.iter().chain(self.tried.iter())
-    }
-
     /// Takes the record in, in no bucket whatever it says. There must be none with this ID.
     pub(super) fn insert(&mut self, mut known: KnownAddress) -> u32 {
         known.placement = Placement::New(Vec::new());
-        let id = known.addr.id();
+        let addr = known.addr;
         let slot = Some(Slot { known, is_changed: false });
         let n = match self.free.pop() {
             Some(n) => {
                 self.slots[n as usize] = slot;
+                self.addrs[n as usize] = addr;
                 n
             }
             None => {
                 self.slots.push(slot);
+                self.addrs.push(addr);
                 u32::try_from(self.slots.len() - 1).expect("the book is bounded")
             }
         };
-        let earlier = self.numbers.insert(id, n);
+        let earlier = self.numbers.insert(addr.id(), n);
         debug_assert_eq!(earlier, None);
         self.set_changed(n);
         n
@@ -145,12 +143,6 @@ impl Table {
         self.set_changed(n);
         self.sync(n);
         result
-    }
-
-    /// It is the one tried last now.
-    pub(super) fn set_tried_last(&mut self, n: u32) {
-        self.tried.set(n, false);
-        self.sync(n);
     }
 
     /// Puts it in this new bucket too, which must have room. It must be in no old one.
@@ -253,19 +245,16 @@ impl Table {
     fn sync(&mut self, n: u32) {
         let known = self.get(n);
         let is_checked = known.verified.is_some() && known.dial_failures == 0;
-        let is_tried = known.last_attempt.is_some();
         let (is_new, is_old) = match &known.placement {
             Placement::New(buckets) => (!buckets.is_empty(), false),
             Placement::Old(_) => (false, true),
             Placement::Bad => (false, false),
         };
-        let is_placed = is_new || is_old;
+        self.addrs[n as usize] = known.addr;
         self.new_ones.set(n, is_new);
         self.old_ones.set(n, is_old);
         self.checked_new_ones.set(n, is_new && is_checked);
         self.checked_old_ones.set(n, is_old && is_checked);
-        self.untried.set(n, is_placed && !is_tried);
-        self.tried.set(n, is_placed && is_tried);
     }
 }
 
@@ -285,6 +274,7 @@ impl Table {
                 continue;
             };
             assert_eq!(self.find(&slot.known.addr.id()), Some(n));
+            assert_eq!(*self.addr(n), slot.known.addr);
             assert!(!slot.is_changed || changed.contains(&slot.known.addr.id()));
             match &slot.known.placement {
                 Placement::New(buckets) => {
@@ -308,7 +298,6 @@ impl Table {
         assert_eq!(count(&self.new, NEW_BUCKETS), places);
         assert_eq!(count(&self.old, OLD_BUCKETS), old);
         assert_eq!(self.old_ones.len(), old);
-        assert_eq!(self.by_attempt().count(), self.new_ones.len() + old);
         assert_eq!(self.numbers.len(), self.len());
     }
 }

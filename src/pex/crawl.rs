@@ -25,6 +25,11 @@ pub(super) const SERVED_FOR: Duration = Duration::from_secs(6 * 3600);
 /// wall clock may stand still or be set.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
+/// Entries from which on those are looked for whose address the book has lost. All buckets and all
+/// bad addresses are 40,960: more is left behind by whoever tells of ever new addresses, and would
+/// grow for as long as black holes hold the crawl up.
+const TIDY_AT: usize = 1 << 16;
+
 /// When each address of the book is to be dialed next.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -47,6 +52,15 @@ impl Queue {
         self.due.remove(&(at, id));
         self.by_id.remove(&id);
         Some(id)
+    }
+
+    fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(&NodeId) -> bool) {
+        self.by_id.retain(|id, _| is_kept(id));
+        self.due.retain(|(_, id)| is_kept(id));
     }
 
     fn first(&self) -> Option<Duration> {
@@ -92,6 +106,15 @@ impl PexCore {
         }
     }
 
+    /// The book has a new address, which is to be dialed.
+    pub(super) fn crawl_new(&mut self, id: NodeId, now: Now) {
+        self.crawl.schedule(id, now.wall);
+        if self.crawl.len() > TIDY_AT {
+            let book = &self.book;
+            self.crawl.retain(|id| book.get(id).is_some());
+        }
+    }
+
     /// A node was connected, and so not crawled.
     pub(super) fn crawl_soon(&mut self, id: &NodeId) {
         if self.is_crawling()
@@ -134,5 +157,42 @@ impl PexCore {
             self.settings.crawl_period.max(self.pause_after(known.dial_failures))
         };
         last.saturating_add(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::{
+        addrbook::{Book, BookKey, BookLimits, BookSettings},
+        address::NetAddress,
+        config::Config,
+        pex::PexSettings,
+    };
+
+    #[test]
+    fn who_tells_of_ever_new_addresses_does_not_fill_the_queue() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let limits = BookLimits::default();
+        let own = NodeId::from_bytes([0; 20]);
+        let settings = BookSettings { own, is_strict: true, limits };
+        let book = Book::new(settings, BookKey::random(&mut rng));
+        // Nothing is dialed, as if black holes held the crawl up.
+        let config = Config { seed_mode: true, crawl_concurrency: 0, ..Config::default() };
+        let now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
+        let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], now);
+        let mut most = 0;
+        for _ in 0..TIDY_AT + TIDY_AT / 2 {
+            let ip: [u8; 4] = [rng.random_range(11..100), rng.random(), rng.random(), 1];
+            let addr = NetAddress::new(NodeId::from_bytes(rng.random()), ip.into(), 26656);
+            core.add_to_book(addr, addr, now);
+            most = most.max(core.crawl.len());
+        }
+        assert_eq!(most, TIDY_AT, "the book loses more than it holds");
+        let is_queued = |known: &KnownAddress| core.crawl.by_id.contains_key(&known.addr.id());
+        assert!(core.book.iter().all(is_queued));
+        assert_eq!(core.crawl.due.len(), core.crawl.len());
     }
 }

@@ -259,7 +259,7 @@ impl PexCore {
         // Why not is of no interest: most of what is told is known.
         let added = self.book.add(addr, src, now.wall, &mut self.rng);
         if added == Ok(Added::New) && self.is_crawling() {
-            self.crawl.schedule(addr.id(), now.wall);
+            self.crawl_new(addr.id(), now);
         }
     }
 

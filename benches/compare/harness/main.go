@@ -10,7 +10,7 @@ import (
 	"os"
 )
 
-const usage = `usage: compare listen | dial | drain [flags]; -h after the subcommand shows its flags
+const usage = `usage: compare listen | dial | drain | book [flags]; -h after the subcommand shows its flags
 `
 
 // Main runs the program of a release on the process's own streams and exits.
@@ -21,7 +21,7 @@ func Main(release Release) {
 // Run runs one subcommand and returns its exit code.
 func Run(release Release, args []string, input *os.File, output, errs io.Writer) int {
 	subcommands := map[string]func(Release, []string, *os.File, io.Writer, io.Writer) error{
-		"listen": listen, "dial": dial, "drain": drain,
+		"listen": listen, "dial": dial, "drain": drain, "book": book,
 	}
 	if len(args) == 0 || subcommands[args[0]] == nil {
 		fmt.Fprint(errs, usage)

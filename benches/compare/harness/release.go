@@ -14,6 +14,7 @@ type Release struct {
 	// Handshake makes the secret connection, exchanges node infos and waits for the answer to one ping, with the
 	// release's own code. It closes nothing.
 	Handshake func(Handshake) error
+	Books     BookMaker
 }
 
 // SwitchOptions are the release's default configuration but for these; duplicate IPs are allowed.

@@ -17,7 +17,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// The book as `addrbook.json`: everything that may be passed on. Bad and banned addresses are left
 /// out, as the reference does, and those of private nodes.
 pub fn write(book: &Book, wall: Duration) -> Vec<u8> {
-    let entries = book.iter().filter(|known| book.may_be_handed_out(known, wall));
+    let entries = book.iter().filter(|known| book.may_be_handed_out(&known.addr, wall));
     let file = File { key: &book.key().text, addrs: entries.filter_map(Entry::of).collect() };
     let mut bytes = Vec::new();
     let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");

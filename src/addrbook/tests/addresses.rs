@@ -152,7 +152,6 @@ fn private_ids_already_in_the_book_are_gossiped() {
             handed_out.extend(book.selection(START, &mut rng));
             handed_out.extend(book.selection_with_bias(bias, START, &mut rng));
             handed_out.extend(book.verified_selection(bias, START, START, &mut rng));
-            handed_out.extend(book.crawl_selection(200, START + HOUR, START, &mut rng));
             handed_out.extend(book.pick(bias, START, &mut rng).map(|known| known.addr));
         }
     }
@@ -272,29 +271,6 @@ fn what_is_wrong_in_a_store_is_put_right() {
     assert!(changed.iter().all(|id| batch.addresses.contains_key(id)), "{batch:?}");
     // And the one for which there was no room.
     assert_eq!(batch.addresses.len(), changed.len() + 1);
-}
-
-#[test]
-fn the_one_tried_longest_ago_is_crawled_first() {
-    let (mut book, mut rng) = (large_book(), rng());
-    let secs = |n: u64| START + Duration::from_secs(n);
-    for n in 0..5 {
-        book.add(node(n), node(n), START, &mut rng).unwrap();
-    }
-    book.attempted(&node(0), secs(1));
-    book.attempted(&node(1), secs(2));
-    book.attempted(&node(0), secs(3));
-    let crawl = |book: &Book, count, not_since, wall| -> Vec<_> {
-        book.crawl_selection(count, not_since, wall, &mut self::rng())
-    };
-    let [a, b, c, d, e] = [2, 3, 4, 1, 0].map(node);
-    assert_eq!(crawl(&book, 9, secs(4), secs(9)), [a, b, c, d, e]);
-    assert_eq!(crawl(&book, 9, secs(3), secs(9)), [a, b, c, d]);
-    assert_eq!(crawl(&book, 2, secs(3), secs(9)), [a, b]);
-    book.mark_bad(b.id(), None, HOUR, "x", START);
-    assert_eq!(crawl(&book, 9, secs(2), secs(9)), [a, c]);
-    // The clock was set back: nothing is out of reach until it has caught up.
-    assert_eq!(crawl(&book, 9, Duration::ZERO, START), [a, c, d, e]);
 }
 
 #[test]

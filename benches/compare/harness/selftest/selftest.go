@@ -16,6 +16,7 @@ import (
 func Run(t *testing.T, release harness.Release) {
 	t.Run("handshakes", func(t *testing.T) { handshakes(t, release) })
 	t.Run("drain", func(t *testing.T) { drain(t, release) })
+	t.Run("book", func(t *testing.T) { book(t, release) })
 }
 
 func handshakes(t *testing.T, release harness.Release) {
@@ -57,6 +58,18 @@ func drain(t *testing.T, release harness.Release) {
 		if result["bytes"] != 1e6 || result["mb_per_s"].(float64) <= 0 {
 			t.Errorf("%v", result)
 		}
+	}
+}
+
+func book(t *testing.T, release harness.Release) {
+	for _, name := range []string{"add", "pick", "selection", "export", "load"} {
+		result := run(t, release, "book", "-case", name, "-count", "2")
+		if result["case"] != name || result["per_second"].(float64) <= 0 || result["addresses"].(float64) < 15000 {
+			t.Errorf("%v", result)
+		}
+	}
+	if code := harness.Run(release, []string{"book", "-case", "none"}, os.Stdin, io.Discard, io.Discard); code != 1 {
+		t.Errorf("a case that is not there: exit code %d", code)
 	}
 }
 
