@@ -4,4 +4,5 @@
 mod crawl;
 mod ensure;
 mod exchange;
+mod settings;
 mod world;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod bans;
+mod bootstrap;
 #[cfg(target_os = "linux")]
 mod cycles;
 #[cfg(target_os = "linux")]
