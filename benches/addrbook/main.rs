@@ -19,7 +19,7 @@ use common::{Args, Goal, Line, Outcome, Reporter, Summary};
 use go::Go;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tmp2p::{
-    BookKey, BookStore, NetAddress, NodeId,
+    BookKey, NetAddress, NodeId,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts, json},
 };
 
@@ -185,7 +185,7 @@ impl Bench {
     /// From a file of SQLite to a book that can be asked, as at a start.
     #[cfg(feature = "sqlite")]
     fn load(&self, count: usize) -> Outcome<f64> {
-        use tmp2p::SqliteStore;
+        use tmp2p::{BookStore, SqliteStore};
 
         let file = self.folder.path().join("addrbook.sqlite");
         if !file.exists() {

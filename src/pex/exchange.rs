@@ -87,7 +87,7 @@ impl PexCore {
             Direction::Inbound => facts.announced,
         };
         let Some(addr) = addr else { return };
-        self.add_to_book(addr, addr, now);
+        self.add_to_book(addr, facts.source(), now);
         if facts.direction == Direction::Outbound {
             self.book.authenticated(&addr, &facts.facts, now.wall);
         }
@@ -219,13 +219,7 @@ impl PexCore {
         }
         let (id, is_outbound) = (neighbour.facts.id, neighbour.is_outbound());
         let is_reserved = neighbour.facts.is_reserved;
-        let source = match neighbour.facts.direction {
-            Direction::Outbound => neighbour.facts.dialed,
-            Direction::Inbound => neighbour.facts.announced,
-        };
-        // Its socket's address counts as the source, if nothing better is known.
-        let remote = neighbour.facts.remote;
-        let source = source.unwrap_or_else(|| NetAddress::new(id, remote.ip(), remote.port()));
+        let source = neighbour.facts.source();
         for addr in addrs {
             self.add_to_book(*addr, source, now);
         }

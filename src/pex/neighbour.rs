@@ -44,6 +44,17 @@ pub struct PeerFacts {
     pub facts: NodeFacts,
 }
 
+impl PeerFacts {
+    /// The source of what it tells: where it is, not where it says it is. The book gives each
+    /// network of sources its share, and who could choose the network would have all of it. The
+    /// reference takes the peer's word.
+    pub(super) fn source(&self) -> NetAddress {
+        let said = self.dialed.or(self.announced);
+        let port = said.map_or(self.remote.port(), |addr| addr.port());
+        NetAddress::new(self.id, self.remote.ip(), port)
+    }
+}
+
 /// Why peer exchange has dialed a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {

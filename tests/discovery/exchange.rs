@@ -1,11 +1,14 @@
 //! Who is asked, who is answered, and what is punished.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use tmp2p::{
-    BanTarget, Config, NetAddress, NodeId, PeerAddress,
-    pex::{MAX_ADDRS, MAX_MESSAGE_SIZE, PexInput, PexMessage, PexMessageError, PexRequest},
+    BanTarget, Config, ConnId, Direction, DisconnectReason, NetAddress, NodeId, PeerAddress,
+    addrbook::NodeFacts,
+    pex::{
+        MAX_ADDRS, MAX_MESSAGE_SIZE, PeerFacts, PexInput, PexMessage, PexMessageError, PexRequest,
+    },
 };
 
 use crate::world::{Number, SECOND, World, addr, id};
@@ -125,6 +128,35 @@ fn early_requests_get_empty_answers_and_only_constant_ones_a_ban() {
     let wall = world.at().wall;
     let ban = world.nodes[node].core.book().bans().find_id(&peer, wall).unwrap();
     assert_eq!(ban.until, Some(wall + 600 * SECOND));
+}
+
+/// Who connects from one network and says each time that it is in another one.
+#[test]
+fn book_poisoning_by_one_subnet() {
+    let mut world = World::new(3);
+    let node = world.add(Config { max_num_outbound_peers: 0, ..Config::default() });
+    let facts = NodeFacts::default();
+    for n in 0..20_000 {
+        let (conn, announced) = (ConnId::new(0, n + 1, 1), addr(10 * u64::from(n) + 7));
+        let remote = format!("6.6.1.{}:{}", n % 250 + 1, 1000 + n).parse().unwrap();
+        let up = PeerFacts {
+            conn,
+            id: announced.id(),
+            direction: Direction::Inbound,
+            remote,
+            dialed: None,
+            announced: Some(announced),
+            is_reserved: false,
+            speaks_pex: false,
+            facts: facts.clone(),
+        };
+        world.input(node, PexInput::PeerUp(up));
+        let reason = Arc::new(DisconnectReason::Eof);
+        world.input(node, PexInput::PeerDown { conn, reason });
+    }
+    // 32 of 256 buckets of 64.
+    let held = world.nodes[node].core.book().len();
+    assert!((1000..=32 * 64).contains(&held), "{held}");
 }
 
 /// Book poisoning: what nobody asked for.
