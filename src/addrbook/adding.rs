@@ -172,6 +172,8 @@ impl Book {
     pub(super) fn place_new(&mut self, n: u32, bucket: u8, wall: Duration, start: usize) {
         if self.table.new.is_full(bucket) {
             let victim = self.victim(bucket, wall, start);
+            #[cfg(test)]
+            self.evicted.push((bucket, self.table.addr(victim).id()));
             self.table.leave_new(victim, bucket);
         }
         self.table.join_new(n, bucket);

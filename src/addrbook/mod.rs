@@ -153,6 +153,9 @@ pub struct Book {
     dirty_bad: BTreeSet<NodeId>,
     are_anchors_dirty: bool,
     is_key_dirty: bool,
+    /// Who had to leave which new bucket, in order: who of several equals is up to chance.
+    #[cfg(test)]
+    evicted: Vec<(u8, NodeId)>,
 }
 
 /// What has come to its end.
@@ -192,6 +195,8 @@ impl Book {
             dirty_bad: BTreeSet::new(),
             are_anchors_dirty: false,
             is_key_dirty: true,
+            #[cfg(test)]
+            evicted: Vec::new(),
         }
     }
 

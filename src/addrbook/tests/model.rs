@@ -99,6 +99,8 @@ struct Model {
     bad: BTreeMap<NodeId, Duration>,
     banned: BTreeMap<NodeId, Duration>,
     disputes: Vec<Dispute>,
+    /// How many of those that the book has evicted are gone here, too.
+    num_evicted: usize,
 }
 
 #[derive(Clone)]
@@ -120,7 +122,7 @@ impl Model {
         self.known.iter().filter(|(_, known)| is_in(known)).map(|(id, _)| *id).collect()
     }
 
-    /// Whoever leaves the bucket must be one of the least useful in it, and must have left it.
+    /// Whoever leaves the bucket must be one of the least useful in it.
     fn join_new(&mut self, id: NodeId, bucket: u8, book: &Book, wall: Duration) {
         let held = self.in_new(bucket);
         if held.len() == 64 {
@@ -129,12 +131,9 @@ impl Model {
                 (!known.is_hopeless(wall), known.last_attempt)
             };
             let least = held.iter().map(rank).min().unwrap();
-            let has_left = |id: &&NodeId| {
-                let known = book.get(id);
-                !known.is_some_and(|known| matches!(&known.placement, Placement::New(all) if all.contains(&bucket)))
-            };
-            let mut weakest = held.iter().filter(|id| rank(id) == least);
-            let victim = *weakest.find(has_left).expect("one of the least useful has left");
+            let (from, victim) = book.evicted[self.num_evicted];
+            self.num_evicted += 1;
+            assert!(from == bucket && held.contains(&victim) && rank(&victim) == least);
             let Placement::New(buckets) = &mut self.known.get_mut(&victim).unwrap().placement
             else {
                 unreachable!()
@@ -421,12 +420,14 @@ proptest! {
             bad: BTreeMap::new(),
             banned: BTreeMap::new(),
             disputes: Vec::new(),
+            num_evicted: 0,
         };
         let mut store = MemoryStore::new();
         let mut wall = START;
         for op in &ops {
             step(op, &mut book, &mut model, &mut wall, &mut rng);
             prop_assert!(book.iter().eq(model.known.values()), "after {:?}", op);
+            prop_assert_eq!(book.evicted.len(), model.num_evicted);
             book.table.check();
             if let Some(batch) = book.take_batch() {
                 store.write(&batch).unwrap();
