@@ -69,6 +69,12 @@ impl Book {
         Some(table.get(n).addr)
     }
 
+    /// Nobody takes the place of a node that is connected: it need not be dialed to know that it is
+    /// there.
+    pub fn keep_places(&mut self, is_connected: impl Fn(&NodeId) -> bool) {
+        self.collisions.0.retain(|collision| !is_connected(&collision.holder));
+    }
+
     /// The rival is good and the holder of its place is not to be found.
     pub(super) fn replace(&mut self, holder: &NodeId, rival: &NodeId, wall: Duration) {
         use super::Placement::{New, Old};

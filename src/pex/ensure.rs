@@ -67,6 +67,8 @@ impl PexCore {
             return;
         }
         self.keep_anchors();
+        let connected = &self.by_id;
+        self.book.keep_places(|id| connected.contains_key(id));
         if let Some(addr) = self.book.next_test(now.wall)
             && !self.is_met(&addr.id())
         {

@@ -58,8 +58,13 @@ fn good_peer_lost_when_demoted_from_a_full_old_bucket() {
     // Found: it stays.
     book.authenticated(&holders[0], &facts(), START + HOUR);
     assert!(book.is_good(&holders[0].id()) && !book.is_good(&rival.id()));
-    // Not found: it is new again.
     make_good(&mut book, *rival, START + HOUR, &mut rng);
+    // Connected: it stays, however long nothing is said of a dial.
+    let mut other = book.clone();
+    other.keep_places(|id| *id == holders[0].id());
+    assert_eq!(other.next_test(START + 2 * HOUR), None);
+    assert!(other.is_good(&holders[0].id()) && !other.is_good(&rival.id()));
+    // Not found: it is new again.
     assert_eq!(book.next_test(START + HOUR), Some(holders[0]));
     book.dial_failed(&holders[0], START + HOUR);
     assert!(!book.is_good(&holders[0].id()) && book.is_good(&rival.id()));
