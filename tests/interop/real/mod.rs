@@ -8,12 +8,16 @@ mod node;
 use std::{
     collections::{BTreeMap, BTreeSet},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tempfile::TempDir;
-use tmp2p::PeerAddress;
+use tmp2p::{
+    BookKey, NetAddress, NodeId, PeerAddress, Placement,
+    addrbook::{Book, BookLimits, BookSettings, NodeFacts, json},
+};
 
 use self::node::{Chain, Node};
 use crate::{
@@ -27,6 +31,7 @@ for_each_release![
     full_node_follows_a_chain,
     a_real_seed_bootstraps_ours,
     mixed_network,
+    address_books_are_exchanged,
 ];
 
 /// For one event: twice what the nodes wait between two attempts.
@@ -134,6 +139,47 @@ fn mixed_network(release: Release) {
     // A Go node that has peers of ours only gets no blocks: they have none.
     theirs.iter().for_each(Node::assert_content);
     ours.iter().chain([&seed]).for_each(Ours::assert_content);
+}
+
+/// A Go node with an address book that we wrote finds the node in it; what it makes of that file is
+/// read by us.
+fn address_books_are_exchanged(release: Release) {
+    let chain = Chain::new(release);
+    let known = Ours::start("full_node", &chain, &[]);
+    let alive = known.addr().net_address().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mut rng = StdRng::seed_from_u64(1);
+    let own = NodeId::from_bytes([0; 20]);
+    let settings = BookSettings { own, is_strict: false, limits: BookLimits::default() };
+    let mut book = Book::new(settings, BookKey::random(&mut rng));
+    // Nobody is at the others: port 1.
+    let dead = (1..=4).map(|n| NetAddress::new(NodeId::from_bytes([n; 20]), alive.ip(), 1));
+    for addr in dead.chain([alive]) {
+        book.add(addr, addr, now, &mut rng).unwrap();
+    }
+    book.attempted(&alive, now);
+    book.authenticated(&alive, &NodeFacts::default(), now);
+    book.mark_good(&alive.id(), now, &mut rng);
+    assert_eq!((book.num_new(), book.num_old()), (4, 1));
+    let started = Instant::now();
+    let node = chain.node_with_book("1", &json::write(&book, now));
+    known.event("peer_up", |event| event["id"] == node.id());
+    figure(format_args!("go {release:?}: found ours in our book after {:?}", started.elapsed()));
+    node.assert_content();
+
+    let file = node.stop();
+    let theirs = json::parse(&file).unwrap();
+    let mut ids: Vec<NodeId> = theirs.addresses.iter().map(|known| known.addr.id()).collect();
+    ids.sort();
+    let mut expected: Vec<NodeId> = book.iter().map(|known| known.addr.id()).collect();
+    expected.sort();
+    assert_eq!(ids, expected);
+    let back = theirs.addresses.iter().find(|known| known.addr == alive).unwrap();
+    assert!(matches!(back.placement, Placement::Old(_)), "{back:?}");
+    assert_eq!(Some(theirs.key), Some(book.key().text.clone()));
+    let mut again = Book::new(settings, BookKey::random(&mut rng));
+    assert_eq!(again.import(json::parse(&file).unwrap(), now, &mut rng), 5);
+    assert_eq!((again.num_new(), again.num_old()), (4, 1));
 }
 
 /// An example of ours, in a home of its own.

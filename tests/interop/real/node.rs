@@ -53,6 +53,16 @@ impl Chain {
         Node::start(self.release, self.homes.path().join(name), settings)
     }
 
+    /// Another node, which has this address book and nothing else.
+    #[track_caller]
+    pub(crate) fn node_with_book(&self, name: &str, book: &[u8]) -> Node {
+        self.init(name);
+        fs::copy(self.genesis("0"), self.genesis(name)).unwrap();
+        let home = self.homes.path().join(name);
+        fs::write(home.join("config/addrbook.json"), book).unwrap();
+        Node::start(self.release, home, "")
+    }
+
     /// Makes the keys and the genesis file of a node.
     fn init(&self, name: &str) {
         let made = command(self.release, &self.homes.path().join(name), "init").output().unwrap();
@@ -170,6 +180,18 @@ impl Node {
         errors.sort_unstable();
         errors.dedup();
         crate::figure(format_args!("go {:?}: {count} errors logged: {errors:?}", self.release));
+    }
+
+    /// Ends it in order; its address book as it left it.
+    #[track_caller]
+    pub(crate) fn stop(mut self) -> Vec<u8> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        super::wait(DEADLINE, || {
+            let status = self.child.try_wait().unwrap();
+            status.map(|_| ()).ok_or_else(|| "the node does not end".to_owned())
+        });
+        fs::read(self.home.join("config/addrbook.json")).unwrap()
     }
 
     fn log(&self) -> String {
