@@ -28,6 +28,7 @@ const BUDGET: usize = 2000;
 const PARKING: usize = 5000;
 /// Turns without anything from outside after which the loop must have nothing left to do.
 const SETTLED: usize = 3000;
+const SHUT_DOWN_MS: u64 = 5000;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut script = Script::new(bytes);
@@ -395,7 +396,7 @@ impl World {
     }
 
     fn shut_down(&mut self) {
-        let deadline = self.now().mono + Duration::from_secs(5);
+        let deadline = self.now().mono + Duration::from_millis(SHUT_DOWN_MS);
         self.core.handle_command(Command::Shutdown { deadline }, self.now());
     }
 
@@ -457,17 +458,19 @@ impl World {
     /// It stops, at the latest at its deadline, and leaves nothing behind.
     fn end(mut self) {
         self.shut_down();
-        for _ in 0..100 {
-            self.settle();
-            if self.core.is_stopped() {
-                break;
-            }
+        let deadline = self.ms + SHUT_DOWN_MS;
+        self.settle();
+        while !self.core.is_stopped() {
             let next = self.core.next_deadline().expect("a deadline while it stops");
-            self.ms = self.ms.max(next.as_nanos().div_ceil(1_000_000));
+            let next = next.as_nanos().div_ceil(1_000_000);
+            assert!(next > self.ms, "it wakes for what is past");
+            assert!(next <= deadline, "it does not stop");
+            self.ms = next;
             self.core.run_turn(self.now());
             self.check();
+            self.settle();
         }
-        assert!(self.is_stopped, "it does not stop");
+        assert!(self.is_stopped);
         assert!(self.conns.is_empty() && self.dials.is_empty(), "something was never answered");
         assert_eq!(self.core.num_connections(), 0);
         // What is let go late reaches nobody, and does no harm.
