@@ -74,6 +74,12 @@ impl KnownAddress {
         }
     }
 
+    /// How long ago it was last attempted; `None` if it never was, or later than it is now: the
+    /// wall clock was set back since, and nobody knows.
+    pub(crate) fn attempted_ago(&self, wall: Duration) -> Option<Duration> {
+        wall.checked_sub(self.last_attempt?)
+    }
+
     /// Whether the address is the first to go when room is needed (`p2p/pex/known_address.go`,
     /// `isBad`): it never proved good, and was tried in vain or long ago. One that was never tried
     /// is not hopeless: unlike the reference we do not count being told as an attempt.

@@ -169,7 +169,7 @@ impl PexCore {
             self.book.next_deadline(self.now),
             self.timers.next(),
             self.ensure_at,
-            self.next_crawl_deadline(self.now),
+            self.next_crawl_deadline(),
         ]
         .into_iter()
         .fold(self.publish_at, earliest)
@@ -237,7 +237,7 @@ impl PexCore {
             PexRequest::Import { ticket, imported } => {
                 let added = self.book.import(imported, wall, &mut self.rng);
                 if self.is_crawling() {
-                    self.start_crawl();
+                    self.start_crawl(self.now);
                 }
                 self.store(true);
                 self.answer(ticket, PexAnswer::Import(added));

@@ -21,10 +21,6 @@ use crate::{
 /// and 20 s each.
 pub(super) const SERVED_FOR: Duration = Duration::from_secs(6 * 3600);
 
-/// Least and longest time until the queue is looked at again: due times are wall times, and the
-/// wall clock may stand still or be set.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
-
 /// Entries from which on those are looked for whose address the book has lost. All buckets and all
 /// bad addresses are 40,960: more is left behind by whoever tells of ever new addresses, and would
 /// grow for as long as black holes hold the crawl up.
@@ -33,22 +29,22 @@ const TIDY_AT: usize = 1 << 16;
 /// When each address of the book is to be dialed next.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    due: BTreeSet<(Duration, NodeId)>,
+    due: BTreeSet<(Mono, NodeId)>,
     /// **Invariant:** the time and the ID of each entry of `due`.
-    by_id: BTreeMap<NodeId, Duration>,
+    by_id: BTreeMap<NodeId, Mono>,
 }
 
 impl Queue {
-    /// Dials the node at this wall time, instead of when it was to be.
-    pub(super) fn schedule(&mut self, id: NodeId, at: Duration) {
+    /// Dials the node at this time, instead of when it was to be.
+    pub(super) fn schedule(&mut self, id: NodeId, at: Mono) {
         if let Some(earlier) = self.by_id.insert(id, at) {
             self.due.remove(&(earlier, id));
         }
         self.due.insert((at, id));
     }
 
-    fn pop(&mut self, wall: Duration) -> Option<NodeId> {
-        let (at, id) = self.due.first().copied().filter(|(at, _)| *at <= wall)?;
+    fn pop(&mut self, now: Mono) -> Option<NodeId> {
+        let (at, id) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
         self.due.remove(&(at, id));
         self.by_id.remove(&id);
         Some(id)
@@ -63,16 +59,16 @@ impl Queue {
         self.due.retain(|(_, id)| is_kept(id));
     }
 
-    fn first(&self) -> Option<Duration> {
+    fn first(&self) -> Option<Mono> {
         self.due.first().map(|(at, _)| *at)
     }
 }
 
 impl PexCore {
     /// Puts every address of the book into the queue, each when its time comes.
-    pub(super) fn start_crawl(&mut self) {
-        let all: Vec<(NodeId, Duration)> =
-            self.book.iter().map(|known| (known.addr.id(), self.next_crawl(known))).collect();
+    pub(super) fn start_crawl(&mut self, now: Now) {
+        let due = |known: &KnownAddress| (known.addr.id(), now.mono + self.crawl_pause(known, now));
+        let all: Vec<_> = self.book.iter().map(due).collect();
         for (id, at) in all {
             self.crawl.schedule(id, at);
         }
@@ -85,53 +81,53 @@ impl PexCore {
         }
         let mut room = self.settings.crawl_concurrency.saturating_sub(self.num_crawled());
         while room > 0
-            && let Some(id) = self.crawl.pop(now.wall)
+            && let Some(id) = self.crawl.pop(now.mono)
         {
             // The book may have lost it since.
             let Some(known) = self.book.get(&id) else { continue };
-            let again = self.next_crawl(known);
-            if again > now.wall || self.is_met(&id) || known.placement == Placement::Bad {
-                // Attempted meanwhile for another reason, connected, or not to be dialed.
-                let later = now.wall.saturating_add(self.settings.crawl_period);
-                self.crawl.schedule(id, again.max(later));
+            let pause = self.crawl_pause(known, now);
+            if self.is_met(&id) || known.placement == Placement::Bad {
+                self.crawl.schedule(id, now.mono + pause.max(self.settings.crawl_period));
+                continue;
+            }
+            if !pause.is_zero() {
+                // Attempted meanwhile for another reason. Or the wall clock is a little slow: then
+                // it must not be asked in a loop.
+                self.crawl.schedule(id, now.mono + pause.max(self.settings.backoff_unit()));
                 continue;
             }
             let addr = self.where_to_dial(&id).expect("the book has just shown it");
             self.dial(PeerAddress::from(addr), Purpose::Crawl, now);
             room -= 1;
-            if let Some(known) = self.book.get(&id) {
-                let again = self.next_crawl(known);
-                self.crawl.schedule(id, again);
-            }
+            self.crawl_soon(&id, now);
         }
     }
 
     /// The book has a new address, which is to be dialed.
     pub(super) fn crawl_new(&mut self, id: NodeId, now: Now) {
-        self.crawl.schedule(id, now.wall);
+        self.crawl.schedule(id, now.mono);
         if self.crawl.len() > TIDY_AT {
             let book = &self.book;
             self.crawl.retain(|id| book.get(id).is_some());
         }
     }
 
-    /// A node was connected, and so not crawled.
-    pub(super) fn crawl_soon(&mut self, id: &NodeId) {
+    /// The node is to be dialed again, in its time.
+    pub(super) fn crawl_soon(&mut self, id: &NodeId, now: Now) {
         if self.is_crawling()
             && let Some(known) = self.book.get(id)
         {
-            let at = self.next_crawl(known);
-            self.crawl.schedule(*id, at);
+            let pause = self.crawl_pause(known, now);
+            self.crawl.schedule(*id, now.mono + pause);
         }
     }
 
     /// When the crawl has something to dial, if it may.
-    pub(super) fn next_crawl_deadline(&self, now: Now) -> Option<Mono> {
+    pub(super) fn next_crawl_deadline(&self) -> Option<Mono> {
         if !self.is_crawling() || self.num_crawled() >= self.settings.crawl_concurrency {
             return None;
         }
-        let first = self.crawl.first()?;
-        Some(now.mono + first.saturating_sub(now.wall).clamp(PAUSES.0, PAUSES.1))
+        self.crawl.first()
     }
 
     pub(super) fn is_crawling(&self) -> bool {
@@ -145,18 +141,16 @@ impl PexCore {
         sessions.count() + dialing.count()
     }
 
-    /// When an address may be crawled: the pause since the last attempt, more if it failed.
-    fn next_crawl(&self, known: &KnownAddress) -> Duration {
-        let Some(last) = known.last_attempt else { return Duration::ZERO };
-        // Set back, the wall clock would keep it from being dialed until it is past that time.
-        let last = last.min(self.now.wall);
+    /// How long an address is not to be crawled: a while since the last attempt, more if it failed.
+    fn crawl_pause(&self, known: &KnownAddress, now: Now) -> Duration {
+        let Some(ago) = known.attempted_ago(now.wall) else { return Duration::ZERO };
         let pause = if known.verified.is_none() && known.dial_failures == 0 {
             // It connected to us just when it was to be dialed: nothing was learned.
             self.settings.backoff_unit()
         } else {
             self.settings.crawl_period.max(self.pause_after(known.dial_failures))
         };
-        last.saturating_add(pause)
+        pause.saturating_sub(ago)
     }
 }
 
@@ -169,7 +163,8 @@ mod tests {
         addrbook::{Book, BookKey, BookLimits, BookSettings},
         address::NetAddress,
         config::Config,
-        pex::PexSettings,
+        pex::{PexInput, PexOutput, PexSettings},
+        reactor::DisconnectReason,
     };
 
     #[test]
@@ -194,5 +189,47 @@ mod tests {
         let is_queued = |known: &KnownAddress| core.crawl.by_id.contains_key(&known.addr.id());
         assert!(core.book.iter().all(is_queued));
         assert_eq!(core.crawl.due.len(), core.crawl.len());
+    }
+
+    /// What was attempted "tomorrow" is dialed now, and after that at its usual pace.
+    #[test]
+    fn a_wall_clock_that_is_set_back_does_not_hold_the_crawl_up() {
+        let own = NodeId::from_bytes([0; 20]);
+        let limits = BookLimits::default();
+        let settings = BookSettings { own, is_strict: true, limits };
+        let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(1)));
+        let config = Config { seed_mode: true, ..Config::default() };
+        let mut now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
+        let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], now);
+        core.start(now);
+        let addr = NetAddress::new(NodeId::from_bytes([1; 20]), [1, 2, 3, 4].into(), 26656);
+        core.add_to_book(addr, addr, now);
+        core.handle_timeout(now);
+        let dials = |core: &mut PexCore| {
+            let outputs = std::iter::from_fn(|| core.poll_output());
+            outputs.filter(|output| matches!(output, PexOutput::Dial { .. })).count()
+        };
+        assert_eq!(dials(&mut core), 1);
+        now.wall -= Duration::from_secs(24 * 3600);
+        let reason = DisconnectReason::Reset;
+        core.handle(PexInput::DialFailed { id: addr.id(), reason }, now);
+        assert_eq!(core.book.get(&addr.id()).unwrap().dial_failures, 1);
+        let mut waits = Vec::new();
+        while waits.len() < 3 {
+            let next = core.next_deadline().unwrap();
+            assert!(next > now.mono);
+            let step = next.since(now.mono);
+            now = Now { mono: next, wall: now.wall + step };
+            core.handle_timeout(now);
+            if dials(&mut core) == 1 {
+                waits.push(now.mono.since(Mono::ZERO));
+                core.handle(
+                    PexInput::DialFailed { id: addr.id(), reason: DisconnectReason::Reset },
+                    now,
+                );
+            }
+        }
+        let (unit, period) = (core.settings.backoff_unit(), config.crawl_period);
+        assert_eq!(waits, [unit, unit + period, unit + 2 * period]);
     }
 }

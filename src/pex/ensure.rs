@@ -47,7 +47,7 @@ impl PexCore {
         };
         self.ensure_at = Some(now.mono + first);
         if self.is_crawling() {
-            return self.start_crawl();
+            return self.start_crawl(now);
         }
         for addr in self.book.anchors().to_vec() {
             if self.num_wanted() > 0 && !self.is_met(&addr.id()) {
@@ -107,16 +107,15 @@ impl PexCore {
                 break;
             }
             let Some(known) = self.book.pick(bias, now.wall, &mut self.rng) else { break };
-            let (id, failures, last) = (known.addr.id(), known.dial_failures, known.last_attempt);
+            let (id, failures) = (known.addr.id(), known.dial_failures);
+            let ago = known.attempted_ago(now.wall);
             if !seen.insert(id) || self.is_met(&id) {
                 continue;
             }
             let unit = self.settings.backoff_unit();
             let jitter = unit.mul_f64(self.rng.random_range(0.0..1.0));
             let pause = self.pause_after(failures) + jitter;
-            let is_due =
-                last.is_none_or(|last| last.min(now.wall).saturating_add(pause) <= now.wall);
-            if failures == 0 || is_due {
+            if failures == 0 || ago.is_none_or(|ago| ago >= pause) {
                 picked.extend(self.where_to_dial(&id));
             }
         }

@@ -103,7 +103,7 @@ impl PexCore {
             self.by_id.remove(&facts.id);
         }
         self.book.seen(&facts.id, &facts.facts, now.wall);
-        self.crawl_soon(&facts.id);
+        self.crawl_soon(&facts.id, now);
         let is_ours = matches!(
             reason,
             DisconnectReason::Stopped | DisconnectReason::Operator(_) | DisconnectReason::Banned(_)
