@@ -1,17 +1,19 @@
 //! Processes that are killed while they write.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdout, Stdio},
     time::{Duration, UNIX_EPOCH},
 };
 
+use log::Level;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tmp2p::{BookStore, MemoryStore, SqliteStore};
+use tmp2p::{BookStore, MemoryStore, SqliteStore, StoredBook};
 
 use crate::{
     process::{command, given_folder},
-    support::{Place, batch, load, number},
+    support::{Place, batch, listen, load, load_file, logged, number},
 };
 
 #[test]
@@ -25,14 +27,50 @@ fn a_killed_writer_loses_nothing_it_was_told_is_written_200_times() {
     kill(200);
 }
 
+/// What a process leaves behind that is killed while it makes the database: a file without a page,
+/// and a journal that says so.
+#[test]
+fn a_journal_beside_an_empty_book_is_no_loss() {
+    listen();
+    let mut begun = vec![0; 512];
+    begun[20..28].copy_from_slice(&[0, 0, 2, 0, 0, 0, 16, 0]);
+    // The header of one that would be rolled back: into a database of no pages.
+    let mut hot = begun.clone();
+    hot[..8].copy_from_slice(&[0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7]);
+    for journal in [begun, hot, Vec::new()] {
+        let place = Place::new();
+        fs::write(place.book(), "").unwrap();
+        fs::write(place.file("-journal"), journal).unwrap();
+        let mut store = SqliteStore::open(place.book()).unwrap();
+        assert_eq!(load(&mut store), StoredBook::default());
+        store.write(&batch(1)).unwrap();
+        drop(store);
+        assert_eq!(number(&load_file(&place.book())), 1);
+        assert!(place.quarantine().is_empty() && !place.file("-journal").exists());
+        assert!(logged(Level::Error, &place.book()).is_empty());
+    }
+}
+
+/// Killed at any moment of the first milliseconds, in which the database is made.
+#[test]
+fn a_killed_maker_leaves_a_book_or_nothing() {
+    let mut random = seeded();
+    for round in 0..60 {
+        let place = Place::new();
+        let (mut child, mut output) = writer(&place);
+        std::thread::sleep(Duration::from_micros(random.random_range(0..8000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let told = std::iter::from_fn(|| next(&mut output)).last().unwrap_or(0);
+        let found = number(&load_file(&place.book()));
+        assert!(found == told || found == told + 1, "round {round}: told of {told}, found {found}");
+        assert!(place.quarantine().is_empty(), "round {round}: {:?}", place.files().keys());
+    }
+}
+
 /// One book, and a process after the other that writes to it and is killed.
 fn kill(rounds: u32) {
-    let seed = std::env::var("SEED").map_or_else(
-        |_| UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64,
-        |seed| seed.parse().unwrap(),
-    );
-    println!("SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = seeded();
     let (place, mut memory, mut last) = (Place::new(), MemoryStore::new(), 0);
     for round in 0..rounds {
         let (mut child, mut output) = writer(&place);
@@ -63,6 +101,16 @@ fn kill(rounds: u32) {
     }
     println!("{last} batches");
     assert!(last > 0);
+}
+
+/// By the environment's `SEED`, or by the time.
+fn seeded() -> StdRng {
+    let seed = std::env::var("SEED").map_or_else(
+        |_| UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64,
+        |seed| seed.parse().unwrap(),
+    );
+    println!("SEED={seed}");
+    StdRng::seed_from_u64(seed)
 }
 
 #[test]

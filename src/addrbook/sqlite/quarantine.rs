@@ -34,7 +34,9 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     Ok(aside)
 }
 
-/// Sets aside what lies beside a database that is not there, or is as good as new.
+/// Sets aside the log that lies beside a database that is not there, or is as good as new. A
+/// rollback journal alone is what remains of a process that was killed while it made the database:
+/// there is nothing in it, and SQLite removes it.
 pub(super) fn set_leftovers_aside(path: &Path) -> Result<(), StoreError> {
     let failed = |error| {
         StoreError::with_source(format!("cannot open the address book {}", path.display()), error)
@@ -45,7 +47,7 @@ pub(super) fn set_leftovers_aside(path: &Path) -> Result<(), StoreError> {
         Err(error) => return Err(failed(error)),
     };
     let is_left = |suffix: &str| fs::symlink_metadata(beside(path, suffix)).is_ok();
-    if is_there || !COMPANIONS.iter().any(|suffix| is_left(suffix)) {
+    if is_there || !["-wal", "-shm"].into_iter().any(is_left) {
         return Ok(());
     }
     let aside = set_aside(path)?;
