@@ -35,8 +35,7 @@ fn assert_fails(switch: &Switch, addr: PeerAddress, kind: &str) -> DisconnectRea
 
 #[test]
 fn nobody_listens() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    assert_fails(&node().0, stranger(free), "refused");
+    assert_fails(&node().0, stranger(closed_port()), "refused");
 }
 
 #[test]

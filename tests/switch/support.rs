@@ -87,9 +87,9 @@ pub(crate) fn stranger(addr: SocketAddr) -> PeerAddress {
     at(NodeKey::generate().id(), addr)
 }
 
-/// Where nobody listens.
+/// Where nobody listens, and no other test will: at an address of its own.
 pub(crate) fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.31.255.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A connection that comes from this address.
