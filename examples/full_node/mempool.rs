@@ -67,7 +67,8 @@ pub(crate) struct Tx {
     pub(crate) message: Payload,
 }
 
-/// Decides which transaction goes to which peer: each once to everybody who did not send it.
+/// Decides which transaction goes to which peer: each once to everybody who did not send it, and
+/// again only to who was gone in between.
 #[derive(Default)]
 pub(crate) struct Relay {
     seen: BTreeSet<Hash>,
@@ -150,8 +151,15 @@ impl Relay {
         }
     }
 
+    /// A peer is gone, and what it was told may be lost with it: like Tendermint's, its next session
+    /// gets everything again.
     pub(crate) fn peer_down(&mut self, conn: ConnId) {
-        self.outboxes.remove(&conn);
+        let Some(Outbox { id, .. }) = self.outboxes.remove(&conn) else { return };
+        if self.outboxes.values().all(|outbox| outbox.id != id) {
+            for recent in self.recent.values_mut() {
+                recent.told.remove(&id);
+            }
+        }
     }
 
     /// The next transaction for this peer; it stays there until [`sent`](Self::sent).

@@ -4,21 +4,16 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufRead, Read},
-    sync::Arc,
     thread,
     time::Instant,
 };
 
-use serde_json::json;
 use tmp2p::{
     ConnId, Envelope, Event, Peer, SendErrorKind,
     crossbeam_channel::{Receiver, Sender, never, select},
 };
 
-use crate::{
-    console::Console,
-    mempool::{self, MAX_TX_BYTES},
-};
+use crate::mempool::{self, Hash, MAX_TX_BYTES};
 
 /// The channel of transactions.
 pub(crate) const MEMPOOL_CHANNEL: u8 = 0x30;
@@ -29,18 +24,26 @@ pub(crate) struct Submitted {
     pub(crate) from: &'static str,
 }
 
-/// The reactor.
-pub(crate) struct Relay {
-    console: Arc<Console>,
+/// What the reactor sees.
+pub(crate) enum Seen<'a> {
+    /// Of the switch, before anything is done about it.
+    Event(&'a Event),
+    /// A new transaction, and where it came from: a peer's ID, or what was said with it.
+    Tx { hash: Hash, bytes: usize, from: &'a str },
+}
+
+/// The reactor, and who is told what it sees.
+pub(crate) struct Relay<T> {
+    tell: T,
     mempool: mempool::Relay,
     peers: BTreeMap<ConnId, Peer>,
     started: Instant,
 }
 
-impl Relay {
-    pub(crate) fn new(console: Arc<Console>) -> Self {
+impl<T: FnMut(Seen<'_>)> Relay<T> {
+    pub(crate) fn new(tell: T) -> Self {
         let mempool = mempool::Relay::default();
-        Self { console, mempool, peers: BTreeMap::new(), started: Instant::now() }
+        Self { tell, mempool, peers: BTreeMap::new(), started: Instant::now() }
     }
 
     pub(crate) fn run(mut self, events: &Receiver<Event>, mut submitted: Receiver<Submitted>) {
@@ -60,7 +63,7 @@ impl Relay {
     }
 
     fn handle(&mut self, event: Event) {
-        self.console.reactor_event(&event);
+        (self.tell)(Seen::Event(&event));
         match event {
             Event::PeerUp(peer) if peer.has_channel(MEMPOOL_CHANNEL) => {
                 self.mempool.peer_up(peer.conn(), peer.id(), self.started.elapsed());
@@ -90,8 +93,7 @@ impl Relay {
         let sender = from.map(|peer| (peer.conn(), peer.id()));
         let Some(hash) = self.mempool.take(tx, sender, now) else { return };
         let from = from.map_or_else(|| source.to_owned(), |peer| peer.id().to_string());
-        let hash = mempool::shown(&hash);
-        self.console.event("tx", json!({ "hash": hash, "bytes": bytes, "from": from }));
+        (self.tell)(Seen::Tx { hash, bytes, from: &from });
         for peer in self.peers.values() {
             send(&mut self.mempool, peer);
         }

@@ -18,7 +18,8 @@ use crate::{
     consensus::{Consensus, Heights},
     console::Console,
     home::Genesis,
-    relay::{self, Relay},
+    mempool,
+    relay::{self, Relay, Seen},
     rpc::Rpc,
     settings::Settings,
     signals, table,
@@ -78,7 +79,14 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     threads.push(thread::spawn(move || block_sync::run(&told, &blocks)));
     let follower = Consensus::new(console.clone(), heights.clone());
     threads.push(thread::spawn(move || follower.run(&consensus)));
-    let relay = Relay::new(console.clone());
+    let told = console.clone();
+    let relay = Relay::new(move |seen: Seen<'_>| match seen {
+        Seen::Event(event) => told.reactor_event(event),
+        Seen::Tx { hash, bytes, from } => {
+            let hash = mempool::shown(&hash);
+            told.event("tx", json!({ "hash": hash, "bytes": bytes, "from": from }));
+        }
+    });
     threads.push(thread::spawn(move || relay.run(&mempool, submitted)));
     for events in [evidence, snapshots] {
         let told = console.clone();

@@ -1,6 +1,6 @@
 //! A whole network in one process: nodes that know nothing but a seed find each other, everybody
-//! sends to everybody, a node dies without a word and comes back, the seed dies, and all start again
-//! from their address books.
+//! sends to everybody, transactions are gossiped, a node dies without a word, comes back and gets
+//! what it has missed, the seed dies, and all start again from their address books.
 //!
 //! ```text
 //! cargo run --release --example local_net
@@ -9,11 +9,18 @@
 
 #[path = "../common/cli.rs"]
 mod cli;
+mod gossip;
 mod latency;
+#[path = "../full_node/mempool.rs"]
+#[allow(dead_code, reason = "full_node uses the rest")]
+mod mempool;
 mod network;
 mod node;
 #[path = "../common/pattern.rs"]
 mod pattern;
+#[path = "../full_node/relay.rs"]
+#[allow(dead_code, reason = "full_node uses the rest")]
+mod relay;
 mod show;
 mod tally;
 mod traffic;
@@ -97,16 +104,20 @@ fn run(args: &Args, show: &Show) -> Result<(), String> {
     let sent = traffic::run(&mut network, amount, args.size, show)?;
     show.done("send", &sent);
     let before = network.summary();
+    show.step("gossip", || network.gossip())?;
 
     let victim = args.nodes - 1;
     show.step("kill", || network.kill(victim))?;
+    show.step("gossip", || network.gossip())?;
     show.step("restart", || network.restart(victim))?;
+    show.step("gossip", || network.gossip())?;
     // Enough to show that the node is whole again.
     let again = Amount::Messages((args.messages / 10).max(1));
     let sent = traffic::run(&mut network, again, args.size, show)?;
     show.done("send", &sent);
     show.step("no seed", || network.kill_seed())?;
     show.step("books", || network.restart_all())?;
+    show.step("gossip", || network.gossip())?;
     show.step("stop", || network.stop())?;
     show.table(&before);
     Ok(())

@@ -11,10 +11,17 @@ use std::{
 use tempfile::TempDir;
 use tmp2p::{NodeId, PeerAddress, Switch};
 
-use crate::node::{self, Node};
+use crate::{
+    mempool::{self, Hash},
+    node::{self, Node},
+    pattern,
+};
 
 /// How long nodes may take to see what happened to another one.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Messages that carry transactions in one step, roughly, and bytes of a transaction.
+const GOSSIPED: usize = 50_000;
+const TX_BYTES: usize = 250;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -33,6 +40,10 @@ pub(crate) struct Network {
     /// Messages that each node has sent to all others, in the last round.
     pub(crate) sent: Vec<u64>,
     pub(crate) rounds: u32,
+    /// Transactions that all nodes are to have.
+    txs: Vec<Hash>,
+    /// Transactions ever made.
+    num_txs: u64,
 }
 
 /// One line of the summary.
@@ -63,6 +74,8 @@ impl Network {
             addrs: vec![None; nodes],
             sent: vec![0; nodes],
             rounds: 0,
+            txs: Vec::new(),
+            num_txs: 0,
         })
     }
 
@@ -88,7 +101,7 @@ impl Network {
     }
 
     /// The nodes that live, with their numbers.
-    pub(crate) fn living(&self) -> impl Iterator<Item = (usize, &Node)> {
+    pub(crate) fn living(&self) -> impl Iterator<Item = (usize, &Node)> + Clone {
         self.nodes.iter().enumerate().filter_map(|(i, node)| Some((i, node.as_ref()?)))
     }
 
@@ -113,6 +126,8 @@ impl Network {
     /// All nodes stop and start again, with what is in their books and without the seed.
     pub(crate) fn restart_all(&mut self) -> Result<String, String> {
         self.stop()?;
+        // What is not in a block is in memory only.
+        self.txs.clear();
         for number in 0..self.nodes.len() {
             self.start(number)?;
         }
@@ -120,6 +135,35 @@ impl Network {
         let least = books.map(|book| book.addresses.len()).min().unwrap_or(0);
         let found = self.find_all()?;
         Ok(format!("{least} or more addresses in each book; {found}"))
+    }
+
+    /// Transactions are handed to one node after the other. They go from peer to peer to everybody,
+    /// also to who comes a little later, and are new to each node once.
+    pub(crate) fn gossip(&mut self) -> Result<String, String> {
+        let nodes = self.living().count();
+        // Every node tells almost every other one, whoever told it.
+        let count = (GOSSIPED / (nodes * nodes)).clamp(10, 200);
+        let made: Vec<_> = (0..count)
+            .map(|n| pattern::message(u64::MAX, self.num_txs + n as u64, TX_BYTES))
+            .collect();
+        self.num_txs += count as u64;
+        self.txs.extend(made.iter().map(|tx| mempool::hash(tx)));
+        for (tx, (_, node)) in made.into_iter().zip(self.living().cycle()) {
+            node.mempool.submit(tx)?;
+        }
+        let all = self.txs.len();
+        self.wait_until("everybody to have every transaction", || {
+            // What is wrong stays so, and is told below.
+            self.living().all(|(_, node)| node.mempool.count(&self.txs).unwrap_or(all) == all)
+        })?;
+        for (i, node) in self.living() {
+            node.mempool.count(&self.txs).map_err(|why| format!("node {i}: {why}"))?;
+        }
+        let before = match all - count {
+            0 => String::new(),
+            before => format!(" and the {before} before"),
+        };
+        Ok(format!("{count} transactions, each handed to one node: all {nodes} have them{before}"))
     }
 
     /// The node is dropped without a word; the others must notice.

@@ -1,5 +1,5 @@
-//! One node: a switch, and a thread that reads what it receives; and the seed, which has no such
-//! thread.
+//! One node: a switch, a thread that reads what it receives, and one that relays transactions; and the
+//! seed, which has no such threads.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,9 +14,9 @@ use tmp2p::{
     SwitchHandle, crossbeam_channel::Receiver,
 };
 
-use crate::{cli, tally::Tally};
+use crate::{cli, gossip::Mempool, relay::MEMPOOL_CHANNEL, tally::Tally};
 
-/// The channel that everything is sent on.
+/// The channel that everything but transactions is sent on.
 pub(crate) const CHANNEL: u8 = 0x70;
 
 /// How long a node gets to hand over what it has accepted.
@@ -25,6 +25,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Node {
     switch: Switch,
     reader: JoinHandle<()>,
+    pub(crate) mempool: Mempool,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -52,13 +53,14 @@ impl Node {
             config.laddr = Some(laddr.into());
         }
         let mut builder = Switch::builder(config, key(home)?, info);
-        let reactor =
-            builder.reactor("gossip", [ChannelDescriptor::new(CHANNEL)]).map_err(|e| text(&e))?;
+        let mut reactor =
+            |name, id| builder.reactor(name, [ChannelDescriptor::new(id)]).map_err(|e| text(&e));
+        let (all, mempool) = (reactor("all", CHANNEL)?, reactor("mempool", MEMPOOL_CHANNEL)?);
         let switch = builder.start().map_err(|e| text(&e))?;
         let tally = Arc::new(Mutex::new(Tally::new(ids.len(), clock)));
         let shared = tally.clone();
-        let reader = thread::spawn(move || read(&reactor.events, &ids, &shared));
-        Ok(Self { switch, reader, tally })
+        let reader = thread::spawn(move || read(&all.events, &ids, &shared));
+        Ok(Self { switch, reader, mempool: Mempool::start(mempool.events), tally })
     }
 
     pub(crate) fn handle(&self) -> SwitchHandle {
@@ -78,13 +80,14 @@ impl Node {
     pub(crate) fn kill(self) {
         drop(self.switch);
         // A panic in there was told on stderr, and this node is to die anyway.
-        let _ = self.reader.join();
+        let _ = (self.reader.join(), self.mempool.join());
     }
 
     /// Stops in order.
     pub(crate) fn stop(self) -> Result<(), String> {
         self.switch.stop(STOP_TIMEOUT).map_err(|error| error.to_string())?;
-        self.reader.join().map_err(|_| "the reader has panicked".to_owned())
+        self.reader.join().map_err(|_| "the reader has panicked".to_owned())?;
+        self.mempool.join().map_err(|_| "the relay has panicked".to_owned())
     }
 }
 

@@ -70,12 +70,25 @@ fn a_peer_that_comes_later_gets_what_is_recent() {
     relay.take(b"from 2".to_vec(), Some(peer(2)), later(50));
     relay.peer_up(peer(2).0, peer(2).1, later(70));
     assert_eq!(drain(&mut relay, 2), [b"new"]);
-    // Another session of the same node.
-    let again = ConnId::new(0, 2, 1);
-    relay.peer_down(peer(2).0);
-    relay.peer_up(again, peer(2).1, later(71));
-    assert!(relay.next(again).is_none());
     assert_eq!(drain(&mut relay, 1), [b"old".to_vec(), b"new".to_vec(), b"from 2".to_vec()]);
+}
+
+/// It may have been started anew, or have lost what was on its way.
+#[test]
+fn a_peer_that_comes_back_gets_everything_recent_again() {
+    let mut relay = relay(&[1, 2]);
+    relay.take(b"a".to_vec(), Some(peer(1)), NOW);
+    assert_eq!(drain(&mut relay, 2), [b"a"]);
+    relay.take(b"b".to_vec(), Some(peer(2)), NOW);
+    relay.take(b"c".to_vec(), None, NOW);
+    // While one session of the node replaces another, nothing is doubled.
+    let again = ConnId::new(0, 2, 1);
+    relay.peer_up(again, peer(2).1, NOW);
+    relay.peer_down(peer(2).0);
+    assert!(relay.next(again).is_none());
+    relay.peer_down(again);
+    relay.peer_up(peer(2).0, peer(2).1, NOW);
+    assert_eq!(drain(&mut relay, 2), [b"a", b"b", b"c"]);
 }
 
 /// A peer that does not read, and one that sends without end, cost a bounded amount.
