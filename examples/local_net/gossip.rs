@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
 };
 
@@ -14,6 +14,7 @@ use tmp2p::{
 
 use crate::{
     mempool::Hash,
+    node::lock,
     relay::{Relay, Seen, Submitted},
 };
 
@@ -58,8 +59,4 @@ impl Mempool {
     pub(crate) fn join(self) -> thread::Result<()> {
         self.relay.join()
     }
-}
-
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
-    known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

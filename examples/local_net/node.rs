@@ -139,6 +139,7 @@ fn read(events: &Receiver<Event>, ids: &[NodeId], tally: &Mutex<Tally>) {
     }
 }
 
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+/// Also after a panic of another thread, which is told when that thread is joined.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

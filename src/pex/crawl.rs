@@ -167,22 +167,27 @@ mod tests {
         reactor::DisconnectReason,
     };
 
+    const START: Now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
+
+    /// A seed with an empty book.
+    fn seed(config: Config) -> PexCore {
+        let own = NodeId::from_bytes([0; 20]);
+        let settings = BookSettings { own, is_strict: true, limits: BookLimits::default() };
+        let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(1)));
+        let config = Config { seed_mode: true, ..config };
+        PexCore::new(PexSettings::new(&config), book, [1; 32], START)
+    }
+
     #[test]
     fn who_tells_of_ever_new_addresses_does_not_fill_the_queue() {
         let mut rng = StdRng::seed_from_u64(1);
-        let limits = BookLimits::default();
-        let own = NodeId::from_bytes([0; 20]);
-        let settings = BookSettings { own, is_strict: true, limits };
-        let book = Book::new(settings, BookKey::random(&mut rng));
         // Nothing is dialed, as if black holes held the crawl up.
-        let config = Config { seed_mode: true, crawl_concurrency: 0, ..Config::default() };
-        let now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
-        let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], now);
+        let mut core = seed(Config { crawl_concurrency: 0, ..Config::default() });
         let mut most = 0;
         for _ in 0..TIDY_AT + TIDY_AT / 2 {
             let ip: [u8; 4] = [rng.random_range(11..100), rng.random(), rng.random(), 1];
             let addr = NetAddress::new(NodeId::from_bytes(rng.random()), ip.into(), 26656);
-            core.add_to_book(addr, addr, now);
+            core.add_to_book(addr, addr, START);
             most = most.max(core.crawl.len());
         }
         assert_eq!(most, TIDY_AT, "the book loses more than it holds");
@@ -194,13 +199,7 @@ mod tests {
     /// What was attempted "tomorrow" is dialed now, and after that at its usual pace.
     #[test]
     fn a_wall_clock_that_is_set_back_does_not_hold_the_crawl_up() {
-        let own = NodeId::from_bytes([0; 20]);
-        let limits = BookLimits::default();
-        let settings = BookSettings { own, is_strict: true, limits };
-        let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(1)));
-        let config = Config { seed_mode: true, ..Config::default() };
-        let mut now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
-        let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], now);
+        let (mut core, mut now) = (seed(Config::default()), START);
         core.start(now);
         let addr = NetAddress::new(NodeId::from_bytes([1; 20]), [1, 2, 3, 4].into(), 26656);
         core.add_to_book(addr, addr, now);
@@ -209,10 +208,13 @@ mod tests {
             let outputs = std::iter::from_fn(|| core.poll_output());
             outputs.filter(|output| matches!(output, PexOutput::Dial { .. })).count()
         };
+        let fail = |core: &mut PexCore, now| {
+            let reason = DisconnectReason::Reset;
+            core.handle(PexInput::DialFailed { id: addr.id(), reason }, now);
+        };
         assert_eq!(dials(&mut core), 1);
         now.wall -= Duration::from_secs(24 * 3600);
-        let reason = DisconnectReason::Reset;
-        core.handle(PexInput::DialFailed { id: addr.id(), reason }, now);
+        fail(&mut core, now);
         assert_eq!(core.book.get(&addr.id()).unwrap().dial_failures, 1);
         let mut waits = Vec::new();
         while waits.len() < 3 {
@@ -223,13 +225,10 @@ mod tests {
             core.handle_timeout(now);
             if dials(&mut core) == 1 {
                 waits.push(now.mono.since(Mono::ZERO));
-                core.handle(
-                    PexInput::DialFailed { id: addr.id(), reason: DisconnectReason::Reset },
-                    now,
-                );
+                fail(&mut core, now);
             }
         }
-        let (unit, period) = (core.settings.backoff_unit(), config.crawl_period);
+        let (unit, period) = (core.settings.backoff_unit(), core.settings.crawl_period);
         assert_eq!(waits, [unit, unit + period, unit + 2 * period]);
     }
 }

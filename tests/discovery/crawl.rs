@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use tmp2p::{Config, NetAddress, PeerAddress, pex::PexMessage};
 
-use crate::world::{Number, SECOND, World, addr};
+use crate::world::{Number, SECOND, World, addr, quiet};
 
 fn seed() -> Config {
     Config { seed_mode: true, ..Config::default() }
-}
-
-fn quiet() -> Config {
-    Config { max_num_outbound_peers: 0, ..Config::default() }
 }
 
 /// Adds addresses to the node's book, as if one of their own had told of each.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{Config, NetAddress, PeerAddress, StoredBook, pex::PexRequest};
 
-use crate::world::{Number, SECOND, World, addr, id};
+use crate::world::{Number, SECOND, World, addr, id, quiet};
 
 fn node_with(seeds: Vec<PeerAddress>) -> Config {
     Config { seeds, ..Config::default() }
@@ -79,8 +79,7 @@ fn seeds_are_dialed_in_turn_until_one_is_reached() {
 #[test]
 fn anchors_are_dialed_first() {
     let mut world = World::new(12);
-    let quiet = Config { max_num_outbound_peers: 0, ..Config::default() };
-    let others: Vec<_> = (0..12).map(|_| world.add(quiet.clone())).collect();
+    let others: Vec<_> = (0..12).map(|_| world.add(quiet())).collect();
     let node = world.add(Config::default());
     for other in &others {
         world.dial(node, world.nodes[*other].addr);
@@ -138,8 +137,7 @@ fn an_address_that_never_answers_becomes_bad_and_comes_back() {
 #[test]
 fn ip_overwrite_of_good_peers() {
     let mut world = World::new(15);
-    let quiet = Config { max_num_outbound_peers: 0, ..Config::default() };
-    let good = world.add(quiet);
+    let good = world.add(quiet());
     let node = world.add(Config::default());
     world.dial(node, world.nodes[good].addr);
     world.run(400 * SECOND);
@@ -163,15 +161,14 @@ fn ip_overwrite_of_good_peers() {
 #[test]
 fn a_node_that_has_moved_is_found_once_somebody_tells_where() {
     let mut world = World::new(16);
-    let quiet = Config { max_num_outbound_peers: 0, ..Config::default() };
-    let before = world.add(quiet.clone());
+    let before = world.add(quiet());
     let node = world.add(Config::default());
     let old = world.nodes[before].addr;
     world.dial(node, old);
     world.run(400 * SECOND);
     world.kill(before);
     let new = NetAddress::new(old.id(), [99, 9, 9, 9].into(), 26656);
-    let moved = world.add_at(new, quiet, StoredBook::default());
+    let moved = world.add_at(new, quiet(), StoredBook::default());
     world.gossip(node, new);
     assert!(world.run_until(3600 * SECOND, |world| world.num_peers(moved) == 1));
     assert_eq!(world.nodes[node].core.book().get(&old.id()).unwrap().addr, new);
@@ -180,8 +177,7 @@ fn a_node_that_has_moved_is_found_once_somebody_tells_where() {
 #[test]
 fn the_number_of_peers_can_be_changed() {
     let mut world = World::new(17);
-    let quiet = Config { max_num_outbound_peers: 0, ..Config::default() };
-    let others: Vec<_> = (0..12).map(|_| world.add(quiet.clone())).collect();
+    let others: Vec<_> = (0..12).map(|_| world.add(quiet())).collect();
     let node = world.add(Config { max_num_outbound_peers: 2, ..Config::default() });
     let addrs: Vec<_> = others.iter().map(|other| world.nodes[*other].addr).collect();
     world.tell(node, addrs.into_iter().map(|addr| (addr, addr)));

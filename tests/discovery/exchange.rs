@@ -11,14 +11,13 @@ use tmp2p::{
     },
 };
 
-use crate::world::{Number, SECOND, World, addr, id};
+use crate::world::{Number, SECOND, World, addr, id, quiet};
 
 /// A node that is connected to another, which dialed it, and to a third, which it dialed.
 fn three(config: Config) -> (World, Number, Number, Number) {
     let mut world = World::new(1);
-    let quiet = Config { max_num_outbound_peers: 0, ..Config::default() };
     let node = world.add(config);
-    let (inbound, outbound) = (world.add(quiet.clone()), world.add(quiet));
+    let (inbound, outbound) = (world.add(quiet()), world.add(quiet()));
     let (to, from) = (world.nodes[node].addr, world.nodes[outbound].addr);
     world.dial(inbound, to);
     world.dial(node, from);
@@ -81,7 +80,7 @@ fn the_pace_is_kept_over_reconnections() {
 fn no_second_request_before_the_answer() {
     let mut world = World::new(2);
     let node = world.add(Config::default());
-    let mute = world.add(Config { max_num_outbound_peers: 0, ..Config::default() });
+    let mute = world.add(quiet());
     world.nodes[mute].is_mute = true;
     world.dial(node, world.nodes[mute].addr);
     world.run(600 * SECOND);
@@ -134,7 +133,7 @@ fn early_requests_get_empty_answers_and_only_constant_ones_a_ban() {
 #[test]
 fn book_poisoning_by_one_subnet() {
     let mut world = World::new(3);
-    let node = world.add(Config { max_num_outbound_peers: 0, ..Config::default() });
+    let node = world.add(quiet());
     let facts = NodeFacts::default();
     for n in 0..20_000 {
         let (conn, announced) = (ConnId::new(0, n + 1, 1), addr(10 * u64::from(n) + 7));
@@ -258,8 +257,8 @@ fn oversized_pex_addrs() {
 #[test]
 fn private_ids_already_in_the_book_are_gossiped() {
     let mut world = World::new(3);
-    let node = world.add(Config { max_num_outbound_peers: 0, ..Config::default() });
-    let asks = world.add(Config { max_num_outbound_peers: 0, ..Config::default() });
+    let node = world.add(quiet());
+    let asks = world.add(quiet());
     world.nodes[asks].is_mute = true;
     world.dial(asks, world.nodes[node].addr);
     world.run(SECOND);
@@ -286,7 +285,7 @@ fn private_ids_already_in_the_book_are_gossiped() {
 fn a_banned_node_is_neither_dialed_nor_passed_on_and_dialed_once_the_ban_ends() {
     let mut world = World::new(4);
     let node = world.add(Config::default());
-    let other = world.add(Config { max_num_outbound_peers: 0, ..Config::default() });
+    let other = world.add(quiet());
     world.dial(node, world.nodes[other].addr);
     world.run(SECOND);
     let target = BanTarget::from(world.nodes[other].addr.id());

@@ -7,11 +7,7 @@ use tmp2p::{
     pex::{PexMessage, PexRequest},
 };
 
-use crate::world::{Number, SECOND, World, addr};
-
-fn quiet() -> Config {
-    Config { max_num_outbound_peers: 0, ..Config::default() }
-}
+use crate::world::{Number, SECOND, World, addr, quiet};
 
 /// A node with this configuration that has dialed another.
 fn two(config: Config) -> (World, Number, Number) {

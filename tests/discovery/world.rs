@@ -57,6 +57,11 @@ enum Happening {
     Close(Number, ConnId, DisconnectReason),
 }
 
+/// A node that looks for nobody.
+pub(crate) fn quiet() -> Config {
+    Config { max_num_outbound_peers: 0, ..Config::default() }
+}
+
 pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     by_addr: BTreeMap<SocketAddr, Number>,
@@ -200,7 +205,7 @@ impl World {
 
     /// A peer that the node has asked tells it of an address.
     pub(crate) fn gossip(&mut self, number: Number, addr: NetAddress) {
-        let teller = self.add(Config { max_num_outbound_peers: 0, ..Config::default() });
+        let teller = self.add(quiet());
         self.nodes[teller].is_mute = true;
         let from = self.nodes[teller].addr;
         self.dial(number, from);

@@ -48,19 +48,22 @@ impl Chain {
     /// Another node, with these lines in its configuration.
     #[track_caller]
     pub(crate) fn node(&self, name: &str, settings: &str) -> Node {
-        self.init(name);
-        fs::copy(self.genesis("0"), self.genesis(name)).unwrap();
-        Node::start(self.release, self.homes.path().join(name), settings)
+        Node::start(self.release, self.join(name), settings)
     }
 
     /// Another node, which has this address book and nothing else.
     #[track_caller]
     pub(crate) fn node_with_book(&self, name: &str, book: &[u8]) -> Node {
-        self.init(name);
-        fs::copy(self.genesis("0"), self.genesis(name)).unwrap();
-        let home = self.homes.path().join(name);
+        let home = self.join(name);
         fs::write(home.join("config/addrbook.json"), book).unwrap();
         Node::start(self.release, home, "")
+    }
+
+    /// Makes the home of a node of this chain.
+    fn join(&self, name: &str) -> PathBuf {
+        self.init(name);
+        fs::copy(self.genesis("0"), self.genesis(name)).unwrap();
+        self.homes.path().join(name)
     }
 
     /// Makes the keys and the genesis file of a node.
