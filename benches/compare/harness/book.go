@@ -40,6 +40,54 @@ type BookMaker struct {
 	Address func(id, ip string, port uint16) NodeAddress
 }
 
+// releaseBook is the same interface in all releases but for their types.
+type releaseBook[A comparable, I any] interface {
+	AddAddress(addr, source A) error
+	MarkGood(id I)
+	PickAddress(bias int) A
+	GetSelection() []A
+	Size() int
+	Save()
+	Start() error
+}
+
+// Books makes a release's own books, strict ones, and addresses: of an ID, an IP address and a port.
+func Books[B releaseBook[A, I], A comparable, I any](
+	open func(file string, strict bool) B, address func(id, ip string, port uint16) A, id func(addr A) I,
+) BookMaker {
+	return BookMaker{
+		New:     func(file string) Book { return anyBook[A, I]{open(file, true), id} },
+		Address: func(id, ip string, port uint16) NodeAddress { return address(id, ip, port) },
+	}
+}
+
+// anyBook is a release's book without its types.
+type anyBook[A comparable, I any] struct {
+	releaseBook[A, I]
+	id func(addr A) I
+}
+
+func (b anyBook[A, I]) Add(addr, source NodeAddress) error {
+	return b.AddAddress(addr.(A), source.(A))
+}
+
+func (b anyBook[A, I]) MarkGood(addr NodeAddress) {
+	b.releaseBook.MarkGood(b.id(addr.(A)))
+}
+
+func (b anyBook[A, I]) Pick(bias int) bool {
+	var none A
+	return b.PickAddress(bias) != none
+}
+
+func (b anyBook[A, I]) Select() int {
+	return len(b.GetSelection())
+}
+
+func (b anyBook[A, I]) Load() error {
+	return b.Start()
+}
+
 type bookResult struct {
 	Program   string  `json:"program"`
 	Version   string  `json:"version"`
