@@ -26,6 +26,6 @@ pub(crate) use handle::PexHandle;
 pub use message::{Misbehaviour, PexAnswer, PexInput, PexNotice, PexOutput, PexRequest};
 pub use neighbour::PeerFacts;
 pub use settings::PexSettings;
-pub(crate) use thread::{CHANNEL, Pex, Prepared, Start};
+pub(crate) use thread::{Pex, Prepared, Start};
 pub use view::{BookEntry, BookState, BookView};
-pub use wire::{MAX_ADDRS, MAX_MESSAGE_SIZE, PexMessage, PexMessageError};
+pub use wire::{CHANNEL, MAX_ADDRS, MAX_MESSAGE_SIZE, PexMessage, PexMessageError, channel};

@@ -2,11 +2,14 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use super::wire::CHANNEL;
 use crate::{
     addrbook::NodeFacts,
     address::NetAddress,
     identity::NodeId,
     ids::{ConnId, Direction},
+    reactor::Peer,
+    text::shown,
     time::Mono,
 };
 
@@ -45,6 +48,28 @@ pub struct PeerFacts {
 }
 
 impl PeerFacts {
+    /// What the session tells.
+    pub fn of(peer: &Peer) -> Self {
+        let (info, remote) = (peer.node_info(), peer.remote_addr());
+        // Also where a name was dialed: this is what it stood for.
+        let dialed = || NetAddress::new(peer.id(), remote.ip(), remote.port());
+        Self {
+            conn: peer.conn(),
+            id: peer.id(),
+            direction: peer.direction(),
+            remote,
+            dialed: (peer.direction() == Direction::Outbound).then(dialed),
+            announced: info.listen_net_address(),
+            is_reserved: peer.session().is_reserved(),
+            speaks_pex: peer.has_channel(CHANNEL),
+            facts: NodeFacts {
+                moniker: shown(info.moniker()),
+                version: shown(info.version()),
+                network: shown(info.network()),
+            },
+        }
+    }
+
     /// The source of what it tells: where it is, not where it says it is. The book gives each
     /// network of sources its share, and who could choose the network would have all of it. The
     /// reference takes the peer's word.

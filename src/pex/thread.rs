@@ -9,23 +9,21 @@ use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    PeerFacts, PexCore, PexHandle, PexInput, PexNotice, PexOutput, PexSettings,
+    CHANNEL, PeerFacts, PexCore, PexHandle, PexInput, PexNotice, PexOutput, PexSettings,
     handle::Shared,
     store::{StoreEnd, StoreWriter},
 };
 use crate::{
     addrbook::{
-        Book, BookKey, BookSettings, BookStore, NodeFacts, StoreError, StoredBook,
-        json::ImportedBook,
+        Book, BookKey, BookSettings, BookStore, StoreError, StoredBook, json::ImportedBook,
     },
-    address::{NetAddress, PeerAddress},
+    address::PeerAddress,
     ban::{Ban, BanTable},
     clock::Clock,
     identity::NodeId,
-    ids::{ConnId, Direction},
+    ids::ConnId,
     reactor::{DisconnectReason, Event, Peer},
     switch::Origin,
-    text::shown,
     thread,
     time::Mono,
 };
@@ -33,9 +31,6 @@ use crate::{
 /// Time that a store is given for its last write even if the stop has none left: one that works
 /// needs milliseconds, and an operator's ban should not be lost to a hard stop.
 const LAST_WRITE: Duration = Duration::from_secs(1);
-
-/// The channel of peer exchange.
-pub(crate) const CHANNEL: u8 = 0x00;
 
 /// What is needed to begin.
 pub(crate) struct Start {
@@ -272,7 +267,7 @@ impl PexThread {
     fn translate(&mut self, event: Event) -> Option<PexInput> {
         match event {
             Event::PeerUp(peer) => {
-                let facts = facts(&peer);
+                let facts = PeerFacts::of(&peer);
                 self.peers.insert(facts.conn, peer);
                 Some(PexInput::PeerUp(facts))
             }
@@ -339,27 +334,5 @@ impl Drop for PexThread {
         let mut waiting = self.shared.waiting.lock();
         waiting.is_over = true;
         waiting.tickets.clear();
-    }
-}
-
-/// What the core has to know of a peer.
-fn facts(peer: &Peer) -> PeerFacts {
-    let (info, remote) = (peer.node_info(), peer.remote_addr());
-    // Also where a name was dialed: this is what it stood for.
-    let dialed = || NetAddress::new(peer.id(), remote.ip(), remote.port());
-    PeerFacts {
-        conn: peer.conn(),
-        id: peer.id(),
-        direction: peer.direction(),
-        remote,
-        dialed: (peer.direction() == Direction::Outbound).then(dialed),
-        announced: info.listen_net_address(),
-        is_reserved: peer.session().is_reserved(),
-        speaks_pex: peer.has_channel(CHANNEL),
-        facts: NodeFacts {
-            moniker: shown(info.moniker()),
-            version: shown(info.version()),
-            network: shown(info.network()),
-        },
     }
 }

@@ -4,10 +4,14 @@ use std::net::IpAddr;
 
 use crate::{
     address::NetAddress,
+    channel::ChannelDescriptor,
     identity::NodeId,
     protocol::wire::{DecodeError, Fields, put_bytes_field, put_varint_field},
     text::shown,
 };
+
+/// The channel of peer exchange.
+pub const CHANNEL: u8 = 0x00;
 
 /// Addresses in one message (`p2p/pex/pex_reactor.go`: `maxMsgSize` is for 250). More would cost
 /// the receiver an allocation each: a message of 64,000 bytes holds 32,000 empty ones.
@@ -21,6 +25,12 @@ const MAX_ID: usize = 40;
 
 /// Longest text of an IP address: 45 characters for IPv6 with an IPv4 tail.
 const MAX_IP: usize = 45;
+
+/// The channel as the reference describes it (`p2p/pex/pex_reactor.go`, `GetChannels`).
+pub fn channel() -> ChannelDescriptor {
+    let channel = ChannelDescriptor::new(CHANNEL).priority(1).send_queue_capacity(10);
+    channel.recv_message_capacity(MAX_MESSAGE_SIZE)
+}
 
 /// A message of peer exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]

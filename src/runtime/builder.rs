@@ -235,7 +235,7 @@ impl SwitchBuilder {
     /// See [`StartError`]; nothing was started.
     pub fn start(mut self) -> Result<Switch, StartError> {
         self.config.check()?;
-        let pex_inbox = self.config.pex.then(|| self.register(PEX, pex_channels()));
+        let pex_inbox = self.config.pex.then(|| self.register(PEX, vec![pex::channel()]));
         let config = &self.config;
         let channels: Vec<(ChannelDescriptor, usize)> = self
             .reactors
@@ -433,12 +433,6 @@ impl SwitchBuilder {
 
 /// The reactor of peer exchange, whose thread is `p2p-pex`.
 const PEX: &str = "PEX";
-
-/// As the reference describes channel 0x00 (`p2p/pex/pex_reactor.go`, `GetChannels`).
-fn pex_channels() -> Vec<ChannelDescriptor> {
-    let channel = ChannelDescriptor::new(pex::CHANNEL).priority(1).send_queue_capacity(10);
-    vec![channel.recv_message_capacity(pex::MAX_MESSAGE_SIZE)]
-}
 
 fn random_seed() -> Result<[u8; 32], StartError> {
     let mut seed = [0; 32];
