@@ -108,6 +108,7 @@ pub mod event_loop;
 mod identity;
 mod ids;
 mod node_info;
+mod origin;
 mod payload;
 #[doc(hidden)]
 pub mod pex;
@@ -135,13 +136,14 @@ pub use address::{
 };
 pub use ban::{Ban, BanOrigin, BanTable, BanTarget, BanTargetError};
 pub use channel::{ChannelDescriptor, DEFAULT_RECV_MESSAGE_CAPACITY};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, PexBias};
 pub use crossbeam_channel;
 pub use identity::{BadSignature, NodeId, NodeIdError, NodeKey, NodeKeyError, PublicKey};
 pub use ids::{ChannelId, ConnId, Direction};
 pub use node_info::{Incompatible, MAX_NODE_INFO_SIZE, NodeInfo, NodeInfoError};
+pub use origin::{Origin, Purpose};
 pub use payload::Payload;
-pub use pex::{BookEntry, BookState, BookView};
+pub use pex::{BookEntry, BookState, BookView, Candidates};
 pub use reactor::{
     BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, Never, Peer, PeerStatus,
     Room, SendError, SendErrorKind,
@@ -152,7 +154,7 @@ pub use runtime::{
 };
 pub use switch::{
     Candidate, ConnectionState, ControlError, Decision, Limits, Metrics, PeerState, Resolver,
-    StopReason, SwitchEvent, SystemResolver,
+    StateCounts, StopReason, SwitchEvent, SystemResolver,
 };
 pub use time::{Mono, Now};
 

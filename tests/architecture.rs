@@ -28,6 +28,7 @@ const LAYERS: [&[&str]; 7] = [
         "identity",
         "ids",
         "node_info",
+        "origin",
         "payload",
         "text",
         "thread",
@@ -60,7 +61,7 @@ const NEVER: [(&str, &str, &str); 4] = [
 /// `resolver.rs` has threads of its own; of `addrbook/`, `memory.rs` is a store that several switches
 /// share and `sqlite/` the database; of `pex/`, `thread.rs` and `store.rs` are the drivers, tested in `tests.rs`, and
 /// `handle.rs` is what waits for their answers; `runtime/` starts everything.
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "address/",
     "ban.rs",
     "channel.rs",
@@ -69,6 +70,7 @@ const PURE: [&str; 17] = [
     "identity/public_key.rs",
     "ids.rs",
     "node_info/",
+    "origin.rs",
     "payload.rs",
     "text.rs",
     "time.rs",

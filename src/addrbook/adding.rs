@@ -154,7 +154,8 @@ impl Book {
         Ok(())
     }
 
-    pub(super) fn is_banned(&self, addr: &NetAddress, wall: Duration) -> bool {
+    /// Whether the node or its IP address is banned at this time.
+    pub fn is_banned(&self, addr: &NetAddress, wall: Duration) -> bool {
         !self.bans.is_empty()
             && (self.bans.find_id(&addr.id(), wall).is_some()
                 || self.bans.find_ip(addr.ip(), wall).is_some())
@@ -189,7 +190,7 @@ impl Book {
 
     /// What has been tried before counts no more: the next dial need not wait, and its failure
     /// is the first one.
-    pub(super) fn forgive(&mut self, id: &NodeId) {
+    pub fn forgive(&mut self, id: &NodeId) {
         if let Some(n) = self.table.find(id) {
             self.table.update(n, |known| (known.attempts, known.dial_failures) = (0, 0));
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::Book;
+use rand::Rng;
+
+use super::{Book, adding::start};
 use crate::{address::NetAddress, identity::NodeId, text::shown};
 
 /// A node that is not dialed, and whose address is not passed on, until a time. It may dial us.
@@ -55,9 +57,25 @@ impl Book {
         displaced.is_none_or(|displaced| displaced.id != id)
     }
 
-    /// Whether the node's address is not to be dialed or passed on at this time.
-    pub fn is_bad(&self, id: &NodeId, wall: Duration) -> bool {
-        self.bad.get(id).is_some_and(|bad| wall < bad.until)
+    /// Whether the node's address is not to be dialed or passed on: until it is reinstated.
+    pub fn is_bad(&self, id: &NodeId) -> bool {
+        self.bad.contains_key(id)
+    }
+
+    /// What is known of the node's badness.
+    pub fn bad_address(&self, id: &NodeId) -> Option<&BadAddress> {
+        self.bad.get(id)
+    }
+
+    /// The address is bad no more, and new with a clean record, although its time is not over.
+    /// False: it was not bad.
+    pub fn lift_bad(&mut self, id: &NodeId, wall: Duration, rng: &mut impl Rng) -> bool {
+        let was_bad = self.take_bad(id).is_some();
+        if was_bad {
+            self.dirty_bad.insert(*id);
+            self.reinstate(id, wall, start(rng));
+        }
+        was_bad
     }
 
     /// Every bad address, by ID.

@@ -11,6 +11,7 @@ use super::{AUTOMATIC_IP_BAN, AutomaticTarget, BanError, Book, UnbanError};
 use crate::{
     address::Cidr,
     ban::{Ban, BanOrigin, BanTable, BanTarget},
+    identity::NodeId,
     text::shown,
 };
 
@@ -89,6 +90,13 @@ impl Book {
             self.forgive(&id);
         }
         Ok(ban)
+    }
+
+    /// Lifts the ban of a node that the library itself has imposed.
+    pub fn pardon(&mut self, id: &NodeId) -> Option<Ban> {
+        let target = BanTarget::from(*id);
+        self.bans.get(&target).filter(|ban| ban.origin == BanOrigin::Automatic)?;
+        self.unban(target).ok()
     }
 
     /// Every ban, to be given away. Cheap; the next change copies it.

@@ -1,6 +1,6 @@
 //! The book as a store kept it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use rand::Rng;
 
@@ -36,8 +36,10 @@ impl Book {
             let displaced = book.put_ban(fit);
             book.dirty_bans.extend(displaced.map(|ban| ban.target));
         }
+        let known: BTreeSet<_> = stored.addresses.iter().map(|known| known.addr.id()).collect();
         for bad in stored.bad {
-            if bad.id == settings.own || bad.until <= wall {
+            // Bad until it is reinstated, also if its time is over; of use only with an address.
+            if bad.id == settings.own || (bad.until <= wall && !known.contains(&bad.id)) {
                 book.dirty_bad.insert(bad.id);
             } else {
                 let displaced = book.put_bad(bad);

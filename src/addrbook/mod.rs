@@ -158,15 +158,6 @@ pub struct Book {
     evicted: Vec<(u8, NodeId)>,
 }
 
-/// What has come to its end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expired {
-    /// Bans that are over.
-    pub bans: Vec<Ban>,
-    /// Addresses that may be tried again.
-    pub bad: Vec<BadAddress>,
-}
-
 impl Default for BookLimits {
     fn default() -> Self {
         Self { automatic_ids: 50_000, automatic_ips: 50_000, bad: (256 + 64) * 64 }
@@ -228,6 +219,18 @@ impl Book {
     /// each start.
     pub fn add_private(&mut self, ids: impl IntoIterator<Item = NodeId>) {
         self.private.extend(ids);
+    }
+
+    /// The addresses of these nodes may be told again, once somebody has told them.
+    pub fn remove_private(&mut self, ids: &[NodeId]) {
+        ids.iter().for_each(|id| _ = self.private.remove(id));
+    }
+
+    /// An address to stand for this node where it tells its own book of others.
+    pub fn own_addr(&self) -> NetAddress {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let addr = self.own_addrs.first().copied().unwrap_or(nowhere);
+        NetAddress::new(self.own(), addr.ip(), addr.port())
     }
 
     /// Whether the node's address is told to nobody.
@@ -293,40 +296,43 @@ impl Book {
         }
     }
 
-    /// Takes out what has ended by now. Addresses that were bad, or whose node was banned, are new
-    /// again with a clean record.
-    pub fn expire(&mut self, wall: Duration, rng: &mut impl Rng) -> Expired {
-        let mut expired = Expired::default();
+    /// Takes out the bans that are over. The addresses of their nodes are new again with a clean
+    /// record.
+    pub fn expire(&mut self, wall: Duration, rng: &mut impl Rng) -> Vec<Ban> {
+        let mut expired = Vec::new();
         while let Some(&(until, target)) = self.ban_ends.first()
             && until <= wall
         {
             self.dirty_bans.insert(target);
-            expired.bans.extend(self.take_ban(&target));
+            expired.extend(self.take_ban(&target));
             if let BanTarget::Id(id) = target
                 && !self.bad.contains_key(&id)
             {
                 self.reinstate(&id, wall, adding::start(rng));
             }
         }
+        expired
+    }
+
+    /// Makes the addresses new again, with a clean record, that have been bad long enough. Until
+    /// this is called they stay bad: nobody needs them while there are enough peers
+    /// (`p2p/pex/addrbook.go`, `ReinstateBadPeers`).
+    pub fn reinstate_due(&mut self, wall: Duration, rng: &mut impl Rng) -> Vec<BadAddress> {
+        let mut reinstated = Vec::new();
         while let Some(&(until, id)) = self.bad_ends.first()
             && until <= wall
         {
             self.dirty_bad.insert(id);
-            expired.bad.extend(self.take_bad(&id));
+            reinstated.extend(self.take_bad(&id));
             self.reinstate(&id, wall, adding::start(rng));
         }
-        expired
+        reinstated
     }
 
     /// When to call [`expire`](Self::expire) next. Ends are wall times: this is an estimate by what
     /// the two clocks say now, and made anew after every call.
     pub fn next_deadline(&self, now: Now) -> Option<Mono> {
-        let ban = self.ban_ends.first().map(|(until, _)| *until);
-        let bad = self.bad_ends.first().map(|(until, _)| *until);
-        let end = match (ban, bad) {
-            (Some(ban), Some(bad)) => ban.min(bad),
-            (ban, bad) => ban.or(bad)?,
-        };
+        let end = self.ban_ends.first().map(|(until, _)| *until)?;
         Some(now.mono + end.saturating_sub(now.wall).clamp(MIN_SLEEP, MAX_SLEEP))
     }
 

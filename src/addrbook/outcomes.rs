@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::{Book, KnownAddress, Placement, adding::start};
+use super::{Book, KnownAddress, Placement};
 use crate::{address::NetAddress, identity::NodeId};
 
 /// What a node says of itself. The texts are printable ASCII.
@@ -128,14 +128,8 @@ impl Book {
     /// The node behaved well: it is bad no more, and its address has a place in an old bucket, or
     /// gets one as soon as it is clear that who holds it is gone. False: nothing has changed.
     pub fn mark_good(&mut self, id: &NodeId, wall: Duration, rng: &mut impl Rng) -> bool {
-        let was_bad = self.take_bad(id).is_some();
-        if was_bad {
-            self.dirty_bad.insert(*id);
-        }
+        let was_bad = self.lift_bad(id, wall, rng);
         let Some(n) = self.table.find(id) else { return was_bad };
-        if was_bad {
-            self.reinstate(id, wall, start(rng));
-        }
         let is_old = |known: &KnownAddress| matches!(known.placement, Placement::Old(_));
         let known = self.table.get(n);
         if !was_bad && is_old(known) && known.attempts == 0 && known.last_success == Some(wall) {

@@ -2,12 +2,14 @@
 //!
 //! Plain data, checked once when a switch starts.
 
+mod bias;
 mod check;
 mod duration;
 mod table;
 
 use std::{path::PathBuf, time::Duration};
 
+pub use bias::PexBias;
 pub use check::ConfigError;
 
 use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
@@ -209,6 +211,9 @@ pub struct Config {
     /// after failed dials are doubled from. Default 30 s (`p2p/pex/pex_reactor.go`,
     /// `defaultEnsurePeersPeriod`).
     pub ensure_peers_period: Duration,
+    /// How much new addresses are preferred to proven ones, by the number of outbound peers. Not
+    /// read from a file. Default 10 + 10 × min(outbound, 8) per cent.
+    pub pex_bias: PexBias,
     /// Least time between two requests to the same node. Up to v0.38 a node bans whoever asks
     /// again within 10 s for a day. Default 30 s.
     pub pex_request_interval: Duration,
@@ -295,6 +300,7 @@ impl Default for Config {
             dial_spread: Duration::from_secs(3),
             reconnect_give_up: 0,
             ensure_peers_period: Duration::from_secs(30),
+            pex_bias: PexBias::default(),
             pex_request_interval: Duration::from_secs(30),
             pex_ban_time: Duration::from_secs(24 * 3600),
             pex_abuse_ban_time: Duration::from_secs(10 * 60),

@@ -8,7 +8,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{Config, duration};
+use super::{Config, PexBias, duration};
 use crate::{Cidr, ListenAddress, NodeId, PeerAddress, text::shown};
 
 impl<'de> Deserialize<'de> for Config {
@@ -114,6 +114,8 @@ struct Table {
     ensure_peers_period: Duration,
     #[serde(deserialize_with = "time")]
     pex_request_interval: Duration,
+    #[serde(skip)]
+    pex_bias: PexBias,
     #[serde(deserialize_with = "time")]
     pex_ban_time: Duration,
     #[serde(deserialize_with = "time")]

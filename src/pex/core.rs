@@ -9,19 +9,21 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    PexAnswer, PexInput, PexNotice, PexOutput, PexRequest, PexSettings,
+    PexInput, PexNotice, PexOutput, PexSettings, Standings,
     crawl::Queue,
-    ensure::Dial,
-    neighbour::Neighbour,
+    dials::Dials,
+    ensure::Round,
+    neighbour::{Neighbour, Opinion},
     timers::{Timer, Timers},
-    view,
 };
 use crate::{
-    addrbook::{AutomaticTarget, Book, json},
+    addrbook::{AutomaticTarget, Book},
     address::PeerAddress,
     ban::Ban,
     identity::NodeId,
     ids::ConnId,
+    reactor::DisconnectReason,
+    switch::{Notice, SwitchEvent},
     time::{Mono, Now, earliest},
 };
 
@@ -44,17 +46,30 @@ pub struct PexCore {
     pub(super) neighbours: BTreeMap<ConnId, Neighbour>,
     /// **Invariant:** the newest session of each node among `neighbours`.
     pub(super) by_id: BTreeMap<NodeId, ConnId>,
-    pub(super) dialing: BTreeMap<NodeId, Dial>,
+    pub(super) standings: Standings,
+    pub(super) dials: Dials,
     /// When each node was asked last, for as long as it is not to be asked again.
     pub(super) asked: BTreeMap<NodeId, Mono>,
     pub(super) ensure_at: Option<Mono>,
+    /// When to dial others in place of those that were not reached.
+    pub(super) refill_at: Option<Mono>,
+    pub(super) round: Round,
+    /// What a seed has told last and nobody has dialed since: dialed before others.
+    pub(super) newcomers: VecDeque<NodeId>,
+    /// A reactor wants another peer although there are enough.
+    pub(super) wants_exchange: bool,
+    /// When it may be looked for.
+    pub(super) exchange_at: Mono,
+    pub(super) is_bias_reported: bool,
+    /// When a node was last reached.
+    pub(super) reached_at: Option<Mono>,
     /// Seeds of the current round.
     pub(super) untried_seeds: Vec<PeerAddress>,
     /// When the next round may begin.
     pub(super) seeds_at: Mono,
     pub(super) crawl: Queue,
     /// Automatic bans that are in the book and in no published table yet.
-    unpublished: Vec<Ban>,
+    pub(super) unpublished: Vec<Ban>,
     published_at: Option<Mono>,
     /// When to publish what has changed since.
     publish_at: Option<Mono>,
@@ -66,6 +81,7 @@ impl PexCore {
     /// depends on the seed alone.
     pub fn new(settings: PexSettings, book: Book, seed: [u8; 32], now: Now) -> Self {
         let mut core = Self {
+            standings: settings.standings.clone(),
             settings,
             book,
             rng: StdRng::from_seed(seed),
@@ -74,9 +90,16 @@ impl PexCore {
             timers: Timers::default(),
             neighbours: BTreeMap::new(),
             by_id: BTreeMap::new(),
-            dialing: BTreeMap::new(),
+            dials: Dials::default(),
             asked: BTreeMap::new(),
             ensure_at: None,
+            refill_at: None,
+            round: Round::default(),
+            newcomers: VecDeque::new(),
+            wants_exchange: false,
+            exchange_at: Mono::ZERO,
+            is_bias_reported: false,
+            reached_at: None,
             untried_seeds: Vec::new(),
             seeds_at: Mono::ZERO,
             crawl: Queue::default(),
@@ -85,6 +108,7 @@ impl PexCore {
             publish_at: None,
             is_stopped: false,
         };
+        core.clear_names(now);
         // What loading found unfit leaves the store.
         core.store(false);
         core
@@ -118,12 +142,16 @@ impl PexCore {
         match input {
             PexInput::Request(request) => self.request(request),
             PexInput::Misbehaved(case) => {
-                self.ban_automatically(case.who, case.duration, &case.reason, now);
+                let is_wanted =
+                    matches!(case.who, AutomaticTarget::Id(id) if self.standings.is_reserved(&id));
+                if !is_wanted {
+                    self.ban_automatically(case.who, case.duration, &case.reason, now);
+                }
             }
             PexInput::PeerUp(facts) => self.peer_up(facts, now),
             PexInput::Message { conn, payload } => self.message(conn, &payload, now),
             PexInput::PeerDown { conn, reason } => self.peer_down(conn, &reason, now),
-            PexInput::DialFailed { id, reason } => self.dial_failed(&id, &reason, now),
+            PexInput::Notice(notice) => self.notice(notice, now),
             PexInput::StoreFailed(error) => {
                 self.outputs.push_back(PexOutput::Notice(PexNotice::StoreFailed(error)));
             }
@@ -144,14 +172,19 @@ impl PexCore {
         if self.is_stopped {
             return;
         }
-        if !self.book.expire(now.wall, &mut self.rng).bans.is_empty() {
+        let lifted = self.book.expire(now.wall, &mut self.rng);
+        if !lifted.is_empty() {
             self.publish_in_time();
         }
+        self.outputs.extend(lifted.into_iter().map(|b| PexOutput::Event(SwitchEvent::Unbanned(b))));
         while let Some(timer) = self.timers.pop_due(now.mono) {
             self.due(timer, now);
         }
         if self.ensure_at.is_some_and(|at| at <= now.mono) {
             self.ensure(now);
+        }
+        if self.refill_at.is_some_and(|at| at <= now.mono) {
+            self.fill(now);
         }
         self.crawl_on(now);
         if self.publish_at.is_some_and(|at| at <= now.mono) {
@@ -169,10 +202,37 @@ impl PexCore {
             self.book.next_deadline(self.now),
             self.timers.next(),
             self.ensure_at,
+            self.refill_at,
             self.next_crawl_deadline(),
         ]
         .into_iter()
         .fold(self.publish_at, earliest)
+    }
+
+    /// Sessions that we dialed and that count against the limit.
+    pub fn num_outbound(&self) -> usize {
+        let outbound = self.neighbours.values().filter(|n| n.is_outbound());
+        outbound.filter(|n| !self.standings.is_reserved(&n.facts.id)).count()
+    }
+
+    /// Sessions, by connection.
+    pub fn sessions(&self) -> impl Iterator<Item = (ConnId, NodeId)> {
+        self.neighbours.iter().map(|(conn, neighbour)| (*conn, neighbour.facts.id))
+    }
+
+    /// How many nodes are being dialed, whoever asked for it.
+    pub fn num_dialing(&self) -> usize {
+        self.dials.len()
+    }
+
+    /// Whether the node is being dialed, whoever asked for it.
+    pub fn is_dialing(&self, id: &NodeId) -> bool {
+        self.dials.contains(id)
+    }
+
+    /// Who is persistent or unconditional.
+    pub fn standings(&self) -> &Standings {
+        &self.standings
     }
 
     /// The next thing to do.
@@ -185,92 +245,51 @@ impl PexCore {
         self.is_stopped
     }
 
-    fn request(&mut self, request: PexRequest) {
-        let wall = self.now.wall;
-        match request {
-            PexRequest::Ban { ticket, target, duration, reason } => {
-                let result = self.book.ban(target, duration, reason, wall);
-                if let Ok(ban) = &result {
-                    self.unpublished.push(ban.clone());
-                    self.publish();
-                    self.store(true);
-                }
-                self.answer(ticket, PexAnswer::Ban(result));
-            }
-            PexRequest::Unban { ticket, target } => {
-                let result = self.book.unban(target);
-                if let Ok(lifted) = &result {
-                    // Imposed a moment ago: nobody is to be disconnected for it any more.
-                    self.unpublished.retain(|ban| ban.target != lifted.target);
-                    self.publish();
-                    self.store(true);
-                }
-                self.answer(ticket, PexAnswer::Unban(result));
-            }
-            PexRequest::MarkBad { id, addr, duration, reason } => {
-                self.book.mark_bad(id, addr, duration, &reason, wall);
-                self.store(false);
-            }
-            PexRequest::MarkGood { id } => {
-                self.book.mark_good(&id, wall, &mut self.rng);
-                self.store(false);
-            }
-            PexRequest::AddPrivate { ids } => self.book.add_private(ids),
-            PexRequest::BadAddresses { ticket } => {
-                let bad = self.book.bad_addresses().cloned().collect();
-                self.answer(ticket, PexAnswer::BadAddresses(bad));
-            }
-            PexRequest::SetMaxOutbound(peers) => self.settings.max_num_outbound_peers = peers,
-            PexRequest::MorePeers => {
-                if self.ensure_at.is_some() {
-                    self.ensure_at = Some(self.now.mono);
-                }
-            }
-            PexRequest::Book { ticket } => {
-                let view = view::of(&self.book, wall);
-                self.answer(ticket, PexAnswer::Book(view));
-            }
-            PexRequest::Export { ticket } => {
-                let file = json::write(&self.book, wall);
-                self.answer(ticket, PexAnswer::Export(file));
-            }
-            PexRequest::Import { ticket, imported } => {
-                let added = self.book.import(imported, wall, &mut self.rng);
-                if self.is_crawling() {
-                    self.start_crawl(self.now);
-                }
-                self.store(true);
-                self.answer(ticket, PexAnswer::Import(added));
-            }
-        }
-    }
-
     fn due(&mut self, timer: Timer, now: Now) {
         match timer {
             Timer::Proven(conn) => self.prove(conn),
             Timer::Good(conn) => {
                 let Some(neighbour) = self.neighbours.get(&conn) else { return };
-                // An inbound peer proves nothing about its address.
-                if neighbour.is_outbound() && !neighbour.is_over {
+                let is_bad = neighbour.opinion == Some(Opinion::Bad);
+                // An inbound peer proves nothing about its address, and what a reactor has found
+                // counts for more than that the peer has stayed.
+                if neighbour.is_outbound() && !neighbour.is_over && !is_bad {
                     let id = neighbour.facts.id;
                     self.book.mark_good(&id, now.wall, &mut self.rng);
                 }
             }
             Timer::Crawled(conn) => {
                 let Some(neighbour) = self.neighbours.get(&conn) else { return };
-                let is_crawled = neighbour.is_outbound() && !neighbour.facts.is_reserved;
-                if is_crawled && !neighbour.is_over {
-                    self.end(conn);
+                let is_reserved = self.standings.is_reserved(&neighbour.facts.id);
+                if neighbour.is_outbound() && !is_reserved && !neighbour.is_over {
+                    self.evict(conn, DisconnectReason::Finished);
                 }
             }
             Timer::Overstayed(conn) => {
                 let Some(neighbour) = self.neighbours.get(&conn) else { return };
-                if !neighbour.facts.is_reserved && !neighbour.is_over {
-                    self.end(conn);
+                let is_reserved = self.standings.is_reserved(&neighbour.facts.id);
+                if !is_reserved && !neighbour.is_over {
+                    self.evict(conn, DisconnectReason::Finished);
                 }
             }
             Timer::Asked(id) => {
                 self.asked.remove(&id);
+                self.ask_seed_again(&id, now);
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: Notice, now: Now) {
+        match notice {
+            // Without peer exchange nobody tells of sessions, and nothing is to be counted.
+            Notice::DialBegun { .. } if !self.settings.is_enabled => {}
+            Notice::DialBegun { id, .. } => self.dials.begun(id),
+            Notice::DialFailed { addr, origin, reason } => {
+                self.dial_failed(addr, origin, &reason, now);
+            }
+            Notice::Listed(addr) => self.add_to_book(addr, self.book.own_addr(), now),
+            Notice::Standing { id, is_persistent, is_unconditional } => {
+                self.stands(id, is_persistent, is_unconditional, now);
             }
         }
     }
@@ -291,7 +310,7 @@ impl PexCore {
     }
 
     /// Publishes now, or once [`PUBLISH_PAUSE`] is over.
-    fn publish_in_time(&mut self) {
+    pub(super) fn publish_in_time(&mut self) {
         match self.published_at {
             Some(at) if self.now.mono < at + PUBLISH_PAUSE => {
                 self.publish_at = Some(at + PUBLISH_PAUSE);
@@ -300,7 +319,7 @@ impl PexCore {
         }
     }
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         self.published_at = Some(self.now.mono);
         self.publish_at = None;
         let table = self.book.bans();
@@ -312,14 +331,10 @@ impl PexCore {
         }
     }
 
-    fn store(&mut self, is_urgent: bool) {
+    pub(super) fn store(&mut self, is_urgent: bool) {
         if let Some(batch) = self.book.take_batch() {
             self.outputs.push_back(PexOutput::Store { batch, is_urgent });
         }
-    }
-
-    fn answer(&mut self, ticket: u64, answer: PexAnswer) {
-        self.outputs.push_back(PexOutput::Answer { ticket, answer });
     }
 }
 
@@ -331,7 +346,7 @@ mod tests {
         ban::BanTarget,
         config::Config,
         identity::NodeId,
-        pex::Misbehaviour,
+        pex::{Misbehaviour, PexAnswer, PexRequest},
     };
 
     const OWN: NodeId = id(0);
@@ -436,12 +451,16 @@ mod tests {
         assert_eq!(num_published(&outputs(&mut core)), 0);
         core.handle_timeout(at(30_000));
         let outputs = outputs(&mut core);
-        let [PexOutput::Publish { table, added: None }, PexOutput::Store { batch, .. }] =
-            &outputs[..]
+        let [
+            PexOutput::Publish { table, added: None },
+            PexOutput::Event(SwitchEvent::Unbanned(over)),
+            PexOutput::Store { batch, .. },
+        ] = &outputs[..]
         else {
             panic!("{outputs:?}");
         };
         assert!(table.is_empty());
+        assert_eq!(over.target, id(1).into());
         assert_eq!(batch.bans[&id(1).into()], None);
         assert_eq!(core.next_deadline(), None);
     }

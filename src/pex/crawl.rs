@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{PexCore, neighbour::Purpose};
+use super::{PexCore, Purpose};
 use crate::{
     addrbook::{KnownAddress, Placement},
     address::PeerAddress,
@@ -86,7 +86,8 @@ impl PexCore {
             // The book may have lost it since.
             let Some(known) = self.book.get(&id) else { continue };
             let pause = self.crawl_pause(known, now);
-            if self.is_met(&id) || known.placement == Placement::Bad {
+            let is_left_alone = self.is_met(&id) || self.standings.is_persistent(&id);
+            if is_left_alone || known.placement == Placement::Bad {
                 self.crawl.schedule(id, now.mono + pause.max(self.settings.crawl_period));
                 continue;
             }
@@ -136,9 +137,8 @@ impl PexCore {
 
     /// Attempts and sessions of the crawl.
     fn num_crawled(&self) -> usize {
-        let sessions = self.neighbours.values().filter(|n| n.purpose == Some(Purpose::Crawl));
-        let dialing = self.dialing.values().filter(|dial| dial.purpose == Purpose::Crawl);
-        sessions.count() + dialing.count()
+        let sessions = self.neighbours.values().filter(|n| n.purpose() == Some(Purpose::Crawl));
+        sessions.count() + self.dials.num_for(Purpose::Crawl)
     }
 
     /// How long an address is not to be crawled: a while since the last attempt, more if it failed.
@@ -165,6 +165,7 @@ mod tests {
         config::Config,
         pex::{PexInput, PexOutput, PexSettings},
         reactor::DisconnectReason,
+        switch::{Notice, Origin},
     };
 
     const START: Now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
@@ -209,8 +210,10 @@ mod tests {
             outputs.filter(|output| matches!(output, PexOutput::Dial { .. })).count()
         };
         let fail = |core: &mut PexCore, now| {
-            let reason = DisconnectReason::Reset;
-            core.handle(PexInput::DialFailed { id: addr.id(), reason }, now);
+            let (reason, purpose) = (DisconnectReason::Reset, Purpose::Crawl);
+            let origin = Origin::Discovery { purpose, failures: 0, is_limited: false };
+            let notice = Notice::DialFailed { addr: addr.into(), origin, reason };
+            core.handle(PexInput::Notice(notice), now);
         };
         assert_eq!(dials(&mut core), 1);
         now.wall -= Duration::from_secs(24 * 3600);

@@ -5,14 +5,18 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::RngExt;
 
 use super::{
-    PexCore, PexOutput,
-    neighbour::{Neighbour, Purpose},
+    PexCore, PexNotice, PexOutput, Purpose,
+    neighbour::{Neighbour, Opinion},
 };
 use crate::{
+    addrbook::{KnownAddress, Placement},
     address::{NetAddress, PeerAddress},
     identity::NodeId,
-    switch::Origin,
-    time::{Mono, Now},
+    ids::ConnId,
+    origin::Origin,
+    reactor::DisconnectReason,
+    switch::SwitchEvent,
+    time::Now,
 };
 
 /// Dials in a row that may fail before an address is bad (`maxAttemptsToDial`).
@@ -21,26 +25,24 @@ pub(super) const MAX_ATTEMPTS: u32 = 16;
 /// How long an address is bad then (`defaultBanTime`).
 pub(super) const BAD_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// Outbound peers beyond which the share of new addresses among the picks grows no more.
-const BIAS_PEERS: usize = 8;
-
 /// Most anchors. Enough that one of them is still there, and fewer than the outbound peers: who
 /// has captured all of a node's peers must not keep them over its restart.
 const MAX_ANCHORS: usize = 4;
 
-/// An attempt that peer exchange has asked for.
-#[derive(Debug)]
-pub(super) struct Dial {
-    pub(super) addr: PeerAddress,
-    pub(super) purpose: Purpose,
-    since: Mono,
+/// What has come of a round so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Round {
+    /// Nodes that were dialed.
+    pub(super) dialed: usize,
+    /// One of them is more than a node that refuses after the handshake.
+    pub(super) has_reached: bool,
 }
 
 impl PexCore {
     /// The first time: at once without peers, else after a random part of the period, so that
     /// nodes that were started together do not ask together.
     pub(super) fn start_ensuring(&mut self, now: Now) {
-        let first = if self.neighbours.is_empty() && self.dialing.is_empty() {
+        let first = if self.neighbours.is_empty() && self.dials.len() == 0 {
             Duration::ZERO
         } else {
             self.settings.ensure_peers_period.mul_f64(self.rng.random_range(0.0..1.0))
@@ -50,7 +52,7 @@ impl PexCore {
             return self.start_crawl(now);
         }
         for addr in self.book.anchors().to_vec() {
-            if self.num_wanted() > 0 && !self.is_met(&addr.id()) {
+            if self.num_wanted() > 0 && self.may_dial(&addr.id()) {
                 self.dial(addr.into(), Purpose::Peers, now);
             }
         }
@@ -59,9 +61,11 @@ impl PexCore {
     /// One round.
     pub(super) fn ensure(&mut self, now: Now) {
         self.ensure_at = Some(now.mono + self.settings.ensure_peers_period);
-        self.forget_lost_dials(now);
+        let round = std::mem::take(&mut self.round);
         if self.is_crawling() {
-            if self.book.is_empty() {
+            // Every address is of use to a seed.
+            self.reinstate(now);
+            if self.book.is_empty() || self.is_lost(now) {
                 self.dial_seeds(now);
             }
             return;
@@ -70,71 +74,149 @@ impl PexCore {
         let connected = &self.by_id;
         self.book.keep_places(|id| connected.contains_key(id));
         if let Some(addr) = self.book.next_test(now.wall)
-            && !self.is_met(&addr.id())
+            && self.may_dial(&addr.id())
         {
             self.dial(addr.into(), Purpose::Test, now);
         }
         let wanted = self.num_wanted();
-        let mut dialed = 0;
-        if wanted > 0 {
-            for addr in self.pick(wanted, now) {
-                self.dial(addr.into(), Purpose::Peers, now);
-                dialed += 1;
+        let dialed = self.fill(now);
+        if self.book.needs_more() {
+            let may_ask = |n: &&Neighbour| n.facts.speaks_pex && !n.is_over;
+            let peers: Vec<_> =
+                self.neighbours.values().filter(may_ask).map(|n| n.facts.conn).collect();
+            if !peers.is_empty() {
+                let peer = peers[self.rng.random_range(0..peers.len())];
+                self.ask(peer, now);
             }
         }
-        if !self.book.needs_more() {
-            return;
-        }
-        let may_ask = |n: &&Neighbour| n.facts.speaks_pex && !n.is_over;
-        let peers: Vec<_> =
-            self.neighbours.values().filter(may_ask).map(|n| n.facts.conn).collect();
-        if !peers.is_empty() {
-            let peer = peers[self.rng.random_range(0..peers.len())];
-            self.ask(peer, now);
-        }
-        if wanted > 0 && dialed == 0 {
+        // However many addresses the book holds, they are worth nothing if nobody is there.
+        let is_alone = !self.neighbours.values().any(|n| n.is_outbound() && !n.is_over);
+        let is_waiting = self.neighbours.values().any(|n| n.purpose().is_some() && !n.is_proven);
+        let was_in_vain = round.dialed > 0 && !round.has_reached && !is_waiting;
+        let has_nobody = dialed == 0 && self.book.needs_more();
+        if wanted > 0 && (is_alone || was_in_vain || has_nobody) {
             self.dial_seeds(now);
         }
     }
 
-    /// Addresses to dial now, up to as many as wanted.
+    /// Dials as many nodes as are wanted. How many it is.
+    pub(super) fn fill(&mut self, now: Now) -> usize {
+        self.refill_at = None;
+        let wanted = self.num_wanted();
+        if wanted == 0 {
+            if self.wants_exchange {
+                self.exchange(now);
+            }
+            return 0;
+        }
+        if self.book.needs_more() {
+            self.reinstate(now);
+        }
+        let picked = self.pick(wanted, now);
+        for addr in &picked {
+            self.dial((*addr).into(), Purpose::Peers, now);
+        }
+        picked.len()
+    }
+
+    /// Addresses that have been bad long enough are new again.
+    fn reinstate(&mut self, now: Now) {
+        for bad in self.book.reinstate_due(now.wall, &mut self.rng) {
+            self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id: bad.id }));
+            self.crawl_soon(&bad.id, now);
+        }
+    }
+
+    /// Addresses to dial now, up to as many as wanted: those that a seed has just told, then by chance.
     fn pick(&mut self, wanted: usize, now: Now) -> Vec<NetAddress> {
         let outbound = self.neighbours.values().filter(|n| n.is_outbound()).count();
-        let bias = (outbound.min(BIAS_PEERS) * 10 + 10) as u8;
+        let (bias, unfit) = self.settings.bias.percent(outbound);
+        if let Some(unfit) = unfit
+            && !std::mem::replace(&mut self.is_bias_reported, true)
+        {
+            let notice = PexNotice::UnfitBias(unfit.to_string());
+            self.outputs.push_back(PexOutput::Notice(notice));
+        }
         let (mut picked, mut seen) = (Vec::new(), BTreeSet::new());
+        while picked.len() < wanted
+            && let Some(id) = self.newcomers.pop_front()
+        {
+            if seen.insert(id) && self.is_due(&id, now) {
+                picked.extend(self.where_to_dial(&id));
+            }
+        }
         for _ in 0..3 * wanted {
             if picked.len() == wanted {
                 break;
             }
-            let Some(known) = self.book.pick(bias, now.wall, &mut self.rng) else { break };
-            let (id, failures) = (known.addr.id(), known.dial_failures);
-            let ago = known.attempted_ago(now.wall);
-            if !seen.insert(id) || self.is_met(&id) {
-                continue;
-            }
-            let unit = self.settings.backoff_unit();
-            let jitter = unit.mul_f64(self.rng.random_range(0.0..1.0));
-            let pause = self.pause_after(failures) + jitter;
-            if failures == 0 || ago.is_none_or(|ago| ago >= pause) {
+            let known = self.book.pick(bias, now.wall, &mut self.rng);
+            let Some(id) = known.map(|known| known.addr.id()) else { break };
+            if seen.insert(id) && self.is_due(&id, now) {
                 picked.extend(self.where_to_dial(&id));
             }
         }
         picked
     }
 
-    /// How many peers are to be dialed.
-    fn num_wanted(&self) -> usize {
-        let outbound = self.neighbours.values();
-        let outbound = outbound.filter(|n| n.is_outbound() && !n.facts.is_reserved).count();
-        self.settings.max_num_outbound_peers.saturating_sub(outbound + self.dialing.len())
+    /// Whether the book has an address of the node that may be dialed now: after a failure there is
+    /// a pause.
+    fn is_due(&mut self, id: &NodeId, now: Now) -> bool {
+        let is_in_use = |known: &&KnownAddress| known.placement != Placement::Bad;
+        let Some(known) = self.book.get(id).filter(is_in_use) else { return false };
+        let (failures, ago) = (known.dial_failures, known.attempted_ago(now.wall));
+        if !self.may_dial(id)
+            || self.book.is_private(id)
+            || self.book.is_banned(&known.addr, now.wall)
+        {
+            return false;
+        }
+        let unit = self.settings.backoff_unit();
+        let jitter = unit.mul_f64(self.rng.random_range(0.0..1.0));
+        let pause = self.pause_after(failures) + jitter;
+        failures == 0 || ago.is_none_or(|ago| ago >= pause)
     }
 
-    /// Dials the configured seeds in random order, one after the other, until one is reached. Once
-    /// a period: a seed's answer brings the next look at the number of peers, and an empty one
-    /// must not bring the next dial of that seed.
+    /// How many peers are to be dialed: whoever dials whom, it may become one.
+    pub(super) fn num_wanted(&self) -> usize {
+        let taken = self.num_outbound() + self.dials.len();
+        self.settings.max_num_outbound_peers.saturating_sub(taken)
+    }
+
+    /// Something that was dialed for this is not there: the next one.
+    pub(super) fn go_on(&mut self, purpose: Option<Purpose>, now: Now) {
+        match purpose {
+            Some(Purpose::Seed) => self.dial_next_seed(now),
+            Some(Purpose::Peers | Purpose::Exchange) => self.refill_soon(now),
+            _ => {}
+        }
+    }
+
+    /// There is one peer less than there was, or was to be: another one is dialed in the same round,
+    /// but not in a loop where all are refused at once.
+    pub(super) fn refill_soon(&mut self, now: Now) {
+        if self.ensure_at.is_some() && !self.is_crawling() {
+            let pause = self.settings.backoff_unit();
+            self.refill_at.get_or_insert(now.mono + pause);
+        }
+    }
+
+    // ---- seeds ----
+
+    pub(super) fn is_seed(&self, id: &NodeId) -> bool {
+        self.settings.seeds.iter().any(|seed| seed.id() == *id)
+    }
+
+    /// Whether a seed's crawl has reached nobody, or not for so long that each address that works
+    /// would have been reached meanwhile.
+    fn is_lost(&self, now: Now) -> bool {
+        let long = 2 * self.settings.crawl_period.max(self.settings.ensure_peers_period);
+        self.reached_at.is_none_or(|at| now.mono.since(at) >= long)
+    }
+
+    /// Dials the configured seeds in random order, one after the other, until one is reached; once a
+    /// round.
     fn dial_seeds(&mut self, now: Now) {
-        let is_under_way = |dial: &Dial| dial.purpose == Purpose::Seed;
-        if now.mono < self.seeds_at || self.dialing.values().any(is_under_way) {
+        if now.mono < self.seeds_at || self.dials.num_for(Purpose::Seed) > 0 {
             return;
         }
         self.seeds_at = now.mono + self.settings.ensure_peers_period;
@@ -146,13 +228,98 @@ impl PexCore {
         self.dial_next_seed(now);
     }
 
-    pub(super) fn dial_next_seed(&mut self, now: Now) {
+    fn dial_next_seed(&mut self, now: Now) {
+        if self.num_wanted() == 0 && !self.is_crawling() {
+            return;
+        }
         while let Some(seed) = self.untried_seeds.pop() {
-            if !self.is_met(&seed.id()) && seed.id() != self.book.own() {
+            if self.may_dial(&seed.id()) && seed.id() != self.book.own() {
                 return self.dial(seed, Purpose::Seed, now);
             }
         }
     }
+
+    /// A seed has told addresses: they are what was wanted, so they are dialed at once, and each is
+    /// asked for more as it comes up. Another seed if there are too few of them.
+    pub(super) fn seed_answered(&mut self, addrs: &[NetAddress], now: Now) {
+        self.newcomers = addrs.iter().map(NetAddress::id).collect();
+        self.fill(now);
+        if self.num_wanted() > 0 && self.dials.num_for(Purpose::Seed) == 0 {
+            self.dial_next_seed(now);
+        }
+    }
+
+    /// The pace allows to ask the node again: a seed that is still there is, while there are too few
+    /// peers.
+    pub(super) fn ask_seed_again(&mut self, id: &NodeId, now: Now) {
+        if let Some(conn) = self.by_id.get(id).copied()
+            && self.is_seed(id)
+            && self.num_wanted() > 0
+            && self.book.needs_more()
+        {
+            self.ask(conn, now);
+        }
+    }
+
+    // ---- what reactors want ----
+
+    /// A reactor gets nowhere with the peers that it has.
+    pub(super) fn want_more(&mut self, now: Now) {
+        if self.ensure_at.is_none() || self.is_crawling() {
+            return;
+        }
+        self.ensure_at = Some(now.mono);
+        if self.num_wanted() == 0 {
+            self.wants_exchange = true;
+            self.exchange(now);
+        }
+    }
+
+    /// Looks for one peer more than there may be. At most one a period, however often it is wanted;
+    /// who is looked for in vain is no peer.
+    fn exchange(&mut self, now: Now) {
+        let is_coming = self.dials.num_for(Purpose::Exchange) > 0
+            || self
+                .neighbours
+                .values()
+                .any(|n| n.purpose() == Some(Purpose::Exchange) && !n.is_proven);
+        // Others' dials may take the number over the limit already: one more is enough.
+        let is_over = self.num_outbound() + self.dials.len() > self.settings.max_num_outbound_peers;
+        if is_coming || is_over || self.settings.max_num_outbound_peers == 0 {
+            return;
+        }
+        if now.mono < self.exchange_at {
+            self.refill_at.get_or_insert(self.exchange_at);
+            return;
+        }
+        match self.pick(1, now).pop() {
+            Some(addr) => self.dial(addr.into(), Purpose::Exchange, now),
+            None => self.wants_exchange = false,
+        }
+    }
+
+    /// The peer that was wanted more is there: the one that is needed least leaves.
+    pub(super) fn exchanged(&mut self, newcomer: ConnId) {
+        self.wants_exchange = false;
+        self.exchange_at = self.now.mono + self.settings.ensure_peers_period;
+        if self.num_outbound() <= self.settings.max_num_outbound_peers {
+            return;
+        }
+        let may_go = |n: &&Neighbour| {
+            n.is_outbound()
+                && !n.is_over
+                && n.facts.conn != newcomer
+                && !self.standings.is_reserved(&n.facts.id)
+        };
+        // The oldest of those that no reactor has called good; if all were, of those.
+        let need = |n: &&Neighbour| (n.opinion == Some(Opinion::Good), n.since, n.facts.conn);
+        let least = self.neighbours.values().filter(may_go).min_by_key(need);
+        if let Some(conn) = least.map(|n| n.facts.conn) {
+            self.evict(conn, DisconnectReason::Replaced);
+        }
+    }
+
+    // ---- dialing ----
 
     /// Asks the switch to dial.
     pub(super) fn dial(&mut self, addr: PeerAddress, purpose: Purpose, now: Now) {
@@ -162,9 +329,9 @@ impl PexCore {
         }
         // The switch counts for itself, and does not count what is closed again at once.
         let is_limited = matches!(purpose, Purpose::Peers | Purpose::Seed) && !self.is_crawling();
-        let dial = Dial { addr: addr.clone(), purpose, since: now.mono };
-        self.dialing.insert(addr.id(), dial);
-        let origin = Origin::Discovery { failures, is_limited };
+        self.dials.ask(addr.id(), purpose);
+        self.round.dialed += 1;
+        let origin = Origin::Discovery { purpose, failures, is_limited };
         self.outputs.push_back(PexOutput::Dial { addr, origin });
     }
 
@@ -177,7 +344,12 @@ impl PexCore {
 
     /// Connected or being dialed.
     pub(super) fn is_met(&self, id: &NodeId) -> bool {
-        self.by_id.contains_key(id) || self.dialing.contains_key(id)
+        self.by_id.contains_key(id) || self.dials.contains(id)
+    }
+
+    /// Whether peer exchange may dial the node: persistent peers are the switch's to dial.
+    fn may_dial(&self, id: &NodeId) -> bool {
+        !self.is_met(id) && !self.standings.is_persistent(id)
     }
 
     /// How long to wait after so many failures.
@@ -186,12 +358,6 @@ impl PexCore {
             0 => Duration::ZERO,
             _ => self.settings.backoff_unit() * (1 << failures.min(MAX_ATTEMPTS)),
         }
-    }
-
-    /// An attempt of which the switch never told (its session began for another reason).
-    fn forget_lost_dials(&mut self, now: Now) {
-        let deadline = self.settings.dial_deadline;
-        self.dialing.retain(|_, dial| now.mono.since(dial.since) < deadline);
     }
 
     /// The outbound peers that have been there longest.

@@ -4,16 +4,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    PeerFacts, PexCore, PexMessage, PexOutput,
+    PeerFacts, PexCore, PexMessage, PexOutput, Purpose,
     ensure::{BAD_FOR, MAX_ATTEMPTS},
-    neighbour::{Neighbour, Purpose, Verdict},
+    neighbour::{Neighbour, Verdict},
     timers::Timer,
 };
 use crate::{
     addrbook::{Added, AutomaticTarget},
-    address::NetAddress,
-    identity::NodeId,
+    address::{NetAddress, PeerAddress},
     ids::{ConnId, Direction},
+    origin::Origin,
     reactor::DisconnectReason,
     time::Now,
 };
@@ -24,23 +24,25 @@ const SEED_BIAS: u8 = 30;
 impl PexCore {
     pub(super) fn peer_up(&mut self, facts: PeerFacts, now: Now) {
         let (id, conn) = (facts.id, facts.conn);
-        let dial = self.dialing.remove(&id);
-        let purpose =
-            dial.map(|dial| dial.purpose).filter(|_| facts.direction == Direction::Outbound);
-        if purpose == Some(Purpose::Seed) {
-            self.untried_seeds.clear();
+        match facts.origin {
+            Some(Origin::Discovery { .. }) => self.dials.settle(&id),
+            Some(Origin::Operator | Origin::Persistent) if self.settings.is_enabled => {
+                self.dials.ended(id);
+            }
+            Some(_) | None => {}
         }
         self.book_peer(&facts, now);
         self.book.seen(&id, &facts.facts, now.wall);
-        let mut neighbour = Neighbour::new(facts, purpose, now.mono);
-        let is_outbound = neighbour.is_outbound();
+        let mut neighbour = Neighbour::new(facts, now.mono);
+        let (purpose, is_outbound) = (neighbour.purpose(), neighbour.is_outbound());
         // A seed only wants to know whether the node is there.
         neighbour.is_proven = self.is_crawling() || purpose == Some(Purpose::Test);
         if neighbour.is_proven && is_outbound {
             self.book.reached(&id);
+            self.reached_at = Some(now.mono);
         }
         let speaks_pex = neighbour.facts.speaks_pex;
-        let is_reserved = neighbour.facts.is_reserved;
+        let is_reserved = self.standings.is_reserved(&id);
         self.by_id.insert(id, conn);
         self.neighbours.insert(conn, neighbour);
         if !self.settings.is_enabled {
@@ -50,14 +52,15 @@ impl PexCore {
             self.timers.add(now.mono + after, timer);
         }
         match (purpose, is_outbound) {
-            (Some(Purpose::Test), _) => self.end(conn),
+            (Some(Purpose::Test), _) if !is_reserved => {
+                self.evict(conn, DisconnectReason::Finished);
+            }
             (_, true) if self.is_crawling() && !is_reserved => {
-                if !speaks_pex {
-                    return self.end(conn);
+                if speaks_pex {
+                    self.ask(conn, now);
                 }
-                self.ask(conn, now);
                 if !self.neighbours[&conn].owes_answer {
-                    self.end(conn);
+                    self.evict(conn, DisconnectReason::Finished);
                 }
             }
             (_, true) if self.book.needs_more() => self.ask(conn, now),
@@ -106,27 +109,43 @@ impl PexCore {
         self.crawl_soon(&facts.id, now);
         let is_ours = matches!(
             reason,
-            DisconnectReason::Stopped | DisconnectReason::Operator(_) | DisconnectReason::Banned(_)
+            DisconnectReason::Banned(_)
+                | DisconnectReason::Finished
+                | DisconnectReason::Operator(_)
+                | DisconnectReason::Replaced
+                | DisconnectReason::Stopped
         );
         if neighbour.is_outbound() && !neighbour.is_proven && !neighbour.is_over && !is_ours {
             // It has refused us after the handshake: growing pauses, not a loop.
             if let Some(addr) = facts.dialed {
                 self.failed_at(&addr, now);
             }
-            if neighbour.purpose == Some(Purpose::Seed) {
-                self.dial_next_seed(now);
-            }
+            self.go_on(neighbour.purpose(), now);
+        }
+        if neighbour.is_outbound() {
+            self.refill_soon(now);
         }
     }
 
-    pub(super) fn dial_failed(&mut self, id: &NodeId, reason: &DisconnectReason, now: Now) {
-        let Some(dial) = self.dialing.remove(id) else { return };
-        if let Some(addr) = dial.addr.net_address() {
+    /// An attempt, whoever wanted it, has brought no session.
+    pub(super) fn dial_failed(
+        &mut self,
+        addr: PeerAddress,
+        origin: Origin,
+        reason: &DisconnectReason,
+        now: Now,
+    ) {
+        let id = addr.id();
+        if origin.is_discovery() {
+            self.dials.settle(&id);
+        } else if self.settings.is_enabled {
+            self.dials.ended(id);
+        }
+        if let Some(addr) = addr.net_address() {
             match reason {
                 DisconnectReason::WrongId { .. } => self.book.wrong_id(&addr),
                 DisconnectReason::Incompatible(why) => {
-                    let why = why.to_string();
-                    self.book.mark_bad(*id, Some(addr), BAD_FOR, &why, now.wall);
+                    self.mark_bad(id, Some(addr), BAD_FOR, &why.to_string(), now);
                 }
                 // The address is innocent.
                 DisconnectReason::AlreadyDialing(_)
@@ -136,20 +155,25 @@ impl PexCore {
                 | DisconnectReason::Filtered(_)
                 | DisconnectReason::Full(_)
                 | DisconnectReason::Operator(_)
+                | DisconnectReason::ReactorStalled(_)
                 | DisconnectReason::SelfConnection
                 | DisconnectReason::Stopped => {}
-                _ => self.failed_at(&addr, now),
+                _ => {
+                    // What peer exchange has asked for was counted then.
+                    if !origin.is_discovery() {
+                        self.book.attempted(&addr, now.wall);
+                    }
+                    self.failed_at(&addr, now);
+                }
             }
         }
-        if dial.purpose == Purpose::Seed {
-            self.dial_next_seed(now);
-        }
+        self.go_on(origin.purpose(), now);
     }
 
     fn failed_at(&mut self, addr: &NetAddress, now: Now) {
         if self.book.dial_failed(addr, now.wall) > MAX_ATTEMPTS {
             let why = format!("{MAX_ATTEMPTS} attempts to connect have failed");
-            self.book.mark_bad(addr.id(), Some(*addr), BAD_FOR, &why, now.wall);
+            self.mark_bad(addr.id(), Some(*addr), BAD_FOR, &why, now);
         }
     }
 
@@ -178,14 +202,19 @@ impl PexCore {
         };
         neighbour.is_proven = true;
         if neighbour.is_outbound() {
-            let id = neighbour.facts.id;
+            let (id, purpose) = (neighbour.facts.id, neighbour.purpose());
             self.book.reached(&id);
+            self.round.has_reached |= purpose.is_some();
+            if purpose == Some(Purpose::Exchange) {
+                self.exchanged(conn);
+            }
         }
     }
 
     fn requested(&mut self, conn: ConnId, now: Now) {
         let (is_seed, interval) = (self.is_crawling(), self.settings.receive_interval());
         let Some(neighbour) = self.neighbours.get_mut(&conn) else { return };
+        let is_reserved = self.standings.is_reserved(&neighbour.facts.id);
         let verdict = neighbour.request(interval, now.mono);
         if is_seed && !neighbour.is_outbound() {
             // One answer each; the next one wants the place.
@@ -194,7 +223,9 @@ impl PexCore {
                 let addrs =
                     self.book.verified_selection(SEED_BIAS, newest, now.wall, &mut self.rng);
                 self.send(conn, PexMessage::Addrs(addrs));
-                self.end(conn);
+                if !is_reserved {
+                    self.evict(conn, DisconnectReason::Finished);
+                }
             }
             return;
         }
@@ -218,17 +249,17 @@ impl PexCore {
             return self.punish(conn, why, self.settings.ban_time, now);
         }
         let (id, is_outbound) = (neighbour.facts.id, neighbour.is_outbound());
-        let is_reserved = neighbour.facts.is_reserved;
+        let is_reserved = self.standings.is_reserved(&id);
         let source = neighbour.facts.source();
         for addr in addrs {
             self.add_to_book(*addr, source, now);
         }
         if self.is_crawling() {
             if is_outbound && !is_reserved {
-                self.end(conn);
+                self.evict(conn, DisconnectReason::Finished);
             }
-        } else if self.settings.seeds.iter().any(|seed| seed.id() == id) {
-            self.ensure_at = Some(now.mono);
+        } else if self.is_seed(&id) {
+            self.seed_answered(addrs, now);
         }
     }
 
@@ -261,10 +292,10 @@ impl PexCore {
         self.outputs.push_back(PexOutput::Send { conn, message: message.encode() });
     }
 
-    /// Ends the session once everything is sent.
-    pub(super) fn end(&mut self, conn: ConnId) {
+    /// Has the switch end the session once everything is sent.
+    pub(super) fn evict(&mut self, conn: ConnId, reason: DisconnectReason) {
         neighbour_over(&mut self.neighbours, conn);
-        self.outputs.push_back(PexOutput::End { conn });
+        self.outputs.push_back(PexOutput::Evict { conn, reason });
     }
 
     fn punish(&mut self, conn: ConnId, why: String, time: Duration, now: Now) {
@@ -272,7 +303,7 @@ impl PexCore {
         self.outputs.push_back(PexOutput::Stop { conn, reason: why.clone() });
         let Some(neighbour) = self.neighbours.get(&conn) else { return };
         // The operator wants this peer whatever it does: it comes back, and starts anew.
-        if !neighbour.facts.is_reserved {
+        if !self.standings.is_reserved(&neighbour.facts.id) {
             let who = AutomaticTarget::Id(neighbour.facts.id);
             self.ban_automatically(who, time, &why, now);
         }

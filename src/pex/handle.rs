@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -12,12 +13,13 @@ use std::{
 use crossbeam_channel::Sender;
 use parking_lot::{Mutex, RwLock};
 
-use super::{BookView, PexAnswer, PexInput, PexRequest};
+use super::{BookView, Candidates, PexAnswer, PexInput, PexRequest};
 use crate::{
     addrbook::{BadAddress, BanError, UnbanError, json::ImportedBook},
     address::NetAddress,
     ban::{Ban, BanTable, BanTarget},
     identity::NodeId,
+    reactor::Verdicts,
     switch::ControlError,
     thread,
 };
@@ -89,6 +91,18 @@ impl PexHandle {
         }
     }
 
+    /// What may be dialed: a page of it.
+    pub(crate) fn candidates(
+        &self,
+        after: Option<NodeId>,
+        limit: usize,
+    ) -> Result<Candidates, ControlError> {
+        match self.ask(|ticket| PexRequest::Candidates { ticket, after, limit })? {
+            PexAnswer::Candidates(candidates) => Ok(candidates),
+            _ => Err(ControlError::Stopped),
+        }
+    }
+
     /// Every bad address, by ID; `None` after the end and on the library's own threads.
     pub(crate) fn bad_addresses(&self) -> Option<Vec<BadAddress>> {
         match self.ask(|ticket| PexRequest::BadAddresses { ticket }) {
@@ -131,25 +145,14 @@ impl PexHandle {
         self.send(PexRequest::MorePeers);
     }
 
-    /// The node is not dialed for a while. Never waits; nothing happens after the end.
-    pub(crate) fn mark_bad(
-        &self,
-        id: NodeId,
-        addr: Option<NetAddress>,
-        duration: Duration,
-        reason: String,
-    ) {
-        self.send(PexRequest::MarkBad { id, addr, duration, reason });
-    }
-
-    /// The node behaved well. Never waits.
-    pub(crate) fn mark_good(&self, id: NodeId) {
-        self.send(PexRequest::MarkGood { id });
-    }
-
     /// The nodes' addresses are told to nobody. Never waits.
     pub(crate) fn add_private(&self, ids: Vec<NodeId>) {
         self.send(PexRequest::AddPrivate { ids });
+    }
+
+    /// The nodes' addresses may be told. Never waits.
+    pub(crate) fn remove_private(&self, ids: Vec<NodeId>) {
+        self.send(PexRequest::RemovePrivate { ids });
     }
 
     fn send(&self, request: PexRequest) {
@@ -173,5 +176,22 @@ impl PexHandle {
         }
         self.send(request(ticket));
         answer.recv().map_err(|_| NoAnswer::Stopped)
+    }
+}
+
+/// What reactors think of peers. Nothing happens after the end.
+impl Verdicts for PexHandle {
+    fn mark_good(&self, id: NodeId) {
+        self.send(PexRequest::MarkGood { id });
+    }
+
+    fn mark_bad(&self, id: NodeId, addr: Option<NetAddress>, duration: Duration, reason: String) {
+        self.send(PexRequest::MarkBad { id, addr, duration, reason });
+    }
+}
+
+impl fmt::Debug for PexHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PexHandle")
     }
 }

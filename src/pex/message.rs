@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{BookView, PeerFacts};
+use super::{BookView, Candidates, PeerFacts};
 use crate::{
     addrbook::{AutomaticTarget, BadAddress, BanError, StoreBatch, UnbanError, json::ImportedBook},
     address::{NetAddress, PeerAddress},
@@ -11,7 +11,7 @@ use crate::{
     ids::ConnId,
     payload::Payload,
     reactor::DisconnectReason,
-    switch::Origin,
+    switch::{Notice, Origin, SwitchEvent},
 };
 
 /// What happened.
@@ -37,13 +37,8 @@ pub enum PexInput {
         /// Why.
         reason: Arc<DisconnectReason>,
     },
-    /// An attempt to connect, whoever wanted it, has brought no session.
-    DialFailed {
-        /// Who was dialed.
-        id: NodeId,
-        /// Why.
-        reason: DisconnectReason,
-    },
+    /// The switch tells.
+    Notice(Notice),
     /// The store cannot write. At most once a minute.
     StoreFailed(String),
     /// Store what is left and end.
@@ -92,6 +87,20 @@ pub enum PexRequest {
         /// The nodes.
         ids: Vec<NodeId>,
     },
+    /// Addresses of these nodes may be told again.
+    RemovePrivate {
+        /// The nodes.
+        ids: Vec<NodeId>,
+    },
+    /// Which addresses may be dialed?
+    Candidates {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// Only nodes after this one.
+        after: Option<NodeId>,
+        /// No more than so many.
+        limit: usize,
+    },
     /// Which addresses are bad?
     BadAddresses {
         /// Comes back with the answer.
@@ -99,7 +108,7 @@ pub enum PexRequest {
     },
     /// Dial up to so many peers from now on.
     SetMaxOutbound(usize),
-    /// Look for peers now.
+    /// Look for peers now; for another one if there are enough.
     MorePeers,
     /// What is in the book?
     Book {
@@ -138,6 +147,8 @@ pub enum PexAnswer {
     Ban(Result<Ban, BanError>),
     /// To `Unban`: the ban that was lifted.
     Unban(Result<Ban, UnbanError>),
+    /// To `Candidates`.
+    Candidates(Candidates),
     /// To `BadAddresses`: by ID.
     BadAddresses(Vec<BadAddress>),
     /// To `Book`.
@@ -179,10 +190,12 @@ pub enum PexOutput {
         /// The message.
         message: Vec<u8>,
     },
-    /// End the session once everything is sent.
-    End {
+    /// Have the switch end the session once everything is sent.
+    Evict {
         /// Which.
         conn: ConnId,
+        /// Why.
+        reason: DisconnectReason,
     },
     /// End the session at once.
     Stop {
@@ -198,6 +211,8 @@ pub enum PexOutput {
         /// For which the switch dials.
         origin: Origin,
     },
+    /// Tell those who listen to the switch.
+    Event(SwitchEvent),
     /// Tell people.
     Notice(PexNotice),
 }
@@ -207,4 +222,6 @@ pub enum PexOutput {
 pub enum PexNotice {
     /// The store cannot write, and why. What has changed is kept and tried again.
     StoreFailed(String),
+    /// `Config::pex_bias` is not as it should be, and how. Said once.
+    UnfitBias(String),
 }

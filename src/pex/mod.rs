@@ -6,13 +6,16 @@
 
 mod core;
 mod crawl;
+mod dials;
 mod ensure;
 mod exchange;
 mod handle;
 mod message;
 mod neighbour;
 mod pending;
+mod requests;
 mod settings;
+mod standing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -21,11 +24,13 @@ mod timers;
 mod view;
 mod wire;
 
+pub use crate::origin::Purpose;
 pub use core::PexCore;
 pub(crate) use handle::PexHandle;
 pub use message::{Misbehaviour, PexAnswer, PexInput, PexNotice, PexOutput, PexRequest};
 pub use neighbour::PeerFacts;
 pub use settings::PexSettings;
+pub use standing::Standings;
 pub(crate) use thread::{Pex, Prepared, Start};
-pub use view::{BookEntry, BookState, BookView};
+pub use view::{BookEntry, BookState, BookView, Candidates};
 pub use wire::{CHANNEL, MAX_ADDRS, MAX_MESSAGE_SIZE, PexMessage, PexMessageError, channel};

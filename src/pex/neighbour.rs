@@ -8,6 +8,7 @@ use crate::{
     address::NetAddress,
     identity::NodeId,
     ids::{ConnId, Direction},
+    origin::{Origin, Purpose},
     reactor::Peer,
     text::shown,
     time::Mono,
@@ -39,8 +40,8 @@ pub struct PeerFacts {
     pub dialed: Option<NetAddress>,
     /// Where it says that it listens.
     pub announced: Option<NetAddress>,
-    /// Persistent or unconditional: what peer exchange decides does not end its session.
-    pub is_reserved: bool,
+    /// Who wanted it dialed, if we dialed.
+    pub origin: Option<Origin>,
     /// Whether it has channel 0x00.
     pub speaks_pex: bool,
     /// What it says of itself.
@@ -60,7 +61,7 @@ impl PeerFacts {
             remote,
             dialed: (peer.direction() == Direction::Outbound).then(dialed),
             announced: info.listen_net_address(),
-            is_reserved: peer.session().is_reserved(),
+            origin: peer.session().origin,
             speaks_pex: peer.has_channel(CHANNEL),
             facts: NodeFacts {
                 moniker: shown(info.moniker()),
@@ -80,17 +81,13 @@ impl PeerFacts {
     }
 }
 
-/// Why peer exchange has dialed a node.
+/// What a reactor thinks of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// To have enough peers.
-    Peers,
-    /// It is a configured seed.
-    Seed,
-    /// To see whether it is there, and whom it knows.
-    Crawl,
-    /// To see whether it is still there, before another takes its place in the book.
-    Test,
+pub(super) enum Opinion {
+    /// It has proved useful: it is not the first to go.
+    Good,
+    /// Staying makes it no better.
+    Bad,
 }
 
 /// A session.
@@ -99,8 +96,8 @@ pub(super) struct Neighbour {
     pub(super) facts: PeerFacts,
     /// When it came.
     pub(super) since: Mono,
-    /// Why we dialed it, if peer exchange did.
-    pub(super) purpose: Option<Purpose>,
+    /// What a reactor has said of it last.
+    pub(super) opinion: Option<Opinion>,
     /// It has sent something, or stayed.
     pub(super) is_proven: bool,
     /// It was asked and has not answered.
@@ -125,11 +122,11 @@ pub(super) enum Verdict {
 }
 
 impl Neighbour {
-    pub(super) fn new(facts: PeerFacts, purpose: Option<Purpose>, now: Mono) -> Self {
+    pub(super) fn new(facts: PeerFacts, now: Mono) -> Self {
         Self {
             facts,
             since: now,
-            purpose,
+            opinion: None,
             is_proven: false,
             owes_answer: false,
             is_over: false,
@@ -158,6 +155,11 @@ impl Neighbour {
     /// How often it has asked.
     pub(super) fn requests(&self) -> u32 {
         self.requests
+    }
+
+    /// What peer exchange has dialed it for, if it has.
+    pub(super) fn purpose(&self) -> Option<Purpose> {
+        self.facts.origin.and_then(|origin| origin.purpose())
     }
 
     pub(super) fn is_outbound(&self) -> bool {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{address::PeerAddress, config::Config};
+use super::Standings;
+use crate::{
+    address::PeerAddress,
+    config::{Config, PexBias},
+};
 
 /// The configuration of peer exchange.
 #[derive(Clone, Debug)]
@@ -13,6 +17,10 @@ pub struct PexSettings {
     pub is_seed: bool,
     /// See `Config::seeds`.
     pub seeds: Vec<PeerAddress>,
+    /// Whose standing the configuration says.
+    pub standings: Standings,
+    /// See `Config::pex_bias`.
+    pub bias: PexBias,
     /// See `Config::max_num_outbound_peers`.
     pub max_num_outbound_peers: usize,
     /// See `Config::ensure_peers_period`.
@@ -33,8 +41,6 @@ pub struct PexSettings {
     pub crawl_timeout: Duration,
     /// See `Config::seed_disconnect_wait_period`.
     pub seed_disconnect_wait_period: Duration,
-    /// After how long an attempt that nothing was heard of is over.
-    pub dial_deadline: Duration,
 }
 
 impl PexSettings {
@@ -44,6 +50,11 @@ impl PexSettings {
             is_enabled: config.pex,
             is_seed: config.seed_mode,
             seeds: config.seeds.clone(),
+            standings: Standings {
+                persistent: config.persistent_peers.iter().map(PeerAddress::id).collect(),
+                unconditional: config.unconditional_peer_ids.iter().copied().collect(),
+            },
+            bias: config.pex_bias.clone(),
             max_num_outbound_peers: config.max_num_outbound_peers,
             ensure_peers_period: config.ensure_peers_period,
             request_interval: config.pex_request_interval,
@@ -54,8 +65,6 @@ impl PexSettings {
             crawl_period: config.crawl_period,
             crawl_timeout: config.crawl_timeout,
             seed_disconnect_wait_period: config.seed_disconnect_wait_period,
-            // A name may have several addresses, tried in turn.
-            dial_deadline: 4 * (config.dial_timeout + config.handshake_timeout),
         }
     }
 

@@ -17,6 +17,8 @@ use crate::{
     clock::Clock,
     config::Config,
     identity::NodeId,
+    reactor::Verdicts,
+    switch::Input,
     thread,
     time::Mono,
 };
@@ -50,8 +52,12 @@ fn start(store: Option<Box<dyn BookStore>>) -> Running {
     let prepared = Prepared::load(begin(), store, clock).unwrap();
     let handle = prepared.handle();
     let (sender, published) = crossbeam_channel::unbounded();
-    let publish = move |table, added| _ = sender.send((table, added));
-    let pex = prepared.start(None, Box::new(publish), Box::new(|_, _| {})).unwrap();
+    let to_switch = move |input| {
+        if let Input::Bans { table, added } = input {
+            _ = sender.send((table, added));
+        }
+    };
+    let pex = prepared.start(None, Box::new(to_switch)).unwrap();
     Running { pex, handle, published, clock }
 }
 

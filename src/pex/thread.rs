@@ -17,13 +17,12 @@ use crate::{
     addrbook::{
         Book, BookKey, BookSettings, BookStore, StoreError, StoredBook, json::ImportedBook,
     },
-    address::PeerAddress,
-    ban::{Ban, BanTable},
+    ban::BanTable,
     clock::Clock,
     identity::NodeId,
     ids::ConnId,
-    reactor::{DisconnectReason, Event, Peer},
-    switch::Origin,
+    reactor::{Event, Peer},
+    switch::{Input, Notice, Request},
     thread,
     time::Mono,
 };
@@ -48,11 +47,8 @@ pub(crate) struct Start {
     pub(crate) book_seed: [u8; 32],
 }
 
-/// Called on `p2p-pex`: has the switch dial. Must not block.
-pub(crate) type Dial = Box<dyn FnMut(PeerAddress, Origin) + Send>;
-
-/// Called on `p2p-pex` with every new table and, if a ban was added, with it. Must not block.
-pub(crate) type Publish = Box<dyn FnMut(Arc<BanTable>, Option<Ban>) + Send>;
+/// Called on `p2p-pex`: what the switch is to do or to tell. Must not block.
+pub(crate) type ToSwitch = Box<dyn FnMut(Input) + Send>;
 
 /// The book is read and no thread is started yet: whoever needs the bans before the first
 /// connection takes them from here.
@@ -100,10 +96,10 @@ impl Prepared {
             log::info!("the address book begins with {added} addresses of addrbook.json");
         }
         let (inputs, receiver) = crossbeam_channel::unbounded();
-        let shared = Arc::new(Shared::default());
-        *shared.bans.write() = book.bans().clone();
-        let handle = PexHandle { inputs: inputs.clone(), shared, next_ticket: Arc::default() };
         let core = PexCore::new(start.settings, book, start.seed, now);
+        let shared = Arc::new(Shared::default());
+        *shared.bans.write() = core.book().bans().clone();
+        let handle = PexHandle { inputs: inputs.clone(), shared, next_ticket: Arc::default() };
         let store = store.map(|store| (store, stored));
         Ok(Self { core, store, clock, inputs, receiver, handle })
     }
@@ -123,12 +119,12 @@ impl Prepared {
         self.core.add_own(addr);
     }
 
-    /// Where failed attempts to connect are told. Never blocks.
-    pub(crate) fn dial_failures(&self) -> impl Fn(NodeId, DisconnectReason) + Send + 'static {
+    /// Where the switch tells what peer exchange is to know. Never blocks.
+    pub(crate) fn notices(&self) -> impl Fn(Notice) + Send + 'static {
         let inputs = self.inputs.clone();
-        move |id, reason| {
+        move |notice| {
             // It ends after the switch.
-            let _ = inputs.send(PexInput::DialFailed { id, reason });
+            let _ = inputs.send(PexInput::Notice(notice));
         }
     }
 
@@ -137,8 +133,7 @@ impl Prepared {
     pub(crate) fn start(
         self,
         events: Option<Receiver<Event>>,
-        publish: Publish,
-        dial: Dial,
+        to_switch: ToSwitch,
     ) -> io::Result<Pex> {
         let inputs = self.inputs.clone();
         let store = self
@@ -157,8 +152,7 @@ impl Prepared {
             peers: BTreeMap::new(),
             shared: self.handle.shared.clone(),
             store,
-            publish,
-            dial,
+            to_switch,
             clock: self.clock,
         };
         let thread = Some(thread::spawn("p2p-pex", move || driver.run())?);
@@ -213,8 +207,7 @@ struct PexThread {
     peers: BTreeMap<ConnId, Peer>,
     shared: Arc<Shared>,
     store: Option<StoreWriter>,
-    publish: Publish,
-    dial: Dial,
+    to_switch: ToSwitch,
     clock: Clock,
 }
 
@@ -288,7 +281,7 @@ impl PexThread {
             match output {
                 PexOutput::Publish { table, added } => {
                     *self.shared.bans.write() = table.clone();
-                    (self.publish)(table, added);
+                    (self.to_switch)(Input::Bans { table, added });
                 }
                 PexOutput::Answer { ticket, answer } => {
                     if let Some(asked) = self.shared.waiting.lock().tickets.remove(&ticket) {
@@ -309,17 +302,19 @@ impl PexThread {
                         log::debug!("no addresses for {}: {error}", peer.id());
                     }
                 }
-                PexOutput::End { conn } => {
-                    if let Some(peer) = self.peers.get(&conn) {
-                        peer.flush_stop();
-                    }
+                PexOutput::Evict { conn, reason } => {
+                    (self.to_switch)(Input::Request(Request::Evict { conn, reason }));
                 }
                 PexOutput::Stop { conn, reason } => {
                     if let Some(peer) = self.peers.get(&conn) {
                         peer.stop(reason);
                     }
                 }
-                PexOutput::Dial { addr, origin } => (self.dial)(addr, origin),
+                PexOutput::Dial { addr, origin } => {
+                    (self.to_switch)(Input::Request(Request::DialUnasked { addr, origin }));
+                }
+                PexOutput::Event(event) => (self.to_switch)(Input::Event(event)),
+                PexOutput::Notice(PexNotice::UnfitBias(why)) => log::warn!("{why}"),
                 PexOutput::Notice(PexNotice::StoreFailed(error)) => {
                     log::warn!("the address book cannot be stored, it is tried again: {error}");
                 }

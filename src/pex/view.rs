@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::addrbook::{Book, KnownAddress, Placement};
+use super::PexCore;
+use crate::{
+    addrbook::{Book, KnownAddress, Placement},
+    identity::NodeId,
+};
 
 /// What is in the address book. From [`SwitchHandle::book`](crate::SwitchHandle::book).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,46 @@ pub enum BookState {
     Bad,
     /// Its node or its IP address is banned.
     Banned,
+}
+
+/// A page of what may be dialed. From [`SwitchHandle::candidates`](crate::SwitchHandle::candidates).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Candidates {
+    /// Addresses, by ID: of nodes that are neither connected nor being dialed, persistent, bad or
+    /// banned.
+    pub page: Vec<KnownAddress>,
+    /// How many there are in all.
+    pub total: usize,
+    /// Where the next page begins: `after` of the next call. `None`: this was the last.
+    pub next: Option<NodeId>,
+}
+
+impl PexCore {
+    /// Who is known and not connected, from after this node on, and no more than so many.
+    pub(super) fn candidates(&self, after: Option<NodeId>, limit: usize) -> Candidates {
+        let wall = self.now.wall;
+        let is_candidate = |known: &&KnownAddress| {
+            let id = known.addr.id();
+            known.placement != Placement::Bad
+                && !self.is_met(&id)
+                && !self.standings.is_persistent(&id)
+                && !self.book.is_banned(&known.addr, wall)
+        };
+        let mut candidates = Candidates::default();
+        for known in self.book.iter().filter(is_candidate) {
+            candidates.total += 1;
+            if after.is_some_and(|after| known.addr.id() <= after) {
+                continue;
+            }
+            if candidates.page.len() < limit {
+                candidates.page.push(known.clone());
+            } else if candidates.next.is_none() {
+                candidates.next = candidates.page.last().map(|last| last.addr.id());
+            }
+        }
+        candidates
+    }
 }
 
 /// Looks at a book.

@@ -85,6 +85,9 @@ pub enum DisconnectReason {
     /// Banned.
     #[error("{0} is banned")]
     Banned(BanTarget),
+    /// Another peer was wanted, and this one was needed least.
+    #[error("another peer took its place")]
+    Replaced,
     /// It had not authenticated itself when the place was needed for a newer connection.
     #[error("not authenticated while newer connections were waiting")]
     Evicted,
@@ -160,7 +163,7 @@ impl DisconnectReason {
             Self::DuplicateIp(_) => "duplicate_ip",
             Self::Filtered(_) => "filtered",
             Self::Banned(_) => "banned",
-            Self::Evicted => "evicted",
+            Self::Evicted | Self::Replaced => "evicted",
             Self::DuplicateId(_) | Self::AlreadyDialing(_) => "duplicate_id",
             Self::Finished | Self::Reactor(_) | Self::ReactorStalled(_) => "reactor",
             Self::Operator(_) => "operator",

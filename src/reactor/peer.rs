@@ -223,6 +223,26 @@ impl Peer {
         self.0.close(CloseMode::Flush(DisconnectReason::Finished));
     }
 
+    /// This node has proved useful, to this reactor at least: its address has a place among the good
+    /// ones, and is bad no more. Go's `MarkPeerAsGood`. Does not wait; may be called as often as
+    /// one likes, on any thread.
+    #[doc(alias = "MarkPeerAsGood")]
+    pub fn mark_good(&self) {
+        self.0.verdicts.mark_good(self.id());
+    }
+
+    /// The address of this node is of no use for so long: peer exchange neither dials it nor tells
+    /// others of it, however long this session goes on. The session stays, see
+    /// [`stop`](Self::stop); and the node may connect to us, see
+    /// [`SwitchHandle::ban`](crate::SwitchHandle::ban). Nothing happens to a persistent peer: it is
+    /// never bad. Does not wait, on any thread.
+    #[doc(alias = "MarkBad")]
+    pub fn mark_bad(&self, duration: Duration, reason: impl Into<String>) {
+        let dialed = self.dialed_addr().and_then(PeerAddress::net_address);
+        let addr = dialed.or_else(|| self.node_info().listen_net_address());
+        self.0.verdicts.mark_bad(self.id(), addr, duration, reason.into());
+    }
+
     /// Keeps a value of any type with the session, one per type, for other reactors to read.
     pub fn set<T: Send + Sync + 'static>(&self, value: T) {
         self.0.set_value(Arc::new(value), TypeId::of::<T>());

@@ -17,11 +17,12 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{Broadcast, DisconnectReason, SendErrorKind, SendQueue};
 use crate::{
-    address::PeerAddress,
+    address::{NetAddress, PeerAddress},
     channel::ChannelDescriptor,
     identity::NodeId,
     ids::{ChannelId, ConnId, Direction},
     node_info::NodeInfo,
+    origin::Origin,
     payload::Payload,
     time::Mono,
     wake::{Budget, Dirty},
@@ -35,6 +36,20 @@ pub trait Notify: Send + Sync {
     fn resume(&self, conn: ConnId);
     /// The session is to end.
     fn close(&self, conn: ConnId, mode: CloseMode);
+}
+
+/// Where reactors' opinions of peers go: the address book's thread. Any thread, never blocks.
+pub trait Verdicts: Send + Sync + fmt::Debug {
+    /// The node behaved well.
+    fn mark_good(&self, id: NodeId);
+    /// The node's address, if it is known, is of no use for so long.
+    fn mark_bad(&self, id: NodeId, addr: Option<NetAddress>, duration: Duration, reason: String);
+}
+
+/// Nobody keeps a book.
+impl Verdicts for () {
+    fn mark_good(&self, _: NodeId) {}
+    fn mark_bad(&self, _: NodeId, _: Option<NetAddress>, _: Duration, _: String) {}
 }
 
 /// How a session ends from our side.
@@ -73,6 +88,8 @@ pub struct SessionSettings {
     pub send_queue_bytes: usize,
     /// How long a blocking send waits.
     pub send_timeout: Duration,
+    /// Where reactors' opinions of peers go.
+    pub verdicts: Arc<dyn Verdicts>,
 }
 
 /// A connection that is to become a session.
@@ -90,6 +107,8 @@ pub struct Admission {
     pub remote_addr: SocketAddr,
     /// What was dialed, for an outbound one.
     pub dialed_addr: Option<PeerAddress>,
+    /// Who wanted it dialed, for an outbound one.
+    pub origin: Option<Origin>,
     /// It is one of the persistent peers.
     pub is_persistent: bool,
     /// It is persistent or unconditional: it has its place whatever the limits say.
@@ -145,6 +164,7 @@ pub struct Session {
     pub(crate) direction: Direction,
     pub(crate) remote_addr: SocketAddr,
     pub(crate) dialed_addr: Option<PeerAddress>,
+    pub(crate) origin: Option<Origin>,
     /// See [`Admission`]; the lists may change during a session.
     persistent: AtomicBool,
     reserved: AtomicBool,
@@ -152,6 +172,7 @@ pub struct Session {
     budgets: Box<[Budget]>,
     dirty: Dirty,
     notify: Arc<dyn Notify>,
+    pub(crate) verdicts: Arc<dyn Verdicts>,
     pub(crate) send_timeout: Duration,
     /// Nanoseconds; 0 = not measured yet.
     pub(crate) rtt: AtomicU64,
@@ -208,6 +229,7 @@ impl Session {
             direction,
             remote_addr,
             dialed_addr,
+            origin: admission.origin,
             persistent: AtomicBool::new(admission.is_persistent),
             reserved: AtomicBool::new(admission.is_reserved),
             channels: channels.collect(),
@@ -215,6 +237,7 @@ impl Session {
             node_info,
             dirty: Dirty::new(),
             notify,
+            verdicts: settings.verdicts.clone(),
             send_timeout: settings.send_timeout,
             rtt: AtomicU64::new(0),
             closed_sender: Mutex::new(Some(closed_sender)),

@@ -102,8 +102,11 @@ impl SwitchHandle {
         Ok(self.inner().pex.import(imported)?)
     }
 
-    /// Looks for peers now, if there are too few, instead of within
-    /// [`Config::ensure_peers_period`]. May be called as often as one likes: nobody is asked or
+    /// Looks for peers now, instead of within [`Config::ensure_peers_period`]. If there are as many
+    /// as there may be, one more is looked for; once it has proved itself, the one leaves that is
+    /// needed least (the longest connected of those that are neither persistent nor unconditional
+    /// nor called good by a reactor), at most once a period. For a reactor that gets nowhere with
+    /// the peers it has. May be called as often as one likes, on any thread: nobody is asked or
     /// dialed more often for it. Does not wait.
     pub fn request_more_peers(&self) {
         self.inner().pex.request_more_peers();

@@ -14,7 +14,6 @@ use super::{Switch, SwitchHandle, book, handle::Inner};
 use crate::{
     addrbook::{BookLimits, BookSettings, BookStore, StoreError},
     address::ListenAddress,
-    ban::BanTable,
     channel::ChannelDescriptor,
     clock::Clock,
     config::{Config, ConfigError},
@@ -26,8 +25,8 @@ use crate::{
     protocol::{LinkSettings, mconn::MConnSettings},
     reactor::{Event, Peer, SessionSettings},
     switch::{
-        Candidate, Decision, Filter, Hook, Input, Lineup, ReactorSettings, Request, Resolver,
-        ResolverPool, Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,
+        Candidate, Decision, Filter, Hook, Input, Lineup, ReactorSettings, Resolver, ResolverPool,
+        Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,
     },
     thread,
 };
@@ -329,6 +328,7 @@ impl SwitchBuilder {
             reactor_budget: config.reactor_budget,
             send_queue_bytes: config.send_queue_bytes,
             send_timeout: config.send_timeout,
+            verdicts: Arc::new(pex.handle()),
         };
         let mailbox = event_loop.mailbox.clone();
         let switch = SwitchThread {
@@ -345,24 +345,21 @@ impl SwitchBuilder {
             connection_filters: self.connection_filters,
             peer_filters: self.peer_filters,
             log: Default::default(),
-            dial_failures: Box::new(pex.dial_failures()),
+            notices: Box::new(pex.notices()),
         };
         let switch_thread = thread::spawn("p2p-switch", move || switch.run());
-        let (pex_handle, bans) = (pex.handle(), inputs.clone());
-        let publish = {
-            let mailbox = mailbox.clone();
-            move |table: Arc<BanTable>, added| {
-                mailbox.command(Command::Bans(table.clone()));
+        let pex_handle = pex.handle();
+        let to_switch = {
+            let (mailbox, inputs) = (mailbox.clone(), inputs.clone());
+            move |input: Input| {
+                if let Input::Bans { table, .. } = &input {
+                    mailbox.command(Command::Bans(table.clone()));
+                }
                 // The switch stops first.
-                let _ = bans.send(Input::Bans { table, added });
+                let _ = inputs.send(input);
             }
         };
-        let dials = inputs.clone();
-        let dial = move |addr, origin| {
-            // The switch stops first.
-            let _ = dials.send(Input::Request(Request::DialUnasked { addr, origin }));
-        };
-        let pex = pex.start(pex_events, Box::new(publish), Box::new(dial));
+        let pex = pex.start(pex_events, Box::new(to_switch));
         let (switch_thread, pex) = match (switch_thread, pex) {
             (Ok(switch_thread), Ok(pex)) => (switch_thread, pex),
             (switch_thread, pex) => {

@@ -4,18 +4,24 @@
 //! they return it is done. They may be made on any thread but the library's own, so also by a
 //! reactor, and answer `WrongThread` there.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::SwitchHandle;
 use crate::{
-    addrbook::{BanError, UnbanError},
+    addrbook::{BanError, KnownAddress, UnbanError},
     address::{AddressError, PeerAddress},
     ban::{Ban, BanTarget},
     identity::NodeId,
-    reactor::{CloseMode, DisconnectReason, Notify},
-    switch::{Answer, ConnectionState, Control, ControlError, Limits, PeerState, Request},
+    pex::Candidates,
+    reactor::{CloseMode, DisconnectReason, Notify, Verdicts},
+    switch::{
+        Answer, ConnectionState, Control, ControlError, Limits, PeerState, Request, StateCounts,
+    },
     thread,
 };
+
+/// Candidates that are told at once: a full book has 20,480 addresses, and nobody reads them all.
+const MAX_CANDIDATES: usize = 1000;
 
 /// Why a list of nodes is not dialed. None of them is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +35,17 @@ pub enum DialPeersError {
         /// What is wrong with it.
         error: AddressError,
     },
+    /// Nobody can be at an entry's address.
+    #[error(
+        "entry {position} of the list: {addr} cannot be dialed; give an IP address or a host, and a \
+         port above 0"
+    )]
+    Undialable {
+        /// Which, from 1.
+        position: usize,
+        /// The entry.
+        addr: PeerAddress,
+    },
     /// The switch did not take the list.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -39,12 +56,21 @@ impl SwitchHandle {
     /// [`Config::dial_spread`](crate::Config::dial_spread). Nodes that are connected or being
     /// dialed, and this one, are left out. How each went is told by events.
     ///
+    /// All of them go into the address book, with this node itself as the source.
+    ///
     /// # Errors
-    /// The first entry that is no address, and then none is dialed.
+    /// The first entry that is no address, or one where nobody can be; and then none is dialed.
+    #[doc(alias = "DialPeersAsync")]
     pub fn dial_peers_async<A: AsRef<str>>(&self, addrs: &[A]) -> Result<(), DialPeersError> {
         let parse = |(at, text): (usize, &A)| {
+            let position = at + 1;
             let parsed = text.as_ref().parse::<PeerAddress>();
-            parsed.map_err(|error| DialPeersError::Address { position: at + 1, error })
+            let addr = parsed.map_err(|error| DialPeersError::Address { position, error })?;
+            if addr.is_dialable() {
+                Ok(addr)
+            } else {
+                Err(DialPeersError::Undialable { position, addr })
+            }
         };
         let addrs = addrs.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
         Ok(self.control(Control::DialPeers(addrs))?)
@@ -75,6 +101,15 @@ impl SwitchHandle {
         self.control(Control::AddUnconditional(id))
     }
 
+    /// Limits apply to this node from now on as to others, unless it is persistent. Its session
+    /// stays.
+    ///
+    /// # Errors
+    /// See [`ControlError`]; [`UnknownPeer`](ControlError::UnknownPeer) if it is not unconditional.
+    pub fn remove_unconditional(&self, id: NodeId) -> Result<(), ControlError> {
+        self.control(Control::RemoveUnconditional(id))
+    }
+
     /// Tells nobody the address of this node.
     ///
     /// # Errors
@@ -82,6 +117,16 @@ impl SwitchHandle {
     pub fn add_private(&self, id: NodeId) -> Result<(), ControlError> {
         self.running()?;
         self.inner().pex.add_private(vec![id]);
+        Ok(())
+    }
+
+    /// The address of this node may be told again.
+    ///
+    /// # Errors
+    /// The switch has stopped.
+    pub fn remove_private(&self, id: NodeId) -> Result<(), ControlError> {
+        self.running()?;
+        self.inner().pex.remove_private(vec![id]);
         Ok(())
     }
 
@@ -139,8 +184,10 @@ impl SwitchHandle {
     }
 
     /// The address of this node is of no use for so long: it is not dialed by peer exchange nor
-    /// told to others. The node itself may still connect to us; see [`ban`](Self::ban) for the
-    /// contrary. Does not wait.
+    /// told to others, and that a session with it lasts changes nothing. The node itself may still
+    /// connect to us; see [`ban`](Self::ban) for the contrary. Nothing happens to a persistent
+    /// peer, which is never bad. A reactor has it at hand as [`Peer::mark_bad`](crate::Peer::mark_bad).
+    /// Does not wait.
     ///
     /// # Errors
     /// The switch has stopped.
@@ -157,7 +204,8 @@ impl SwitchHandle {
         Ok(())
     }
 
-    /// This node has proved useful: it is not bad any more. Does not wait.
+    /// This node has proved useful: its address has a place among the good ones, and is bad no more.
+    /// A reactor has it at hand as [`Peer::mark_good`](crate::Peer::mark_good). Does not wait.
     ///
     /// # Errors
     /// The switch has stopped.
@@ -168,39 +216,87 @@ impl SwitchHandle {
     }
 
     /// What is known of every node, sorted by ID, with bans of addresses at the end: one entry per
-    /// node, a ban before a session before anything that is to come.
+    /// node, a ban before a session before what may be dialed some day. Of the *candidates* of
+    /// the address book no more than the first 1000; [`candidates`](Self::candidates) gives all,
+    /// page by page, and [`state_counts`](Self::state_counts) says how many there are.
     ///
     /// # Errors
     /// The switch has stopped, or called on a thread of the library.
     pub fn peer_states(&self) -> Result<Vec<PeerState>, ControlError> {
-        let mut states = match self.answer(Control::States)? {
+        let (mut states, bans) = self.met_states()?;
+        for known in self.inner().pex.candidates(None, MAX_CANDIDATES)?.page {
+            let id = known.addr.id();
+            states.entry(id).or_insert_with(|| candidate(&known));
+        }
+        Ok(states.into_values().chain(bans).collect())
+    }
+
+    /// How many nodes are in which state, and how many bans of addresses and ranges there are.
+    ///
+    /// # Errors
+    /// As [`peer_states`](Self::peer_states).
+    pub fn state_counts(&self) -> Result<StateCounts, ControlError> {
+        let (states, bans) = self.met_states()?;
+        let candidate = self.inner().pex.candidates(None, 0)?.total;
+        let mut counts = StateCounts { candidate, banned: bans.len(), ..StateCounts::default() };
+        for state in states.values() {
+            let count = match state.state {
+                ConnectionState::Candidate => &mut counts.candidate,
+                ConnectionState::Dialing => &mut counts.dialing,
+                ConnectionState::Connected => &mut counts.connected,
+                ConnectionState::Reconnecting => &mut counts.reconnecting,
+                ConnectionState::Bad => &mut counts.bad,
+                ConnectionState::Banned => &mut counts.banned,
+            };
+            *count += 1;
+        }
+        Ok(counts)
+    }
+
+    /// A page of the *candidates*: who is known from the address book and not connected, and may be
+    /// dialed when peers are needed. By ID, at most 1000, from the first one after this node on;
+    /// [`Candidates::next`] says where the next page begins.
+    ///
+    /// # Errors
+    /// The switch has stopped, or called on a thread of the library.
+    pub fn candidates(&self, after: Option<NodeId>) -> Result<Candidates, ControlError> {
+        self.inner().pex.candidates(after, MAX_CANDIDATES)
+    }
+
+    /// Everybody but candidates of the book, by ID, and what is banned that has no ID.
+    fn met_states(&self) -> Result<(BTreeMap<NodeId, PeerState>, Vec<PeerState>), ControlError> {
+        let states = match self.answer(Control::States)? {
             Answer::States(states) => states,
             Answer::Done(_) | Answer::Dialed(_) => return Err(ControlError::Stopped),
         };
+        let mut states: BTreeMap<_, _> =
+            states.into_iter().filter_map(|state| Some((state.id?, state))).collect();
         let wall = self.inner().clock.now().wall;
         for bad in self.inner().pex.bad_addresses().unwrap_or_default() {
-            if bad.until <= wall || states.iter().any(|state| state.id == Some(bad.id)) {
-                continue;
-            }
-            let mut state = PeerState::new(Some(bad.id), ConnectionState::Bad);
-            state.dial_addr = bad.addr.map(PeerAddress::from);
-            state.remaining = Some(bad.until.saturating_sub(wall));
-            state.reason = Some(bad.reason);
-            states.push(state);
+            states.entry(bad.id).or_insert_with(|| {
+                let mut state = PeerState::new(Some(bad.id), ConnectionState::Bad);
+                state.dial_addr = bad.addr.map(PeerAddress::from);
+                // It may be over already: looked at when more peers are needed.
+                state.remaining = Some(bad.until.saturating_sub(wall));
+                state.reason = Some(bad.reason);
+                state
+            });
         }
+        let mut without_id = Vec::new();
         for ban in self.bans() {
             let id = match ban.target {
                 BanTarget::Id(id) => Some(id),
                 BanTarget::Ip(_) | BanTarget::Cidr(_) => None,
             };
-            states.retain(|state| id.is_none() || state.id != id);
             let mut state = PeerState::new(id, ConnectionState::Banned);
             state.remaining = ban.until.map(|until| until.saturating_sub(wall));
             state.reason = Some(format!("{}: {}", ban.target, ban.reason));
-            states.push(state);
+            match id {
+                Some(id) => _ = states.insert(id, state),
+                None => without_id.push(state),
+            }
         }
-        states.sort_by_key(|state| (state.id.is_none(), state.id));
-        Ok(states)
+        Ok((states, without_id))
     }
 
     fn control(&self, control: Control) -> Result<(), ControlError> {
@@ -224,4 +320,11 @@ impl SwitchHandle {
         let has_stopped = self.inner().shared.stop_reason.lock().is_some();
         if has_stopped { Err(ControlError::Stopped) } else { Ok(()) }
     }
+}
+
+fn candidate(known: &KnownAddress) -> PeerState {
+    let mut state = PeerState::new(Some(known.addr.id()), ConnectionState::Candidate);
+    state.dial_addr = Some(known.addr.into());
+    state.failures = known.dial_failures;
+    state
 }

@@ -206,6 +206,7 @@ impl SwitchCore {
             direction: conn.direction,
             remote_addr: conn.remote,
             dialed_addr: conn.attempt.as_ref().map(|(_, attempt)| attempt.addr.clone()),
+            origin: conn.attempt.as_ref().map(|(_, attempt)| attempt.origin),
             is_persistent: self.persistent.contains(&conn.id),
             is_reserved: conn.is_reserved,
         };

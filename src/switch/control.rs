@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, ConnectionState, Control, ControlError, Origin, Output, PeerState, SwitchCore,
+    Answer, ConnectionState, Control, ControlError, Notice, Origin, Output, PeerState, SwitchCore,
     SwitchEvent, peer_set::Stage,
 };
 use crate::{
@@ -48,6 +48,12 @@ impl SwitchCore {
                 self.unconditional.insert(id);
                 self.mark(&id);
             }
+            Control::RemoveUnconditional(id) => {
+                if !self.unconditional.remove(&id) {
+                    return Err(ControlError::UnknownPeer(id));
+                }
+                self.mark(&id);
+            }
             Control::SetLimits(limits) => {
                 self.settings.limits = limits;
                 self.tell_whether_full();
@@ -62,14 +68,26 @@ impl SwitchCore {
     fn dial_peers(&mut self, addrs: Vec<PeerAddress>, now: Now) {
         for addr in addrs {
             let id = addr.id();
-            let is_known = self.peers.session(&id).is_some() || self.dialing.contains(&id);
-            if id != self.settings.id && !is_known {
+            if id == self.settings.id {
+                continue;
+            }
+            self.list(&addr);
+            if self.peers.session(&id).is_none() && !self.dialing.contains(&id) {
                 self.dial_spread(addr, Origin::Operator, now);
             }
         }
     }
 
-    /// The node has become persistent or reserved, or ceased to be: its connection is told.
+    /// The operator names an address: it goes into the book. What a name stands for does once it
+    /// is resolved.
+    pub(super) fn list(&mut self, addr: &PeerAddress) {
+        if let Some(addr) = addr.net_address() {
+            self.notice(Notice::Listed(addr));
+        }
+    }
+
+    /// The node has become persistent or reserved, or ceased to be: its connection and peer
+    /// exchange are told.
     pub(super) fn mark(&mut self, id: &NodeId) {
         let is_reserved = self.is_reserved(id);
         let conns: Vec<ConnId> =
@@ -79,8 +97,10 @@ impl SwitchCore {
                 conn.is_reserved = is_reserved;
             }
         }
+        let is_persistent = self.persistent.contains(id);
+        let is_unconditional = self.unconditional.contains(id);
+        self.notice(Notice::Standing { id: *id, is_persistent, is_unconditional });
         if let Some(conn) = self.peers.session(id) {
-            let is_persistent = self.persistent.contains(id);
             self.outputs.push_back(Output::Mark { conn, is_persistent, is_reserved });
         }
         self.tell_whether_full();

@@ -9,7 +9,7 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    Answer, Input, Limits, Output, Request, SwitchEvent,
+    Answer, Input, Limits, Notice, Output, Request, SwitchEvent,
     dialing::Dialing,
     filter::{Filters, Subject},
     peer_set::PeerSet,
@@ -183,6 +183,7 @@ impl SwitchCore {
             Input::Request(Request::DialUnasked { addr, origin }) => {
                 self.dial_unasked(addr, origin, None, now);
             }
+            Input::Request(Request::Evict { conn, reason }) => self.evict(conn, reason),
             Input::Request(Request::Control { ticket, control }) => {
                 self.control(ticket, control, now);
             }
@@ -190,6 +191,7 @@ impl SwitchCore {
             Input::Resolved(resolved) => self.handle_resolved(resolved, now),
             Input::Decided { ticket, result } => self.decided(ticket, result, now),
             Input::Bans { table, added } => self.set_bans(table, added, now),
+            Input::Event(event) => self.event(event),
             Input::ReactorGone(reactor) => self.reactor_gone(reactor, now),
         }
     }
@@ -266,6 +268,10 @@ impl SwitchCore {
 
     pub(super) fn event(&mut self, event: SwitchEvent) {
         self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.outputs.push_back(Output::Notice(notice));
     }
 
     pub(super) fn answer(&mut self, ticket: u64, answer: Answer) {

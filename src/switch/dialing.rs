@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    Answer, Origin, Output, ResolveRequest, Resolved, SwitchCore, SwitchEvent, backoff,
+    Answer, Notice, Origin, Output, ResolveRequest, Resolved, SwitchCore, SwitchEvent, backoff,
     filter::Subject, timers::Timer,
 };
 use crate::{
-    address::PeerAddress,
+    address::{NetAddress, PeerAddress},
     event_loop::Command,
     identity::NodeId,
     ids::Direction,
@@ -29,6 +29,8 @@ pub(super) struct Attempt {
     pub(super) origin: Origin,
     /// Addresses of the name that were not tried.
     untried: VecDeque<SocketAddr>,
+    /// The operator has put the node on a list: what its name stands for goes into the book.
+    is_listed: bool,
     stage: AttemptStage,
     /// Since when it is in this stage, or will be.
     since: Mono,
@@ -74,10 +76,6 @@ impl Dialing {
     /// Each with the time since when, or until when it waits if it is only scheduled.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Attempt> {
         self.attempts.values()
-    }
-
-    fn num_limited(&self) -> usize {
-        self.attempts.values().filter(|attempt| is_limited(attempt.origin)).count()
     }
 
     fn add(&mut self, ticket: u64, attempt: Attempt) {
@@ -128,7 +126,7 @@ impl SwitchCore {
         self.attempt(ticket, addr, origin, at, now);
     }
 
-    /// The same, after a random part of the configured time.
+    /// The same for a node of a list, after a random part of the configured time.
     pub(super) fn dial_spread(&mut self, addr: PeerAddress, origin: Origin, now: Now) {
         let at = now.mono + backoff::part_of(self.settings.dial_spread, &mut self.rng);
         self.dial_unasked(addr, origin, Some(at), now);
@@ -143,7 +141,13 @@ impl SwitchCore {
         now: Now,
     ) {
         let stage = AttemptStage::Scheduled(at.unwrap_or(now.mono));
-        let attempt = Attempt { addr, origin, untried: VecDeque::new(), stage, since: now.mono };
+        // What is dialed by list comes here with a time, or is a persistent peer.
+        let is_listed = at.is_some() || origin == Origin::Persistent;
+        let untried = VecDeque::new();
+        let attempt = Attempt { addr, origin, untried, is_listed, stage, since: now.mono };
+        if !origin.is_discovery() {
+            self.notice(Notice::DialBegun { id: attempt.addr.id(), origin });
+        }
         if let Some(reason) = self.why_not_dial(&attempt, now) {
             return self.attempt_failed(ticket, attempt, reason, now);
         }
@@ -160,8 +164,8 @@ impl SwitchCore {
         if self.dialing.contains(&id) || self.peers.is_deciding_attempt(&id) {
             return Some(DisconnectReason::AlreadyDialing(id));
         }
-        if is_limited(attempt.origin) {
-            let taken = self.peers.count(Direction::Outbound, None) + self.dialing.num_limited();
+        if attempt.origin.is_limited() {
+            let taken = self.peers.count(Direction::Outbound, None) + self.dialing.len();
             if taken >= self.settings.limits.max_num_outbound_peers && !self.is_reserved(&id) {
                 return Some(DisconnectReason::Full(Room::Outbound));
             }
@@ -190,8 +194,11 @@ impl SwitchCore {
         let is_waiting = |attempt: &Attempt| {
             attempt.origin == Origin::Persistent && attempt.scheduled().is_some()
         };
-        if self.dialing.attempts.get(&ticket).is_some_and(is_waiting) {
-            self.dialing.remove(ticket);
+        if self.dialing.attempts.get(&ticket).is_some_and(is_waiting)
+            && let Some(Attempt { addr, origin, .. }) = self.dialing.remove(ticket)
+        {
+            let reason = DisconnectReason::Operator("not persistent any more".to_owned());
+            self.notice(Notice::DialFailed { addr, origin, reason });
         }
     }
 
@@ -214,18 +221,24 @@ impl SwitchCore {
         match self.why_not_begin(&id, now) {
             None => {}
             // It has connected to us while the attempt was waiting: nothing that failed.
-            Some(DisconnectReason::DuplicateId(_)) if ticket & OWN_TICKET != 0 => {
-                self.dialing.remove(ticket);
+            Some(reason @ DisconnectReason::DuplicateId(_)) if ticket & OWN_TICKET != 0 => {
+                if let Some(Attempt { addr, origin, .. }) = self.dialing.remove(ticket) {
+                    self.notice(Notice::DialFailed { addr, origin, reason });
+                }
                 return self.keep_persistent(&id, now);
             }
             Some(reason) => return self.fail_attempt(ticket, reason, now),
         }
         let attempt = self.dialing.attempts.get_mut(&ticket).expect("looked at above");
         attempt.since = now.mono;
-        if let Some(net) = attempt.addr.net_address() {
+        let event = SwitchEvent::Dialing { addr: attempt.addr.clone() };
+        let net = attempt.addr.net_address();
+        self.event(event);
+        if let Some(net) = net {
             return self.approach(ticket, net.socket_addr(), now);
         }
         let deadline = now.mono + self.settings.lookup_timeout;
+        let attempt = self.dialing.attempts.get_mut(&ticket).expect("looked at above");
         attempt.stage = AttemptStage::LookingUp(deadline);
         let (host, port) = (attempt.addr.host().to_string(), attempt.addr.port());
         self.timers.add(deadline, Timer::Attempt(ticket));
@@ -241,13 +254,20 @@ impl SwitchCore {
         }
         attempt.stage = AttemptStage::Connecting;
         let host = attempt.addr.host().to_string();
+        let mut listed = None;
         let error = match resolved.result {
             Ok(addrs) => {
+                let first = addrs.first().filter(|_| attempt.is_listed);
+                let id = attempt.addr.id();
+                listed = first.map(|addr| NetAddress::new(id, addr.ip(), addr.port()));
                 attempt.untried = addrs.into();
                 "the name has no address".to_owned()
             }
             Err(error) => error,
         };
+        if let Some(addr) = listed {
+            self.notice(Notice::Listed(addr));
+        }
         self.try_next_address(ticket, DisconnectReason::Lookup { host, error }, now);
     }
 
@@ -345,12 +365,10 @@ impl SwitchCore {
             Origin::Operator => 1,
             Origin::Discovery { failures, .. } => failures.saturating_add(1),
         };
-        let id = attempt.addr.id();
-        self.event(SwitchEvent::DialFailed {
-            addr: attempt.addr,
-            reason: reason.clone(),
-            failures,
-        });
+        let (id, addr, origin) = (attempt.addr.id(), attempt.addr, attempt.origin);
+        let notice = Notice::DialFailed { addr: addr.clone(), origin, reason: reason.clone() };
+        self.notice(notice);
+        self.event(SwitchEvent::DialFailed { addr, reason: reason.clone(), failures });
         if ticket & OWN_TICKET == 0 {
             self.answer(ticket, Answer::Dialed(Err(reason)));
         }
@@ -373,9 +391,4 @@ impl SwitchCore {
             }
         }
     }
-}
-
-/// Whether the limit of outbound peers applies to such an attempt.
-fn is_limited(origin: Origin) -> bool {
-    matches!(origin, Origin::Discovery { is_limited: true, .. })
 }

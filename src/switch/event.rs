@@ -1,9 +1,13 @@
 //! What a subscriber hears.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
-    address::PeerAddress, ban::Ban, identity::NodeId, ids::Direction, reactor::DisconnectReason,
+    address::{NetAddress, PeerAddress},
+    ban::Ban,
+    identity::NodeId,
+    ids::Direction,
+    reactor::DisconnectReason,
 };
 
 /// What happened to the switch's connections, in order. From
@@ -31,6 +35,11 @@ pub enum SwitchEvent {
         /// Why.
         reason: DisconnectReason,
     },
+    /// An attempt to connect begins.
+    Dialing {
+        /// What is dialed.
+        addr: PeerAddress,
+    },
     /// An outbound attempt ended before it was a session.
     DialFailed {
         /// What was dialed.
@@ -54,6 +63,24 @@ pub enum SwitchEvent {
     },
     /// Somebody is banned.
     Banned(Ban),
+    /// A ban was lifted, or is over.
+    Unbanned(Ban),
+    /// A node's address is not dialed and not told to others for a while.
+    Bad {
+        /// The node.
+        id: NodeId,
+        /// Where it was thought to be, if that is known.
+        addr: Option<NetAddress>,
+        /// From when on it may be tried again, since the Unix epoch.
+        until: Duration,
+        /// Why.
+        reason: String,
+    },
+    /// A node's address that was bad may be dialed again.
+    Reinstated {
+        /// The node.
+        id: NodeId,
+    },
     /// A persistent peer is not dialed any more, after `Config::reconnect_give_up` failures.
     GaveUp {
         /// The peer's configured address.

@@ -62,7 +62,11 @@ fn kind(event: &SwitchEvent) -> &'static str {
         SwitchEvent::DialFailed { .. } => "dial_failed",
         SwitchEvent::Rejected { id: Some(_), .. } => "rejected",
         SwitchEvent::Rejected { id: None, .. } => "refused",
+        SwitchEvent::Dialing { .. } => "dialing",
         SwitchEvent::Banned(_) => "banned",
+        SwitchEvent::Unbanned(_) => "unbanned",
+        SwitchEvent::Bad { .. } => "bad",
+        SwitchEvent::Reinstated { .. } => "reinstated",
         SwitchEvent::GaveUp { .. } => "gave_up",
         SwitchEvent::ReactorStalled(_) | SwitchEvent::ReactorRecovered(_) => "stalled",
         SwitchEvent::AcceptFailed(_) => "accept_failed",
@@ -78,6 +82,11 @@ fn level(event: &SwitchEvent) -> Level {
     };
     match event {
         SwitchEvent::PeerUp { .. } | SwitchEvent::Stopped | SwitchEvent::Banned(_) => Level::Info,
+        SwitchEvent::Unbanned(_) => Level::Info,
+        // Told at other places, or of interest to who looks closely.
+        SwitchEvent::Dialing { .. } | SwitchEvent::Bad { .. } | SwitchEvent::Reinstated { .. } => {
+            Level::Debug
+        }
         SwitchEvent::PeerDown { reason, .. } => by_reason(reason),
         // The first failure, then the 16th, the 32nd: an hour later it is still known.
         SwitchEvent::DialFailed { failures: 0 | 1, .. } => Level::Info,
@@ -122,6 +131,19 @@ fn text(event: &SwitchEvent) -> String {
                 ban.reason
             ),
         },
+        SwitchEvent::Dialing { addr } => format!("dialing {addr}"),
+        SwitchEvent::Unbanned(ban) => format!("{} is banned no more", ban.target),
+        SwitchEvent::Bad { id, addr: Some(addr), until, reason } => {
+            format!(
+                "{id}@{} is bad until {} s after 1970: {reason}",
+                addr.socket_addr(),
+                until.as_secs()
+            )
+        }
+        SwitchEvent::Bad { id, addr: None, until, reason } => {
+            format!("{id} is bad until {} s after 1970: {reason}", until.as_secs())
+        }
+        SwitchEvent::Reinstated { id } => format!("{id} may be dialed again"),
         SwitchEvent::GaveUp { addr } => format!("giving up persistent peer {addr}"),
         SwitchEvent::ReactorStalled(name) => {
             format!("reactor {name:?} does not take its events: nobody is admitted until it does")

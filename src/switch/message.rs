@@ -4,11 +4,12 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{Candidate, Limits, PeerState, SwitchEvent};
 use crate::{
-    address::PeerAddress,
+    address::{NetAddress, PeerAddress},
     ban::{Ban, BanTable},
     event_loop::{Command, Report},
     identity::NodeId,
     ids::ConnId,
+    origin::Origin,
     reactor::{Admission, DisconnectReason},
     time::Mono,
 };
@@ -36,6 +37,8 @@ pub enum Input {
         /// The one that is new.
         added: Option<Ban>,
     },
+    /// Something that subscribers are to hear, of the book.
+    Event(SwitchEvent),
     /// The receiver of this reactor's events is gone.
     ReactorGone(usize),
 }
@@ -59,6 +62,13 @@ pub enum Request {
         /// Who wants it.
         origin: Origin,
     },
+    /// Let a peer go that is not needed, see [`evicting`](super::evicting).
+    Evict {
+        /// Which session.
+        conn: ConnId,
+        /// Why.
+        reason: DisconnectReason,
+    },
     /// Something that is done at once.
     Control {
         /// Given back in the answer.
@@ -73,22 +83,6 @@ pub enum Request {
     },
 }
 
-/// Who wants a node dialed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The operator or the application: no limit applies.
-    Operator,
-    /// It is a persistent peer: no limit applies.
-    Persistent,
-    /// Peer exchange.
-    Discovery {
-        /// How often it has tried in vain before.
-        failures: u32,
-        /// Up to `max_num_outbound_peers` only; else the session is a short one.
-        is_limited: bool,
-    },
-}
-
 /// Changes at run time.
 #[derive(Debug)]
 pub enum Control {
@@ -100,6 +94,8 @@ pub enum Control {
     RemovePersistent(NodeId),
     /// Admit this node whatever the limits.
     AddUnconditional(NodeId),
+    /// Limits apply to this node as to others. Its session stays.
+    RemoveUnconditional(NodeId),
     /// Other limits. Nobody is disconnected for them.
     SetLimits(Limits),
     /// Tell the state of every node.
@@ -159,6 +155,39 @@ pub struct Resolved {
     pub result: Result<Vec<SocketAddr>, String>,
 }
 
+/// What peer exchange and the book are to know, in this order.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// An attempt that peer exchange has not asked for is scheduled or under way. It ends with a
+    /// session of this origin, or with `DialFailed`.
+    DialBegun {
+        /// Who is dialed.
+        id: NodeId,
+        /// Who wants it.
+        origin: Origin,
+    },
+    /// An attempt, whoever wanted it, has brought no session.
+    DialFailed {
+        /// Who was dialed, and where.
+        addr: PeerAddress,
+        /// Who wanted it.
+        origin: Origin,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// The operator says that a node is there.
+    Listed(NetAddress),
+    /// How a node stands from now on.
+    Standing {
+        /// Which.
+        id: NodeId,
+        /// It is the switch's to dial, and never bad.
+        is_persistent: bool,
+        /// It is admitted whatever the limits.
+        is_unconditional: bool,
+    },
+}
+
 /// What the switch wants done, in this order.
 #[derive(Debug)]
 pub enum Output {
@@ -199,6 +228,8 @@ pub enum Output {
     },
     /// For a resolver thread.
     Resolve(ResolveRequest),
+    /// For peer exchange.
+    Notice(Notice),
     /// For subscribers and the log.
     Event(SwitchEvent),
 }

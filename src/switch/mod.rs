@@ -10,6 +10,7 @@ mod core;
 mod decision;
 mod dialing;
 mod event;
+pub mod evicting;
 mod filter;
 mod lineup;
 mod log;
@@ -23,16 +24,17 @@ mod state;
 mod thread;
 mod timers;
 
+pub use crate::origin::{Origin, Purpose};
 pub use core::{ReactorSettings, StopReason, SwitchCore, SwitchSettings};
 pub use decision::{Decision, Filter};
 pub use event::SwitchEvent;
 pub use filter::Candidate;
 pub use lineup::{Hook, Lineup};
 pub use message::{
-    Answer, Control, ControlError, Input, Origin, Output, Request, ResolveRequest, Resolved,
+    Answer, Control, ControlError, Input, Notice, Output, Request, ResolveRequest, Resolved,
 };
 pub use metrics::Metrics;
 pub(crate) use resolver::ResolverPool;
 pub use resolver::{Resolver, SystemResolver};
-pub use state::{ConnectionState, Limits, PeerState};
+pub use state::{ConnectionState, Limits, PeerState, StateCounts};
 pub(crate) use thread::{Shared, SwitchThread};

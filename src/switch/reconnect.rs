@@ -9,6 +9,7 @@ impl SwitchCore {
         let id = addr.id();
         self.persistent.add(addr.clone());
         self.mark(&id);
+        self.list(&addr);
         let is_known = self.persistent.get(&id).is_some_and(|peer| peer.next.is_some());
         if !is_known && !self.is_served(&id) {
             self.dial_spread(addr, Origin::Persistent, now);

@@ -13,7 +13,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// Known and not connected; it is going to be dialed.
+    /// Known, from the address book or a list of the operator's, and neither connected nor being
+    /// dialed.
     Candidate,
     /// An attempt is under way.
     Dialing,
@@ -21,7 +22,7 @@ pub enum ConnectionState {
     Connected,
     /// A persistent peer between two attempts.
     Reconnecting,
-    /// Not to be dialed for a while.
+    /// Its address is not to be dialed for a while, and then until more peers are needed.
     Bad,
     /// No connection with it, in either direction.
     Banned,
@@ -80,6 +81,24 @@ impl PeerState {
         self.reason = reason.map(ToString::to_string);
         self
     }
+}
+
+/// How many nodes are in which [`ConnectionState`], at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StateCounts {
+    /// Known and neither connected nor being dialed.
+    pub candidate: usize,
+    /// Being dialed.
+    pub dialing: usize,
+    /// Connected.
+    pub connected: usize,
+    /// Persistent, between two attempts.
+    pub reconnecting: usize,
+    /// Not to be dialed for a while.
+    pub bad: usize,
+    /// Banned nodes, addresses and ranges.
+    pub banned: usize,
 }
 
 /// Limits that can be changed while the switch runs.

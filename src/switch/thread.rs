@@ -13,15 +13,15 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::{
-    Answer, Candidate, Decision, Filter, Input, Lineup, Output, PeerState, Resolved, ResolverPool,
-    StopReason, SwitchCore, SwitchEvent, log::Log, metrics::Tally,
+    Answer, Candidate, Decision, Filter, Input, Lineup, Notice, Output, PeerState, Resolved,
+    ResolverPool, StopReason, SwitchCore, SwitchEvent, log::Log, metrics::Tally,
 };
 use crate::{
     clock::Clock,
     event_loop::{Command, Inbox, Mailbox},
     identity::NodeId,
     ids::ConnId,
-    reactor::{DisconnectReason, Peer},
+    reactor::Peer,
 };
 
 /// What the switch's thread shares with the handles.
@@ -55,8 +55,8 @@ pub(crate) struct SwitchThread<I> {
     pub(crate) connection_filters: Vec<Filter>,
     pub(crate) peer_filters: Vec<Filter>,
     pub(crate) log: Log,
-    /// Told of every attempt that failed.
-    pub(crate) dial_failures: Box<dyn Fn(NodeId, DisconnectReason) + Send>,
+    /// What peer exchange is to know.
+    pub(crate) notices: Box<dyn Fn(Notice) + Send>,
 }
 
 impl<I: Inbox> SwitchThread<I> {
@@ -143,6 +143,7 @@ impl<I: Inbox> SwitchThread<I> {
                     let _ = self.own_inputs.send(Input::Resolved(Resolved { ticket, result }));
                 }
             }
+            Output::Notice(notice) => (self.notices)(notice),
             Output::Event(event) => self.publish(event),
         }
     }
@@ -182,9 +183,6 @@ impl<I: Inbox> SwitchThread<I> {
             log::log!(line.level, "{}", line.text);
         }
         self.shared.tally.lock().count(&event);
-        if let SwitchEvent::DialFailed { addr, reason, .. } = &event {
-            (self.dial_failures)(addr.id(), reason.clone());
-        }
         self.shared.subscribers.lock().retain(|subscriber| {
             match subscriber.try_send(event.clone()) {
                 // A subscriber that does not read loses events, not the switch its memory.

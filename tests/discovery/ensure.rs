@@ -66,8 +66,16 @@ fn seeds_are_dialed_in_turn_until_one_is_reached() {
     world.names.insert("seed.example.com".into(), real.socket_addr());
     let named: PeerAddress = format!("{}@seed.example.com:26656", real.id()).parse().unwrap();
     let dead = (500..504).map(|n| PeerAddress::from(addr(n)));
-    let node = world.add(node_with(dead.chain([named]).collect()));
+    // It tells as many addresses as are wanted, or another one would be asked.
+    let known = world.add(quiet());
+    let told = world.nodes[known].addr;
+    world.tell(seed, [(told, told)]);
+    world.run(SECOND);
+    let seeds = dead.chain([named]).collect();
+    let node = world.add(Config { max_num_outbound_peers: 1, ..node_with(seeds) });
     world.run(25 * SECOND);
+    assert_eq!(world.peers(node).collect::<Vec<_>>(), [known]);
+    assert_eq!(world.nodes[node].dials.pop().unwrap().1, told.into());
     let dials = &world.nodes[node].dials;
     assert!((1..=5).contains(&dials.len()), "{dials:?}");
     assert!(dials.last().unwrap().1.net_address().is_none(), "no further than the one that works");
@@ -123,7 +131,7 @@ fn an_address_that_never_answers_becomes_bad_and_comes_back() {
     let mut world = World::new(14);
     let node = world.add(Config::default());
     world.tell(node, [(addr(700), addr(700))]);
-    let is_bad = |world: &World| world.nodes[node].core.book().is_bad(&id(700), world.at().wall);
+    let is_bad = |world: &World| world.nodes[node].core.book().is_bad(&id(700));
     assert!(world.run_until(7 * 24 * 3600 * SECOND, is_bad));
     assert_eq!(world.nodes[node].dials.len(), 17);
     let since = world.at().wall;

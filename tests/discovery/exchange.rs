@@ -145,7 +145,7 @@ fn book_poisoning_by_one_subnet() {
             remote,
             dialed: None,
             announced: Some(announced),
-            is_reserved: false,
+            origin: None,
             speaks_pex: false,
             facts: facts.clone(),
         };

@@ -14,9 +14,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use tmp2p::{
     BookKey, Config, ConnId, Direction, DisconnectReason, MemoryStore, Mono, NetAddress, NodeId,
-    Now, PeerAddress, StoredBook,
+    Now, Origin, PeerAddress, StoredBook,
     addrbook::{Book, BookLimits, BookSettings, BookStore, NodeFacts},
     pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexRequest, PexSettings},
+    switch::Notice,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -52,7 +53,7 @@ pub(crate) struct Node {
 enum Happening {
     Input(Number, PexInput),
     Wake(Number),
-    Connect(Number, PeerAddress),
+    Connect(Number, PeerAddress, Origin),
     /// The other end of a session has closed it.
     Close(Number, ConnId, DisconnectReason),
 }
@@ -217,7 +218,7 @@ impl World {
 
     /// The application of the node dials.
     pub(crate) fn dial(&mut self, number: Number, addr: NetAddress) {
-        self.after(LATENCY, Happening::Connect(number, addr.into()));
+        self.after(LATENCY, Happening::Connect(number, addr.into(), Origin::Operator));
     }
 
     /// The other end of the node's session with a peer sends this.
@@ -296,8 +297,8 @@ impl World {
                     self.perform(number);
                 }
             }
-            Happening::Connect(number, addr) if self.nodes[number].is_alive => {
-                self.connect(number, addr);
+            Happening::Connect(number, addr, origin) if self.nodes[number].is_alive => {
+                self.connect(number, addr, origin);
             }
             Happening::Close(number, conn, reason) if self.nodes[number].is_alive => {
                 let Some(_) = self.nodes[number].sessions.remove(&conn) else { return };
@@ -308,13 +309,20 @@ impl World {
         }
     }
 
-    fn connect(&mut self, number: Number, addr: PeerAddress) {
+    fn connect(&mut self, number: Number, addr: PeerAddress, origin: Origin) {
         let wanted = addr.id();
+        if origin == Origin::Operator {
+            self.input(number, PexInput::Notice(Notice::DialBegun { id: wanted, origin }));
+        }
+        let dialed = addr.clone();
         let target = match addr.net_address() {
             Some(addr) => Some(addr.socket_addr()),
             None => self.names.get(&addr.host().to_string()).copied(),
         };
-        let fail = |reason| PexInput::DialFailed { id: wanted, reason };
+        let fail = |reason| {
+            let addr = dialed.clone();
+            PexInput::Notice(Notice::DialFailed { addr, origin, reason })
+        };
         let other = target.and_then(|target| self.by_addr.get(&target).copied());
         let Some(other) = other.filter(|&other| self.nodes[other].is_alive) else {
             let time = self.nodes[number].config.dial_timeout;
@@ -353,7 +361,7 @@ impl World {
                 remote: facts_of.addr.socket_addr(),
                 dialed,
                 announced: Some(facts_of.addr),
-                is_reserved: false,
+                origin: (direction == Direction::Outbound).then_some(origin),
                 speaks_pex: true,
                 facts: NodeFacts {
                     moniker: "simulated".into(),
@@ -395,8 +403,8 @@ impl World {
                     let input = PexInput::Message { conn: theirs, payload: message.into() };
                     self.after(LATENCY, Happening::Input(other, input));
                 }
-                PexOutput::End { conn } => {
-                    self.hang_up(number, conn, DisconnectReason::Reactor("done".into()));
+                PexOutput::Evict { conn, reason } => {
+                    self.hang_up(number, conn, reason);
                 }
                 PexOutput::Stop { conn, reason } => {
                     if let Some((other, _)) = self.nodes[number].sessions.get(&conn) {
@@ -405,9 +413,9 @@ impl World {
                     }
                     self.hang_up(number, conn, DisconnectReason::Reactor(reason));
                 }
-                PexOutput::Dial { addr, .. } => {
+                PexOutput::Dial { addr, origin } => {
                     self.nodes[number].dials.push((wall, addr.clone()));
-                    self.after(LATENCY, Happening::Connect(number, addr));
+                    self.after(LATENCY, Happening::Connect(number, addr, origin));
                 }
                 PexOutput::Store { batch, .. } => {
                     self.nodes[number].store.write(&batch).unwrap();
@@ -421,7 +429,7 @@ impl World {
                         }
                     }
                 }
-                PexOutput::Answer { .. } | PexOutput::Notice(_) => {}
+                PexOutput::Answer { .. } | PexOutput::Event(_) | PexOutput::Notice(_) => {}
             }
         }
         let deadline = self.nodes[number].core.next_deadline();

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use tmp2p::{
-    Ban, BanOrigin, ConnId, ConnectionState, Direction, DisconnectReason, Limits, NodeId,
+    Ban, BanOrigin, ConnId, ConnectionState, Direction, DisconnectReason, Limits, NodeId, Purpose,
     StopReason,
     event_loop::{Command, Report},
     switch::{Control, Input, Origin, Request, Resolved},
@@ -16,7 +16,8 @@ use crate::{
     world::seeds,
 };
 
-const DISCOVERY: Origin = Origin::Discovery { failures: 0, is_limited: true };
+const DISCOVERY: Origin =
+    Origin::Discovery { purpose: Purpose::Peers, failures: 0, is_limited: true };
 
 impl Run {
     // ---- everybody else ----
@@ -54,7 +55,11 @@ impl Run {
         let before = self.commands.len();
         let (ticket, addr) = (self.ticket(), addr(node, node == 1));
         let is_connected = self.model.sessions.contains_key(&addr.id());
-        let taken = self.model.limited(Direction::Outbound);
+        // Whoever asked for them.
+        let taken = self.model.limited(Direction::Outbound) + self.core.num_dialing();
+        if origin.is_discovery() {
+            self.is_under_way(addr.id(), origin);
+        }
         self.feed(Some(Input::Request(Request::Dial { ticket, addr, origin })));
         let dials = |c: &Command| matches!(c, Command::Dial { .. });
         let has_dialed = self.commands.iter().skip(before).any(dials);
@@ -304,6 +309,10 @@ impl Run {
         assert!(self.core.is_stopped());
         assert_eq!(self.core.stop_reason(), Some(reason));
         assert_eq!(self.tickets, BTreeSet::new(), "not answered");
+        assert!(self.under_way.is_empty(), "attempts without an outcome: {:?}", self.under_way);
+        for (id, is_reserved) in &self.standings {
+            assert_eq!(*is_reserved, self.model.is_reserved(id), "peer exchange is told otherwise");
+        }
         assert_eq!((self.core.num_dialing(), self.ups), (0, self.downs));
         assert!(self.model.sessions.is_empty());
         assert_eq!(self.core.next_deadline(), None);

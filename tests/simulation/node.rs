@@ -250,6 +250,7 @@ impl<C: Cipher> SimNode<C> {
             reactor_budget: config.reactor_budget,
             send_queue_bytes: config.send_queue_bytes,
             send_timeout: config.send_timeout,
+            verdicts: Arc::new(()),
         };
         let reactor =
             |name: &String| ReactorSettings { name: name.clone(), may_end: options.may_end };
@@ -422,6 +423,7 @@ impl<C: Cipher> SimNode<C> {
             }
             Output::Filter { ticket, candidate } => self.asked.push((ticket, candidate)),
             Output::Resolve(request) => self.lookups.push_back(request),
+            Output::Notice(_) => {}
             Output::Event(event) => self.events.push(event),
         }
     }

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use tmp2p::{
-    Direction, DisconnectReason, Limits, Room, SwitchEvent,
+    Direction, DisconnectReason, Limits, Purpose, Room, SwitchEvent,
     protocol::secret::Null,
     switch::{Answer, Control, ControlError, Origin},
 };
@@ -14,7 +14,8 @@ use crate::{
     world::{World, seeds},
 };
 
-const DISCOVERY: Origin = Origin::Discovery { failures: 0, is_limited: true };
+const DISCOVERY: Origin =
+    Origin::Discovery { purpose: Purpose::Peers, failures: 0, is_limited: true };
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -13,7 +13,7 @@ use tmp2p::{
     PeerState, SwitchEvent,
     event_loop::{Command, Established, Report},
     reactor::CloseMode,
-    switch::{Answer, Input, Output, ReactorSettings, SwitchCore, SwitchSettings},
+    switch::{Answer, Input, Notice, Origin, Output, ReactorSettings, SwitchCore, SwitchSettings},
 };
 
 use crate::{
@@ -72,7 +72,11 @@ pub(crate) struct Run {
     pub(crate) hooks_fail: bool,
     pub(crate) stalled: Option<usize>,
     pub(crate) introduced: Vec<ConnId>,
+    /// Attempts that peer exchange was told of, or has asked for, without their outcome.
+    pub(crate) under_way: BTreeMap<(NodeId, bool), usize>,
     pub(crate) rejected: BTreeMap<ConnId, &'static str>,
+    /// Who is reserved or not, as peer exchange was told.
+    pub(crate) standings: BTreeMap<NodeId, bool>,
     pub(crate) ups: usize,
     pub(crate) downs: usize,
 }
@@ -148,7 +152,9 @@ impl Run {
             hooks_fail: false,
             stalled: None,
             introduced: Vec::new(),
+            under_way: BTreeMap::new(),
             rejected: BTreeMap::new(),
+            standings: BTreeMap::new(),
             ups: 0,
             downs: 0,
         };
@@ -198,11 +204,14 @@ impl Run {
                     assert_eq!(admission.is_reserved, self.model.is_reserved(&entry.id));
                     self.model.introduce(conn, self.now);
                     self.introduced.push(conn);
+                    let (id, origin) = (admission.id, admission.origin);
+                    assert_eq!(origin.is_some(), admission.direction == Direction::Outbound);
                     let result = if self.hooks_fail && self.dice.one_in(2) {
                         self.model.not_introduced(conn);
                         Err("no".to_owned())
                     } else {
                         self.ups += 1;
+                        origin.into_iter().for_each(|origin| self.outcome(id, origin));
                         Ok(())
                     };
                     self.core.handle_introduced(conn, result, self.now());
@@ -227,8 +236,34 @@ impl Run {
                     assert_eq!(self.model.sessions[&id], conn);
                     assert_eq!(is_reserved, self.model.is_reserved(&id));
                 }
-                Output::Event(_) => {}
+                Output::Notice(Notice::DialBegun { id, origin }) => {
+                    assert!(!origin.is_discovery(), "peer exchange knows what it has asked for");
+                    self.is_under_way(id, origin);
+                }
+                Output::Notice(Notice::DialFailed { addr, origin, .. }) => {
+                    self.outcome(addr.id(), origin);
+                }
+                Output::Notice(Notice::Standing { id, is_persistent, is_unconditional }) => {
+                    let is_reserved = is_persistent || is_unconditional;
+                    self.standings.insert(id, is_reserved);
+                }
+                Output::Notice(Notice::Listed(_)) | Output::Event(_) => {}
             }
+        }
+    }
+
+    /// Somebody has asked for an attempt, and peer exchange knows of it.
+    pub(crate) fn is_under_way(&mut self, id: NodeId, origin: Origin) {
+        *self.under_way.entry((id, origin.is_discovery())).or_default() += 1;
+    }
+
+    /// Every attempt has one outcome, told for the one who asked.
+    fn outcome(&mut self, id: NodeId, origin: Origin) {
+        let key = (id, origin.is_discovery());
+        let left = self.under_way.get_mut(&key).expect("an outcome of no attempt");
+        *left -= 1;
+        if *left == 0 {
+            self.under_way.remove(&key);
         }
     }
 

@@ -92,7 +92,7 @@ fn receive(case: &Value) -> Outcome {
             remote: SocketAddr::from(([55, 55, 55, 55], 1)),
             dialed: None,
             announced: Some(peer),
-            is_reserved: false,
+            origin: None,
             speaks_pex: true,
             facts: NodeFacts::default(),
         }),

@@ -104,7 +104,13 @@ fn good_peer_lost_when_its_ban_ends() {
     assert_eq!(book.add(good, good, START + HOUR, &mut rng), Err(AddError::Bad));
     assert_eq!(book.bad_addresses().next().unwrap().addr, Some(good));
     book.table.check();
+    // Its time is over: it stays bad, and nobody is told of it, until somebody wants it.
     book.expire(START + 2 * HOUR, &mut rng);
+    assert_eq!((book.len(), book.num_bad()), (0, 1));
+    assert!(book.selection(START + 2 * HOUR, &mut rng).is_empty());
+    assert_eq!(book.next_deadline(Now { mono: Mono::ZERO, wall: START }), None);
+    assert!(book.reinstate_due(START + 2 * HOUR - Duration::from_secs(1), &mut rng).is_empty());
+    assert_eq!(book.reinstate_due(START + 2 * HOUR, &mut rng).len(), 1);
     assert_eq!((book.num_new(), book.num_old(), book.num_bad()), (1, 0, 0));
     assert_eq!(book.get(&good.id()).unwrap().last_bad, Some(START + HOUR));
     book.table.check();
@@ -120,7 +126,7 @@ fn re_banned_without_a_dial_after_a_ban() {
         assert_eq!(book.dial_failed(&addr, START), failures);
     }
     book.mark_bad(addr.id(), None, HOUR, "no answer", START);
-    book.expire(START + HOUR, &mut rng);
+    book.reinstate_due(START + HOUR, &mut rng);
     let known = book.get(&addr.id()).unwrap();
     assert_eq!((known.attempts, known.dial_failures), (0, 0));
     assert_eq!(book.pick(100, START + HOUR, &mut rng).unwrap().addr, addr);

@@ -66,6 +66,8 @@ enum Op {
         n: u16,
     },
     NextTest,
+    /// What has been bad long enough is new again.
+    Reinstate,
     Pass {
         minutes: u64,
     },
@@ -91,6 +93,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => n().prop_map(|n| Op::Ban { n }),
         2 => Just(Op::NextTest),
         2 => (1..30_u64).prop_map(|minutes| Op::Pass { minutes }),
+        1 => Just(Op::Reinstate),
     ]
 }
 
@@ -280,6 +283,9 @@ impl Model {
                 self.reinstate(id, book, wall);
             }
         }
+    }
+
+    fn reinstate_due(&mut self, book: &Book, wall: Duration) {
         let mut ends: Vec<_> = self.bad.iter().map(|(id, until)| (*until, *id)).collect();
         ends.sort();
         for (_, id) in ends.into_iter().filter(|(until, _)| *until <= wall) {
@@ -401,6 +407,10 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut Duration, rng: &
             *wall += Duration::from_secs(60 * minutes);
             book.expire(*wall, rng);
             model.expire(book, *wall);
+        }
+        Op::Reinstate => {
+            book.reinstate_due(at, rng);
+            model.reinstate_due(book, at);
         }
     }
 }

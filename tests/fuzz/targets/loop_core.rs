@@ -147,6 +147,7 @@ impl World {
                 reactor_budget: BUDGET,
                 send_queue_bytes: 1000,
                 send_timeout: Duration::from_secs(10),
+                verdicts: Arc::new(()),
             },
             ms: 0,
             tickets: 0,
@@ -247,6 +248,7 @@ impl World {
                 direction,
                 remote_addr: remote,
                 dialed_addr: None,
+                origin: None,
                 is_persistent: false,
                 is_reserved: script.below(4) == 0,
             };

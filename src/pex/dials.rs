@@ -1,0 +1,92 @@
+//! Attempts to connect that are under way, whoever asked for them.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use super::Purpose;
+use crate::identity::NodeId;
+
+/// The attempts. Those of peer exchange itself are known from the moment of asking; those of others
+/// are told by the switch.
+#[derive(Debug, Default)]
+pub(super) struct Dials {
+    /// What peer exchange has asked for, until the outcome is told.
+    own: BTreeMap<NodeId, Purpose>,
+    /// By node, how many more attempts of others were told to begin than to end. Below 0 while a
+    /// session is heard of before its attempt is: the two come on different ways.
+    others: BTreeMap<NodeId, i32>,
+}
+
+impl Dials {
+    /// Peer exchange asks the switch to dial.
+    pub(super) fn ask(&mut self, id: NodeId, purpose: Purpose) {
+        let before = self.own.insert(id, purpose);
+        debug_assert_eq!(before, None, "{id} is dialed twice");
+    }
+
+    /// What it has asked for has brought a session, or failed.
+    pub(super) fn settle(&mut self, id: &NodeId) {
+        self.own.remove(id);
+    }
+
+    /// An attempt of others begins.
+    pub(super) fn begun(&mut self, id: NodeId) {
+        self.count(id, 1);
+    }
+
+    /// An attempt of others has brought a session, or failed.
+    pub(super) fn ended(&mut self, id: NodeId) {
+        self.count(id, -1);
+    }
+
+    fn count(&mut self, id: NodeId, by: i32) {
+        match self.others.entry(id) {
+            Entry::Occupied(entry) if *entry.get() == -by => _ = entry.remove(),
+            entry => *entry.or_default() += by,
+        }
+    }
+
+    /// Whether somebody dials the node.
+    pub(super) fn contains(&self, id: &NodeId) -> bool {
+        self.own.contains_key(id) || self.others.get(id).is_some_and(|count| *count > 0)
+    }
+
+    /// How many nodes are dialed.
+    pub(super) fn len(&self) -> usize {
+        let is_counted = |(id, count): &(&NodeId, &i32)| **count > 0 && !self.own.contains_key(*id);
+        self.own.len() + self.others.iter().filter(is_counted).count()
+    }
+
+    /// How many peer exchange has asked for, for this purpose.
+    pub(super) fn num_for(&self, purpose: Purpose) -> usize {
+        self.own.values().filter(|own| **own == purpose).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_counts_once_whoever_dials_it_and_only_while_somebody_does() {
+        let id = |n| NodeId::from_bytes([n; 20]);
+        let mut dials = Dials::default();
+        dials.ask(id(1), Purpose::Peers);
+        dials.begun(id(1));
+        dials.begun(id(2));
+        assert_eq!((dials.len(), dials.num_for(Purpose::Peers)), (2, 1));
+        // The operator's end is not that of peer exchange.
+        dials.ended(id(1));
+        assert!(dials.contains(&id(1)));
+        dials.settle(&id(1));
+        assert!(!dials.contains(&id(1)));
+        // The session is heard of before the attempt: in the end there is nothing.
+        dials.ended(id(3));
+        assert!(!dials.contains(&id(3)));
+        dials.begun(id(3));
+        dials.begun(id(3));
+        assert_eq!(dials.len(), 2);
+        dials.ended(id(3));
+        dials.ended(id(2));
+        assert_eq!((dials.len(), dials.others.len()), (0, 0));
+    }
+}

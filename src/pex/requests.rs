@@ -1,0 +1,113 @@
+//! What handles and reactors ask of the book.
+
+use std::time::Duration;
+
+use super::{PexAnswer, PexCore, PexOutput, PexRequest, neighbour::Opinion, view};
+use crate::{
+    addrbook::{BadAddress, json},
+    address::NetAddress,
+    identity::NodeId,
+    switch::SwitchEvent,
+    time::Now,
+};
+
+impl PexCore {
+    pub(super) fn request(&mut self, request: PexRequest) {
+        let wall = self.now.wall;
+        match request {
+            PexRequest::Ban { ticket, target, duration, reason } => {
+                let result = self.book.ban(target, duration, reason, wall);
+                if let Ok(ban) = &result {
+                    self.unpublished.push(ban.clone());
+                    self.publish();
+                    self.store(true);
+                }
+                self.answer(ticket, PexAnswer::Ban(result));
+            }
+            PexRequest::Unban { ticket, target } => {
+                let result = self.book.unban(target);
+                if let Ok(lifted) = &result {
+                    self.outputs.push_back(PexOutput::Event(SwitchEvent::Unbanned(lifted.clone())));
+                    // Imposed a moment ago: nobody is to be disconnected for it any more.
+                    self.unpublished.retain(|ban| ban.target != lifted.target);
+                    self.publish();
+                    self.store(true);
+                }
+                self.answer(ticket, PexAnswer::Unban(result));
+            }
+            PexRequest::MarkBad { id, addr, duration, reason } => {
+                self.judge(&id, Opinion::Bad);
+                self.mark_bad(id, addr, duration, &reason, self.now);
+                self.store(false);
+            }
+            PexRequest::MarkGood { id } => {
+                self.judge(&id, Opinion::Good);
+                let was_bad = self.book.is_bad(&id);
+                self.book.mark_good(&id, wall, &mut self.rng);
+                if was_bad {
+                    self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id }));
+                }
+                self.store(false);
+            }
+            PexRequest::AddPrivate { ids } => self.book.add_private(ids),
+            PexRequest::RemovePrivate { ids } => self.book.remove_private(&ids),
+            PexRequest::Candidates { ticket, after, limit } => {
+                let candidates = self.candidates(after, limit);
+                self.answer(ticket, PexAnswer::Candidates(candidates));
+            }
+            PexRequest::BadAddresses { ticket } => {
+                let bad = self.book.bad_addresses().cloned().collect();
+                self.answer(ticket, PexAnswer::BadAddresses(bad));
+            }
+            PexRequest::SetMaxOutbound(peers) => self.settings.max_num_outbound_peers = peers,
+            PexRequest::MorePeers => self.want_more(self.now),
+            PexRequest::Book { ticket } => {
+                let view = view::of(&self.book, wall);
+                self.answer(ticket, PexAnswer::Book(view));
+            }
+            PexRequest::Export { ticket } => {
+                let file = json::write(&self.book, wall);
+                self.answer(ticket, PexAnswer::Export(file));
+            }
+            PexRequest::Import { ticket, imported } => {
+                let added = self.book.import(imported, wall, &mut self.rng);
+                if self.is_crawling() {
+                    self.start_crawl(self.now);
+                }
+                self.store(true);
+                self.answer(ticket, PexAnswer::Import(added));
+            }
+        }
+    }
+
+    /// A reactor has said what it thinks of a peer; kept as long as the session.
+    fn judge(&mut self, id: &NodeId, opinion: Opinion) {
+        let conn = self.by_id.get(id);
+        if let Some(neighbour) = conn.and_then(|conn| self.neighbours.get_mut(conn)) {
+            neighbour.opinion = Some(opinion);
+        }
+    }
+
+    /// The address is not dialed for a while, unless its node is persistent.
+    pub(super) fn mark_bad(
+        &mut self,
+        id: NodeId,
+        addr: Option<NetAddress>,
+        duration: Duration,
+        reason: &str,
+        now: Now,
+    ) {
+        if self.standings.is_persistent(&id)
+            || !self.book.mark_bad(id, addr, duration, reason, now.wall)
+        {
+            return;
+        }
+        let Some(bad) = self.book.bad_address(&id) else { return };
+        let BadAddress { id, addr, until, reason } = bad.clone();
+        self.outputs.push_back(PexOutput::Event(SwitchEvent::Bad { id, addr, until, reason }));
+    }
+
+    fn answer(&mut self, ticket: u64, answer: PexAnswer) {
+        self.outputs.push_back(PexOutput::Answer { ticket, answer });
+    }
+}

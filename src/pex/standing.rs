@@ -1,0 +1,78 @@
+//! Who has a standing of its own: what the operator says of nodes.
+
+use std::collections::BTreeSet;
+
+use super::{PexCore, PexOutput};
+use crate::{identity::NodeId, switch::SwitchEvent, time::Now};
+
+/// Persistent and unconditional nodes, as configured and as changed since.
+#[derive(Clone, Debug, Default)]
+pub struct Standings {
+    /// The switch dials them; their addresses are never bad.
+    pub persistent: BTreeSet<NodeId>,
+    /// They are admitted whatever the limits.
+    pub unconditional: BTreeSet<NodeId>,
+}
+
+impl Standings {
+    /// Whether the switch dials the node.
+    pub(super) fn is_persistent(&self, id: &NodeId) -> bool {
+        self.persistent.contains(id)
+    }
+
+    /// Whether the node has a place of its own: no decision of a machine ends its session or keeps
+    /// it out.
+    pub(super) fn is_reserved(&self, id: &NodeId) -> bool {
+        self.persistent.contains(id) || self.unconditional.contains(id)
+    }
+}
+
+impl PexCore {
+    /// The operator has changed what a node is to us.
+    pub(super) fn stands(&mut self, id: NodeId, persistent: bool, unconditional: bool, now: Now) {
+        let was_persistent = self.standings.is_persistent(&id);
+        for (ids, is_member) in [
+            (&mut self.standings.persistent, persistent),
+            (&mut self.standings.unconditional, unconditional),
+        ] {
+            if is_member {
+                ids.insert(id);
+            } else {
+                ids.remove(&id);
+            }
+        }
+        if persistent || unconditional {
+            self.clear_name(&id, now);
+            // What was to end its session was not done, or has ended it already.
+            for neighbour in self.neighbours.values_mut().filter(|n| n.facts.id == id) {
+                neighbour.is_over = false;
+            }
+        }
+        if was_persistent && !persistent {
+            // The switch's attempts are no reason for peer exchange to wait.
+            self.book.forgive(&id);
+            self.crawl_soon(&id, now);
+        }
+    }
+
+    /// What machines have decided about nodes that have a standing from the start.
+    pub(super) fn clear_names(&mut self, now: Now) {
+        let standings = &self.standings;
+        let ids: BTreeSet<_> = standings.persistent.union(&standings.unconditional).collect();
+        for id in ids.into_iter().copied().collect::<Vec<_>>() {
+            self.clear_name(&id, now);
+        }
+    }
+
+    /// A node with a standing is not banned by a machine, and a persistent one is not bad: the
+    /// operator wants it, whatever it did before.
+    fn clear_name(&mut self, id: &NodeId, now: Now) {
+        if let Some(ban) = self.book.pardon(id) {
+            self.outputs.push_back(PexOutput::Event(SwitchEvent::Unbanned(ban)));
+            self.publish_in_time();
+        }
+        if self.standings.is_persistent(id) && self.book.lift_bad(id, now.wall, &mut self.rng) {
+            self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id: *id }));
+        }
+    }
+}
