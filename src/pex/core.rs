@@ -65,6 +65,8 @@ pub struct PexCore {
     pub(super) reached_at: Option<Mono>,
     /// Seeds of the current round.
     pub(super) untried_seeds: Vec<PeerAddress>,
+    /// The next of them is to be dialed, before anybody else.
+    pub(super) is_seed_due: bool,
     /// When the next round may begin.
     pub(super) seeds_at: Mono,
     pub(super) crawl: Queue,
@@ -101,6 +103,7 @@ impl PexCore {
             is_bias_reported: false,
             reached_at: None,
             untried_seeds: Vec::new(),
+            is_seed_due: false,
             seeds_at: Mono::ZERO,
             crawl: Queue::default(),
             unpublished: Vec::new(),

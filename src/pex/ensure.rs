@@ -39,15 +39,9 @@ pub(super) struct Round {
 }
 
 impl PexCore {
-    /// The first time: at once without peers, else after a random part of the period, so that
-    /// nodes that were started together do not ask together.
+    /// The first round comes at once: there are no peers yet.
     pub(super) fn start_ensuring(&mut self, now: Now) {
-        let first = if self.neighbours.is_empty() && self.dials.len() == 0 {
-            Duration::ZERO
-        } else {
-            self.settings.ensure_peers_period.mul_f64(self.rng.random_range(0.0..1.0))
-        };
-        self.ensure_at = Some(now.mono + first);
+        self.ensure_at = Some(now.mono);
         if self.is_crawling() {
             return self.start_crawl(now);
         }
@@ -62,6 +56,7 @@ impl PexCore {
     pub(super) fn ensure(&mut self, now: Now) {
         self.ensure_at = Some(now.mono + self.settings.ensure_peers_period);
         let round = std::mem::take(&mut self.round);
+        self.is_seed_due = false;
         if self.is_crawling() {
             // Every address is of use to a seed.
             self.reinstate(now);
@@ -78,7 +73,13 @@ impl PexCore {
         {
             self.dial(addr.into(), Purpose::Test, now);
         }
-        let wanted = self.num_wanted();
+        // However many addresses the book holds, they are worth nothing if nobody is there. Before
+        // others take the places.
+        let is_alone = !self.neighbours.values().any(|n| n.is_outbound() && !n.is_over);
+        let is_waiting = self.neighbours.values().any(|n| n.purpose().is_some() && !n.is_proven);
+        if is_alone || (round.dialed > 0 && !round.has_reached && !is_waiting) {
+            self.dial_seeds(now);
+        }
         let dialed = self.fill(now);
         if self.book.needs_more() {
             let may_ask = |n: &&Neighbour| n.facts.speaks_pex && !n.is_over;
@@ -89,12 +90,7 @@ impl PexCore {
                 self.ask(peer, now);
             }
         }
-        // However many addresses the book holds, they are worth nothing if nobody is there.
-        let is_alone = !self.neighbours.values().any(|n| n.is_outbound() && !n.is_over);
-        let is_waiting = self.neighbours.values().any(|n| n.purpose().is_some() && !n.is_proven);
-        let was_in_vain = round.dialed > 0 && !round.has_reached && !is_waiting;
-        let has_nobody = dialed == 0 && self.book.needs_more();
-        if wanted > 0 && (is_alone || was_in_vain || has_nobody) {
+        if dialed == 0 && self.book.needs_more() {
             self.dial_seeds(now);
         }
     }
@@ -102,17 +98,19 @@ impl PexCore {
     /// Dials as many nodes as are wanted. How many it is.
     pub(super) fn fill(&mut self, now: Now) -> usize {
         self.refill_at = None;
-        let wanted = self.num_wanted();
-        if wanted == 0 {
+        if self.num_wanted() == 0 {
             if self.wants_exchange {
                 self.exchange(now);
             }
             return 0;
         }
+        if std::mem::take(&mut self.is_seed_due) {
+            self.dial_next_seed(now);
+        }
         if self.book.needs_more() {
             self.reinstate(now);
         }
-        let picked = self.pick(wanted, now);
+        let picked = self.pick(self.num_wanted(), now);
         for addr in &picked {
             self.dial((*addr).into(), Purpose::Peers, now);
         }
@@ -230,6 +228,8 @@ impl PexCore {
 
     fn dial_next_seed(&mut self, now: Now) {
         if self.num_wanted() == 0 && !self.is_crawling() {
+            // Attempts into nothing hold all places: the first one that becomes free is a seed's.
+            self.is_seed_due = true;
             return;
         }
         while let Some(seed) = self.untried_seeds.pop() {
