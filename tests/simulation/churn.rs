@@ -6,9 +6,10 @@ use tmp2p::{Direction, protocol::secret::Null};
 
 use crate::{
     dice::Dice,
-    net::Weather,
-    node::{Options, id_of, peer_addr_of},
+    node::{id_of, peer_addr_of},
+    options::Options,
     reactor::Mode,
+    weather::Weather,
     world::{Actor, World, seeds},
 };
 

@@ -6,10 +6,10 @@ use tmp2p::{DisconnectReason, protocol::secret::Null};
 
 use crate::{
     dice::Dice,
-    net::Weather,
-    node::Options,
+    options::Options,
     raw::{RawPeer, body},
     reactor::Mode,
+    weather::Weather,
     world::{Actor, World, seeds},
 };
 

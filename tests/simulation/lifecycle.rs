@@ -12,9 +12,9 @@ use tmp2p::{
 
 use crate::{
     dice::Dice,
-    net::Weather,
-    node::Options,
+    options::Options,
     reactor::{Mode, SessionKey},
+    weather::Weather,
     world::{Actor, World, seeds},
 };
 

@@ -11,7 +11,7 @@ use tmp2p::{
     },
 };
 
-use crate::{node::Options, raw::RawPeer, world::World};
+use crate::{options::Options, raw::RawPeer, world::World};
 
 const SECOND: Duration = Duration::from_secs(1);
 

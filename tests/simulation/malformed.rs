@@ -10,8 +10,8 @@ use tmp2p::{
 use crate::{
     dice::Dice,
     mangle::{Mangler, Mischief},
-    net::Weather,
-    node::Options,
+    options::Options,
+    weather::Weather,
     world::{World, seeds},
 };
 

@@ -6,9 +6,9 @@ use tmp2p::{ConnId, DisconnectReason, NodeKey, protocol::secret::Null, switch::I
 
 use crate::{
     dice::Dice,
-    net::Weather,
-    node::Options,
+    options::Options,
     reactor::Mode,
+    weather::Weather,
     world::{Actor, World, seeds},
 };
 

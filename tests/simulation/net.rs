@@ -15,40 +15,10 @@ use tmp2p::{
     event_loop::{LISTENER, Readiness},
 };
 
-use crate::{dice::Dice, mangle::Mangler};
+use crate::{dice::Dice, mangle::Mangler, weather::Weather};
 
 /// The network, shared by everybody's sockets.
 pub(crate) type Wire = Rc<RefCell<Net>>;
-
-/// How the network behaves.
-#[derive(Clone, Debug)]
-pub(crate) struct Weather {
-    /// Least and greatest time from one kernel to the other.
-    pub(crate) latency: (Duration, Duration),
-    /// What the kernels hold of each direction.
-    pub(crate) send_buffer: usize,
-    pub(crate) recv_buffer: usize,
-    /// Reads and writes take less than they could, at random.
-    pub(crate) chops: bool,
-}
-
-impl Weather {
-    pub(crate) fn fair() -> Self {
-        let latency = (Duration::from_micros(50), Duration::from_micros(200));
-        Self { latency, send_buffer: 128 << 10, recv_buffer: 256 << 10, chops: false }
-    }
-
-    pub(crate) fn random(dice: &mut Dice) -> Self {
-        let sizes = [1, 700, 1044, 4 << 10, 64 << 10, 256 << 10];
-        let least = Duration::from_micros(dice.range(0..=2000) as u64);
-        Self {
-            latency: (least, least + Duration::from_micros(dice.range(0..=20_000) as u64)),
-            send_buffer: *dice.pick(&sizes[1..]),
-            recv_buffer: *dice.pick(&sizes[1..]),
-            chops: dice.one_in(2),
-        }
-    }
-}
 
 /// Index of a socket; never used again.
 pub(crate) type SockId = usize;
@@ -62,12 +32,24 @@ pub(crate) struct Net {
     listeners: BTreeMap<SocketAddr, Listener>,
     happenings: BTreeMap<(Mono, u64), Happening>,
     next: u64,
-    /// Readiness per host that was not told yet; no socket stands for the listener.
-    edges: Vec<VecDeque<(Option<SockId>, Readiness)>>,
+    hosts: Vec<Host>,
+    /// Hosts that have got readiness since the last [`take_stirred`](Self::take_stirred).
+    stirred: Vec<usize>,
     /// Nothing answers there.
     pub(crate) black_holes: BTreeSet<SocketAddr>,
+    /// Nothing answers where nobody listens; else whoever connects there is refused.
+    pub(crate) is_silent: bool,
     /// Hosts that have no file descriptor left.
     pub(crate) out_of_files: BTreeSet<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    /// Readiness that was not told yet; no socket stands for the listener.
+    edges: VecDeque<(Option<SockId>, Readiness)>,
+    listens: Option<SocketAddr>,
+    /// Sockets that are not closed.
+    open: BTreeSet<SockId>,
 }
 
 #[derive(Debug)]
@@ -147,15 +129,17 @@ impl Net {
             listeners: BTreeMap::new(),
             happenings: BTreeMap::new(),
             next: 0,
-            edges: Vec::new(),
+            hosts: Vec::new(),
+            stirred: Vec::new(),
             black_holes: BTreeSet::new(),
+            is_silent: false,
             out_of_files: BTreeSet::new(),
         }
     }
 
     pub(crate) fn add_host(&mut self) -> usize {
-        self.edges.push(VecDeque::new());
-        self.edges.len() - 1
+        self.hosts.push(Host::default());
+        self.hosts.len() - 1
     }
 
     /// When something happens by itself.
@@ -188,24 +172,27 @@ impl Net {
     }
 
     pub(crate) fn has_edges(&self, host: usize) -> bool {
-        !self.edges[host].is_empty()
+        !self.hosts[host].edges.is_empty()
+    }
+
+    /// Whose loops may have become ready.
+    pub(crate) fn take_stirred(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.stirred)
     }
 
     /// What a poll of this host tells.
     pub(crate) fn take_edges(&mut self, host: usize) -> Vec<(u32, Readiness)> {
-        let edges = std::mem::take(&mut self.edges[host]);
+        let edges = std::mem::take(&mut self.hosts[host].edges);
         let slot = |sock: Option<SockId>| sock.map_or(Some(LISTENER), |s| self.socks[s].slot);
         edges.into_iter().filter_map(|(sock, r)| Some((slot(sock)?, r))).collect()
     }
 
     /// The newest open socket between two hosts, at the first one.
     pub(crate) fn sock_between(&self, host: usize, other: usize) -> Option<SockId> {
-        let is_it = |sock: &Sock| {
-            sock.host == host
-                && !sock.is_closed
-                && sock.peer.is_some_and(|peer| self.socks[peer].host == other)
+        let is_it = |sock: &&SockId| {
+            self.socks[**sock].peer.is_some_and(|peer| self.socks[peer].host == other)
         };
-        self.socks.iter().rposition(is_it)
+        self.hosts[host].open.iter().rev().find(is_it).copied()
     }
 
     /// Something between the two hosts resets the connection: each side keeps what has arrived.
@@ -222,10 +209,18 @@ impl Net {
 
     /// The same for every connection of the host.
     pub(crate) fn cut_all(&mut self, host: usize) {
-        for sock in 0..self.socks.len() {
-            if self.socks[sock].host == host && !self.socks[sock].is_closed {
-                self.cut(sock);
-            }
+        for sock in self.hosts[host].open.clone() {
+            self.cut(sock);
+        }
+    }
+
+    /// The host is gone: its sockets do nothing any more.
+    pub(crate) fn take_down(&mut self, host: usize) {
+        self.stop_listening(host);
+        self.cut_all(host);
+        for sock in std::mem::take(&mut self.hosts[host].open) {
+            let entry = &mut self.socks[sock];
+            (entry.slot, entry.is_closed, entry.is_reset) = (None, true, true);
         }
     }
 
@@ -233,11 +228,16 @@ impl Net {
 
     pub(crate) fn listen(&mut self, host: usize, addr: SocketAddr) {
         self.listeners.insert(addr, Listener { host, backlog: VecDeque::new() });
+        self.hosts[host].listens = Some(addr);
     }
 
     pub(crate) fn stop_listening(&mut self, host: usize) {
-        let addr = self.listeners.iter().find(|(_, l)| l.host == host).map(|(addr, _)| *addr);
-        let Some(listener) = addr.and_then(|addr| self.listeners.remove(&addr)) else { return };
+        let Some(addr) = self.hosts[host].listens.take() else { return };
+        // Somebody else may listen there by now.
+        if self.listeners.get(&addr).is_none_or(|listener| listener.host != host) {
+            return;
+        }
+        let Some(listener) = self.listeners.remove(&addr) else { return };
         for sock in listener.backlog {
             self.reset(sock);
         }
@@ -271,7 +271,7 @@ impl Net {
     pub(crate) fn accept(&mut self, host: usize, slot: u32) -> io::Result<(SockId, SocketAddr)> {
         let sock = {
             let is_short = self.check_files(host);
-            let listener = self.listeners.values_mut().find(|l| l.host == host);
+            let listener = self.listener(host);
             let backlog = &mut listener.ok_or(io::ErrorKind::WouldBlock)?.backlog;
             if backlog.is_empty() {
                 return Err(io::ErrorKind::WouldBlock.into());
@@ -289,8 +289,9 @@ impl Net {
     }
 
     pub(crate) fn shed_one(&mut self, host: usize) -> bool {
-        let listener = self.listeners.values_mut().find(|l| l.host == host);
-        let Some(sock) = listener.and_then(|l| l.backlog.pop_front()) else { return false };
+        let Some(sock) = self.listener(host).and_then(|l| l.backlog.pop_front()) else {
+            return false;
+        };
         self.close(sock);
         true
     }
@@ -371,6 +372,9 @@ impl Net {
         entry.slot = None;
         entry.is_closed = true;
         entry.wants_fin = true;
+        let host = entry.host;
+        self.hosts[host].open.remove(&sock);
+        let entry = &mut self.socks[sock];
         let is_unread = !entry.arrived.is_empty();
         entry.arrived = VecDeque::new();
         if is_unread {
@@ -388,7 +392,10 @@ impl Net {
         }
         let at = self.now + self.latency();
         let Some(host) = self.listeners.get(&to).map(|l| l.host) else {
-            return self.schedule(at, Happening::Refused(sock));
+            if !self.is_silent {
+                self.schedule(at, Happening::Refused(sock));
+            }
+            return;
         };
         let accepted = self.add_sock(host, self.socks[sock].remote, Stage::Connected);
         self.socks[accepted].peer = Some(sock);
@@ -397,7 +404,7 @@ impl Net {
         self.schedule(at, Happening::Connected(sock));
         let listener = self.listeners.get_mut(&to).expect("found above");
         listener.backlog.push_back(accepted);
-        self.edges[host].push_back((None, READABLE));
+        self.tell(host, None, READABLE);
     }
 
     fn arrive(&mut self, sock: SockId) {
@@ -461,6 +468,7 @@ impl Net {
         let entry = &mut self.socks[sock];
         if entry.out.is_empty() && entry.wants_fin && !entry.is_fin_sent {
             entry.is_fin_sent = true;
+            entry.out = VecDeque::new();
             self.send_to(peer, Segment::Fin);
         }
         let entry = &mut self.socks[sock];
@@ -531,14 +539,29 @@ impl Net {
             written: 0,
             read: 0,
         });
-        self.socks.len() - 1
+        let sock = self.socks.len() - 1;
+        self.hosts[host].open.insert(sock);
+        sock
     }
 
     fn edge(&mut self, sock: SockId, readiness: Readiness) {
         let entry = &self.socks[sock];
         if entry.slot.is_some() {
-            self.edges[entry.host].push_back((Some(sock), readiness));
+            self.tell(entry.host, Some(sock), readiness);
         }
+    }
+
+    fn tell(&mut self, host: usize, sock: Option<SockId>, readiness: Readiness) {
+        let edges = &mut self.hosts[host].edges;
+        if edges.is_empty() {
+            self.stirred.push(host);
+        }
+        edges.push_back((sock, readiness));
+    }
+
+    fn listener(&mut self, host: usize) -> Option<&mut Listener> {
+        let addr = self.hosts[host].listens?;
+        self.listeners.get_mut(&addr).filter(|listener| listener.host == host)
     }
 
     fn edge_soon(&mut self, sock: SockId, readiness: Readiness) {

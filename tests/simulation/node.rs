@@ -9,18 +9,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use crossbeam_channel::Sender;
 use tmp2p::{
-    Candidate, ChannelDescriptor, Config, ConnId, DisconnectReason, Event, ListenAddress, Mono,
-    NodeId, NodeInfo, NodeKey, Now, Peer, PeerAddress, SwitchEvent, crossbeam_channel,
+    Candidate, ConnId, DisconnectReason, Event, MemoryStore, Mono, NodeId, NodeKey, Now, Peer,
+    PeerAddress, SwitchEvent, crossbeam_channel,
     event_loop::{Command, Inbox, LoopCore, LoopSettings, Mailbox, Progress, Report},
-    protocol::{
-        LinkSettings,
-        mconn::MConnSettings,
-        secret::{Cipher, KeyAgreement},
-    },
+    pex::PexInput,
+    protocol::secret::{Cipher, KeyAgreement},
     reactor::{Session, SessionSettings},
     switch::{
         Answer, Hook, Input, Lineup, Output, ReactorSettings, ResolveRequest, SwitchCore,
@@ -30,105 +28,28 @@ use tmp2p::{
 
 use crate::{
     dice::Dice,
+    invariants::Witness,
     net::{SockId, Wire},
+    options::Options,
+    pex::SimPex,
     reactor::{InitLog, Ledger, SimReactor},
+    schedule::Turn,
     sockets::SimSockets,
 };
 
-/// What a node is to be.
-#[derive(Clone)]
-pub(crate) struct Options {
-    pub(crate) config: Config,
-    pub(crate) network: &'static str,
-    /// The channels of each reactor.
-    pub(crate) reactors: Vec<Vec<ChannelDescriptor>>,
-    /// The key of this node, if not the one of its number.
-    pub(crate) key: Option<NodeKey>,
-    /// Accepted connections wait for a verdict, which the test gives.
-    pub(crate) filter_connections: bool,
-    /// The switch goes on without reactors that are gone.
-    pub(crate) may_end: bool,
-    /// Authenticated nodes wait for one, too.
-    pub(crate) filter_peers: bool,
-}
+/// When simulated time begins, since the Unix epoch.
+pub(crate) const START: Duration = Duration::from_secs(1_700_000_000);
 
-impl Default for Options {
-    /// Two reactors; the first has two channels of different priority.
-    fn default() -> Self {
-        let channel = |id: u8, priority| {
-            ChannelDescriptor::new(id).priority(priority).recv_message_capacity(1 << 20)
-        };
-        Self {
-            config: Config {
-                send_rate: 0,
-                recv_rate: 0,
-                // All nodes live in a few networks.
-                allow_duplicate_ip: true,
-                max_num_inbound_peers: 1000,
-                exempt_cidrs: vec!["0.0.0.0/0".parse().unwrap()],
-                ..Config::default()
-            },
-            network: "simulation",
-            reactors: vec![vec![channel(0x20, 5), channel(0x81, 1)], vec![channel(0x30, 2)]],
-            key: None,
-            filter_connections: false,
-            filter_peers: false,
-            may_end: false,
-        }
-    }
-}
-
-impl Options {
-    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut options = Self::default();
-        change(&mut options.config);
-        options
-    }
-
-    pub(crate) fn channels(&self) -> Vec<(ChannelDescriptor, usize)> {
-        let of = |(number, channels): (usize, &Vec<ChannelDescriptor>)| {
-            channels.iter().map(move |c| (*c, number)).collect::<Vec<_>>()
-        };
-        self.reactors.iter().enumerate().flat_map(of).collect()
-    }
-
-    pub(crate) fn link(&self, key: &NodeKey, addr: SocketAddr) -> LinkSettings {
-        let channels = self.channels();
-        let node_info = NodeInfo::new(self.network, "simulated").unwrap();
-        LinkSettings {
-            key: key.clone(),
-            node_info: node_info
-                .with_id(key.id())
-                .with_listen_addr(&ListenAddress::from(addr))
-                .with_channels(channels.iter().map(|(c, _)| c.id())),
-            channels: channels.iter().map(|(c, _)| *c).collect(),
-            mconn: MConnSettings {
-                max_packet_msg_payload_size: self.config.max_packet_msg_payload_size,
-                max_recv_packet_size: self.config.max_recv_packet_size,
-                send_rate: self.config.send_rate,
-                recv_rate: self.config.recv_rate,
-                ping_interval: self.config.ping_interval,
-                pong_timeout: self.config.pong_timeout,
-                unsolicited_pong_interval: self.config.unsolicited_pong_interval,
-            },
-        }
-    }
-}
-
-/// The reactors' inboxes. Keeps the last peer that was announced through it.
+/// The reactors' inboxes.
 #[derive(Clone)]
 pub(crate) struct SimInbox {
     senders: Vec<Sender<Event>>,
     /// By all copies.
     delivered: Rc<RefCell<Vec<u64>>>,
-    last_up: Rc<RefCell<Option<Peer>>>,
 }
 
 impl Inbox for SimInbox {
     fn deliver(&mut self, reactor: usize, event: Event) -> bool {
-        if let Event::PeerUp(peer) = &event {
-            *self.last_up.borrow_mut() = Some(peer.clone());
-        }
         self.delivered.borrow_mut()[reactor] += 1;
         self.senders[reactor].send(event).is_ok()
     }
@@ -153,13 +74,19 @@ pub(crate) struct SimNode<C: Cipher> {
     pub(crate) turns: u64,
     pub(crate) switch: SwitchCore,
     lineup: Lineup<SimInbox>,
-    last_up: Rc<RefCell<Option<Peer>>>,
-    /// From loop, users and resolvers to the switch.
+    pub(crate) pex: SimPex,
+    /// What its wall clock shows at the beginning of simulated time.
+    pub(crate) wall: Duration,
+    /// The process is gone.
+    pub(crate) is_dead: bool,
+    pub(crate) options: Options,
+    pub(crate) witness: Witness,
+    /// From loop, users, resolvers and peer exchange to the switch.
     pub(crate) inputs: VecDeque<Input>,
-    /// From the switch to the loop.
+    /// From the switch and peer exchange to the loop.
     pub(crate) commands: VecDeque<Command>,
     pub(crate) lookups: VecDeque<ResolveRequest>,
-    sessions: BTreeMap<ConnId, Peer>,
+    pub(crate) sessions: BTreeMap<ConnId, Peer>,
     /// All that ever were, up or down.
     pub(crate) introduced: BTreeMap<ConnId, Arc<Session>>,
     /// The socket of every connection that was established.
@@ -189,14 +116,36 @@ pub(crate) struct SimNode<C: Cipher> {
     pub(crate) dials: Vec<(Mono, SocketAddr)>,
 }
 
+/// What a new node finds.
+pub(crate) struct Surroundings {
+    pub(crate) net: Wire,
+    pub(crate) ledger: Ledger,
+    pub(crate) dice: Dice,
+    pub(crate) store: MemoryStore,
+    pub(crate) now: Mono,
+    /// See [`SimNode::wall`].
+    pub(crate) wall: Duration,
+}
+
+/// The key of the node with this number.
+pub(crate) fn key_of(number: usize) -> NodeKey {
+    let mut seed = [number as u8 ^ 0xff; 32];
+    if number < 255 {
+        seed = [number as u8 + 1; 32];
+    } else {
+        seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    }
+    NodeKey::from_seed(seed)
+}
+
 /// The ID of the node with this number, which there need not be yet.
 pub(crate) fn id_of(number: usize) -> NodeId {
-    NodeKey::from_seed([number as u8 + 1; 32]).id()
+    key_of(number).id()
 }
 
 /// Where that node listens.
 pub(crate) fn addr_of(number: usize) -> SocketAddr {
-    ([10, 0, (number >> 8) as u8, number as u8 + 1], 26656).into()
+    ([10, (number >> 16) as u8, (number >> 8) as u8, (number as u8).wrapping_add(1)], 26656).into()
 }
 
 /// Both, as they are configured.
@@ -205,24 +154,27 @@ pub(crate) fn peer_addr_of(number: usize) -> PeerAddress {
 }
 
 impl<C: Cipher> SimNode<C> {
-    pub(crate) fn new(
-        number: usize,
-        options: Options,
-        net: Wire,
-        ledger: Ledger,
-        mut dice: Dice,
-    ) -> Self {
-        let key = options.key.clone().unwrap_or_else(|| NodeKey::from_seed([number as u8 + 1; 32]));
-        let addr = addr_of(number);
+    pub(crate) fn new(number: usize, options: Options, around: Surroundings) -> Self {
+        let Surroundings { net, ledger, mut dice, store, now, wall } = around;
+        let key = options.key.clone().unwrap_or_else(|| key_of(number));
+        let addr = options.addr.unwrap_or_else(|| addr_of(number));
         let sockets = SimSockets::new(net, addr.ip());
         let host = sockets.host;
-        let names: Vec<String> = (0..options.reactors.len()).map(|i| format!("r{i}")).collect();
-        let (senders, receivers): (Vec<_>, Vec<_>) =
-            names.iter().map(|_| crossbeam_channel::unbounded()).unzip();
-        let last_up = Rc::default();
-        let delivered = Rc::new(RefCell::new(vec![0; names.len()]));
-        let inbox = SimInbox { senders, delivered, last_up: Rc::clone(&last_up) };
         let config = &options.config;
+        let mut names: Vec<String> = (0..options.reactors.len()).map(|i| format!("r{i}")).collect();
+        if config.pex {
+            names.push("PEX".to_owned());
+        }
+        let (senders, mut receivers): (Vec<_>, Vec<_>) =
+            names.iter().map(|_| crossbeam_channel::unbounded()).unzip();
+        let delivered = Rc::new(RefCell::new(vec![0; names.len()]));
+        let inbox = SimInbox { senders, delivered };
+        let own_events = if config.pex { receivers.pop() } else { None };
+        let own_events = own_events.unwrap_or_else(crossbeam_channel::never);
+        let begin = Now { mono: now, wall: wall + now.since(Mono::ZERO) };
+        let mut pex = SimPex::new(key.id(), &options, own_events, store, begin, &mut dice);
+        pex.core.add_own(addr);
+        let bans = pex.core.book().bans().clone();
         let settings = LoopSettings {
             event_loop: 0,
             link: options.link(&key, addr),
@@ -244,13 +196,14 @@ impl<C: Cipher> SimNode<C> {
         let woken = Arc::new(AtomicBool::new(false));
         let wake = woken.clone();
         let mailbox = Arc::new(Mailbox::new(move || wake.store(true, Relaxed)));
+        mailbox.command(Command::Bans(bans.clone()));
         let session_settings = SessionSettings {
             channels: options.channels().into(),
             reactors: names.len(),
             reactor_budget: config.reactor_budget,
             send_queue_bytes: config.send_queue_bytes,
             send_timeout: config.send_timeout,
-            verdicts: Arc::new(()),
+            verdicts: pex.verdicts.clone(),
         };
         let reactor =
             |name: &String| ReactorSettings { name: name.clone(), may_end: options.may_end };
@@ -259,22 +212,26 @@ impl<C: Cipher> SimNode<C> {
         switch.connection_filters = usize::from(options.filter_connections);
         switch.peer_filters = usize::from(options.filter_peers);
         let log = InitLog::default();
-        let hooks = hooks(&log, names.len());
+        let hooks = hooks(&log, options.reactors.len());
         let reactors =
             receivers.into_iter().map(|r| SimReactor::new(host, r, ledger.clone(), log.clone()));
+        let witness = Witness::new(&options);
         Self {
             id: key.id(),
             addr,
             host,
             core,
             lineup: Lineup::new(session_settings, names, inbox, mailbox.clone()).with_hooks(hooks),
-            last_up,
+            pex,
+            wall,
+            is_dead: false,
+            witness,
             mailbox,
             woken,
             asleep: None,
             is_loop_over: false,
             turns: 0,
-            switch: SwitchCore::new(switch, Arc::default(), seed),
+            switch: SwitchCore::new(switch, bans, seed),
             is_started: false,
             controls: BTreeMap::new(),
             asked: Vec::new(),
@@ -296,18 +253,37 @@ impl<C: Cipher> SimNode<C> {
             established: 0,
             next_ticket: 0,
             dials: Vec::new(),
+            options,
         }
     }
 
-    /// Whether the loop's poll would return, or the loop is not in it.
-    pub(crate) fn is_loop_ready(&self, now: Mono, has_edges: bool) -> bool {
-        !self.is_loop_over
-            && match self.asleep {
-                None => true,
-                Some(until) => {
-                    has_edges || self.woken.load(Relaxed) || until.is_some_and(|u| u <= now)
-                }
-            }
+    /// What its clocks show.
+    pub(crate) fn at(&self, now: Mono) -> Now {
+        Now { mono: now, wall: self.wall + now.since(Mono::ZERO) }
+    }
+
+    /// When the loop's poll returns, if the loop is in it.
+    pub(crate) fn loop_turn(&self, now: Mono, has_edges: bool) -> Turn {
+        match self.asleep {
+            _ if self.is_loop_over => Turn::Never,
+            Some(until) if !has_edges && !self.woken.load(Relaxed) => Turn::at(until, now),
+            _ => Turn::Now,
+        }
+    }
+
+    pub(crate) fn switch_turn(&self, now: Mono) -> Turn {
+        if !self.is_started || !self.inputs.is_empty() {
+            return Turn::Now;
+        }
+        Turn::at(self.switch.next_deadline(), now)
+    }
+
+    /// Peer exchange takes an input or an event and does all that follows, as its thread does it.
+    pub(crate) fn run_pex(&mut self, now: Now, dice: &mut Dice) {
+        let effects = self.pex.run(now, dice);
+        self.commands.extend(effects.commands);
+        self.inputs.extend(effects.inputs);
+        self.check_pex(now);
     }
 
     /// Once around the loop, as its thread does it.
@@ -323,6 +299,7 @@ impl<C: Cipher> SimNode<C> {
         self.core.run_turn(now);
         while let Some(report) = self.core.poll_report() {
             self.note(&report);
+            self.witness.note(&report);
             self.inputs.push_back(Input::Report(report));
         }
         if self.core.is_stopped() {
@@ -371,6 +348,7 @@ impl<C: Cipher> SimNode<C> {
         if !std::mem::replace(&mut self.is_started, true) {
             self.switch.start(now);
         }
+        let was_stopped = self.switch.is_stopped();
         let most = self.switch.max_unread_sessions();
         self.switch.handle_stalled(self.lineup.stalled(most));
         if let Some(input) = self.inputs.pop_front() {
@@ -383,23 +361,27 @@ impl<C: Cipher> SimNode<C> {
                 self.switch.handle(Input::ReactorGone(reactor), now);
             }
         }
+        if self.switch.is_stopped() && !was_stopped {
+            self.pex.inputs.push_back(PexInput::Stop);
+        }
+        self.check_switch(now);
     }
 
     fn perform(&mut self, output: Output, now: Now) {
         match output {
             Output::Command(command) => {
-                if let Command::Dial { addr, .. } = &command {
+                if let Command::Dial { ticket, addr, expected } = &command {
                     self.dials.push((now.mono, *addr));
+                    self.check_dial(*ticket, *expected);
                 }
                 self.commands.push_back(command);
             }
             Output::Introduce(mut admission) => {
                 admission.is_reserved |= self.reserved.contains(&admission.id);
                 let conn = admission.conn;
-                let result = self.lineup.introduce(admission, |_| {}).map(|session| {
-                    let peer = self.last_up.take().expect("there is a reactor, and it was told");
-                    assert_eq!(peer.conn(), conn);
-                    self.sessions.insert(conn, peer);
+                self.check_admission(&admission);
+                let list = |peer: &Peer| _ = self.sessions.insert(conn, peer.clone());
+                let result = self.lineup.introduce(admission, list).map(|session| {
                     self.introduced.insert(conn, session.clone());
                     self.commands.push_back(Command::Admit { conn, session });
                 });
@@ -423,7 +405,7 @@ impl<C: Cipher> SimNode<C> {
             }
             Output::Filter { ticket, candidate } => self.asked.push((ticket, candidate)),
             Output::Resolve(request) => self.lookups.push_back(request),
-            Output::Notice(_) => {}
+            Output::Notice(notice) => self.pex.inputs.push_back(PexInput::Notice(notice)),
             Output::Event(event) => self.events.push(event),
         }
     }
@@ -470,6 +452,11 @@ impl<C: Cipher> SimNode<C> {
     /// Bytes that the peer has delivered to a reactor and that were not let go.
     pub(crate) fn budget_used(&self, conn: ConnId, reactor: usize) -> usize {
         self.introduced[&conn].budget(reactor).used()
+    }
+
+    /// How many reactors its sessions know, peer exchange included.
+    pub(crate) fn lineup_len(&self) -> usize {
+        self.reactors.len() + usize::from(self.options.config.pex)
     }
 
     /// Sockets that are open.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tmp2p::protocol::secret::Null;
 
 use crate::{
-    node::Options,
+    options::Options,
     raw::RawPeer,
     reactor::Mode,
     world::{World, seeds},

@@ -11,7 +11,7 @@ use tmp2p::{
 
 use crate::{
     dice::Dice,
-    node::Options,
+    options::Options,
     raw::RawPeer,
     reactor::Mode,
     sockets::SimSockets,

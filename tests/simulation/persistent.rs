@@ -9,7 +9,8 @@ use tmp2p::{
 };
 
 use crate::{
-    node::{Options, addr_of, id_of, peer_addr_of},
+    node::{addr_of, id_of, peer_addr_of},
+    options::Options,
     raw::RawPeer,
     world::{World, seeds},
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tmp2p::protocol::{mconn::packet::Packet, secret::Null};
 
 use crate::{
-    node::Options,
+    options::Options,
     raw::RawPeer,
     world::{World, seeds},
 };

@@ -7,7 +7,7 @@ use tmp2p::{
     protocol::{mconn::packet::Packet, secret::Null},
 };
 
-use crate::{node::Options, world::World};
+use crate::{options::Options, world::World};
 
 const LEN: usize = 1000;
 

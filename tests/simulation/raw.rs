@@ -12,11 +12,7 @@ use tmp2p::{
     },
 };
 
-use crate::{
-    node::{Options, agreement},
-    sockets::SimSockets,
-    world::World,
-};
+use crate::{node::agreement, options::Options, sockets::SimSockets, world::World};
 
 /// The one connection that such a peer has.
 const SLOT: u32 = 0;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tmp2p::{ChannelDescriptor, DisconnectReason, NodeKey, SwitchEvent, protocol::secret::Null};
 
 use crate::{
-    node::Options,
+    options::Options,
     world::{Actor, World, seeds},
 };
 

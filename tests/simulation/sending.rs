@@ -8,7 +8,7 @@ use tmp2p::{
 
 use crate::{
     dice::Dice,
-    node::Options,
+    options::Options,
     raw::RawPeer,
     reactor::Mode,
     world::{World, seeds},

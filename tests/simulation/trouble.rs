@@ -5,7 +5,7 @@ use std::time::Duration;
 use tmp2p::{DisconnectReason, StopReason, SwitchEvent, protocol::secret::Null, switch::Input};
 
 use crate::{
-    node::Options,
+    options::Options,
     raw::RawPeer,
     reactor::Mode,
     world::{Actor, World, seeds},

@@ -5,18 +5,23 @@ use std::{
 };
 
 use tmp2p::{
-    Ban, BanOrigin, BanTable, ChannelId, ConnId, DisconnectReason, Mono, NodeId, Now, Payload,
-    Peer, PeerAddress, SendErrorKind,
-    event_loop::{Command, Mailbox},
+    Ban, BanOrigin, BanTable, ChannelId, ConnId, DisconnectReason, MemoryStore, Mono, NodeId, Now,
+    Payload, Peer, PeerAddress, SendErrorKind,
+    event_loop::Command,
+    pex::{PexInput, PexRequest},
     protocol::secret::{Cipher, Null},
     switch::{Answer, Control, Input, Origin, Request, Resolved},
 };
 
+pub(crate) use crate::schedule::Actor;
 use crate::{
     dice::Dice,
-    net::{Net, SockId, Weather, Wire},
-    node::{Options, SimNode},
+    net::{Net, SockId, Wire},
+    node::{START, SimNode, Surroundings},
+    options::Options,
     reactor::{LEAST, Ledger, Mode, SessionKey, message},
+    schedule::{Schedule, Turn},
+    weather::Weather,
 };
 
 /// Steps without any time passing after which something must be running in circles.
@@ -32,24 +37,15 @@ pub(crate) struct World<C: Cipher = Null> {
     pub(crate) ledger: Ledger,
     /// Whoever is in here does nothing before that time.
     held: BTreeMap<Actor, Mono>,
+    schedule: Schedule,
+    /// Whose host is whose.
+    hosts: BTreeMap<usize, usize>,
     /// One step in so many is followed by a pause of the one who did it; 0 = never.
     pub(crate) pauses: usize,
     steps_at_once: usize,
     trace: u64,
     /// What a name resolves to, if not to what every name does; `None`: to nothing.
     pub(crate) names: BTreeMap<String, Option<Vec<SocketAddr>>>,
-}
-
-/// Whoever can do something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Actor {
-    Net,
-    Loop(usize),
-    Switch(usize),
-    /// What the switch posts for the loop.
-    Commands(usize),
-    Resolver(usize),
-    Reactor(usize, usize),
 }
 
 /// The seeds of a test: that of `TMP2P_SEED` alone, if it is set; `TMP2P_SEEDS` times as many, if
@@ -86,6 +82,8 @@ impl<C: Cipher> World<C> {
             nodes: Vec::new(),
             ledger: Ledger::default(),
             held: BTreeMap::new(),
+            schedule: Schedule::default(),
+            hosts: BTreeMap::new(),
             pauses: 0,
             steps_at_once: 0,
             trace: 0,
@@ -95,22 +93,47 @@ impl<C: Cipher> World<C> {
 
     pub(crate) fn add(&mut self, options: Options) -> usize {
         let number = self.nodes.len();
-        let (net, ledger) = (self.net.clone(), self.ledger.clone());
-        let node = SimNode::new(number, options, net, ledger, self.dice.fork());
+        let node = self.new_node(number, options, MemoryStore::new(), START);
         self.nodes.push(node);
         number
     }
 
-    /// The node's process ends without a word and a new one begins. Those who were connected to it
-    /// hear nothing of that, unless they are told.
+    /// The node's process ends without a word and a new one begins, with the same book. Those who
+    /// were connected to it hear nothing of that, unless they are told.
     pub(crate) fn restart(&mut self, number: usize, options: Options, are_told: bool) {
-        let old = self.nodes[number].host;
         if are_told {
             self.take_away(number);
         }
-        self.net.borrow_mut().stop_listening(old);
-        let (net, ledger) = (self.net.clone(), self.ledger.clone());
-        self.nodes[number] = SimNode::new(number, options, net, ledger, self.dice.fork());
+        self.net.borrow_mut().stop_listening(self.nodes[number].host);
+        let (store, wall) = (self.nodes[number].pex.store.clone(), self.nodes[number].wall);
+        self.nodes[number] = self.new_node(number, options, store, wall);
+    }
+
+    fn new_node(
+        &mut self,
+        number: usize,
+        options: Options,
+        store: MemoryStore,
+        wall: Duration,
+    ) -> SimNode<C> {
+        let (net, ledger, now) = (self.net.clone(), self.ledger.clone(), self.now);
+        let dice = self.dice.fork();
+        let around = Surroundings { net, ledger, dice, store, now, wall };
+        let node = SimNode::new(number, options, around);
+        self.hosts.insert(node.host, number);
+        node
+    }
+
+    /// The node's process and its host are gone; its connections are reset.
+    pub(crate) fn kill(&mut self, number: usize) {
+        self.nodes[number].is_dead = true;
+        self.net.borrow_mut().take_down(self.nodes[number].host);
+    }
+
+    /// A killed node is started again with what its store holds.
+    pub(crate) fn revive(&mut self, number: usize) {
+        let options = self.nodes[number].options.clone();
+        self.restart(number, options, false);
     }
 
     /// Something different for everything different that has happened.
@@ -173,6 +196,17 @@ impl<C: Cipher> World<C> {
     pub(crate) fn bring_back(&mut self, node: usize) {
         let (host, addr) = (self.nodes[node].host, self.nodes[node].addr);
         self.net.borrow_mut().listen(host, addr);
+    }
+
+    /// Somebody wants something of the node's peer exchange.
+    pub(crate) fn request(&mut self, at: usize, request: PexRequest) {
+        self.nodes[at].pex.inputs.push_back(PexInput::Request(request));
+    }
+
+    /// Somebody sets the node's wall clock forward, or back.
+    pub(crate) fn jump(&mut self, at: usize, by: Duration, is_forward: bool) {
+        let wall = &mut self.nodes[at].wall;
+        *wall = if is_forward { *wall + by } else { *wall - by };
     }
 
     /// Asks for a change at run time; the answer once it is there.
@@ -281,32 +315,39 @@ impl<C: Cipher> World<C> {
     /// Runs until the condition holds; false if it did not within the limit.
     pub(crate) fn run_until(&mut self, limit: Duration, is_done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + limit;
+        // The test may have done anything meanwhile.
+        self.look_at_all();
         loop {
             if is_done(self) {
                 return true;
             }
-            let ready = self.ready();
-            if ready.is_empty() {
-                match self.next_time() {
-                    Some(next) if next <= end => {
-                        assert!(next > self.now, "due and not ready");
-                        self.now = next;
-                        self.net.borrow_mut().now = next;
-                        self.steps_at_once = 0;
-                    }
+            let Some(actor) = self.schedule.pick(&mut self.dice) else {
+                match self.schedule.next() {
+                    Some(next) if next <= end => self.pass_to(next),
                     _ => return false,
                 }
                 continue;
-            }
+            };
             self.steps_at_once += 1;
-            assert!(self.steps_at_once < MAX_STEPS_AT_ONCE, "no time passes: {ready:?}");
-            let actor = *self.dice.pick(&ready);
+            let is_moving = self.steps_at_once < MAX_STEPS_AT_ONCE;
+            assert!(is_moving, "no time passes: {:?}", self.schedule.ready());
             let what = self.run(actor);
             self.note(actor, what);
             if self.pauses > 0 && self.dice.one_in(self.pauses) {
                 let pause = Duration::from_micros(self.dice.range(1..=3000) as u64);
                 self.hold(actor, pause);
             }
+            self.look_after(actor);
+        }
+    }
+
+    fn pass_to(&mut self, next: Mono) {
+        assert!(next > self.now, "due and not ready");
+        self.now = next;
+        self.net.borrow_mut().now = next;
+        self.steps_at_once = 0;
+        for actor in self.schedule.due(next) {
+            self.look_at(actor);
         }
     }
 
@@ -329,7 +370,7 @@ impl<C: Cipher> World<C> {
             assert_eq!((node.core.parked_bytes(), node.core.unfinished_bytes()), (0, 0));
             assert!(node.is_alone());
             for conn in node.introduced.keys() {
-                for reactor in 0..node.reactors.len() {
+                for reactor in 0..node.lineup_len() {
                     assert_eq!(node.budget_used(*conn, reactor), 0, "budget of {conn}");
                 }
             }
@@ -353,71 +394,85 @@ impl<C: Cipher> World<C> {
         seen.down.as_deref().cloned()
     }
 
-    fn now(&self) -> Now {
-        Now { mono: self.now, wall: Duration::from_nanos(self.now.as_nanos()) }
+    /// What the node's clocks show.
+    pub(crate) fn at(&self, node: usize) -> Now {
+        self.nodes[node].at(self.now)
     }
 
-    fn is_held(&self, actor: Actor) -> bool {
-        self.held.get(&actor).is_some_and(|until| *until > self.now)
-    }
-
-    /// Everybody who has something to do, held or not.
-    fn busy(&self) -> Vec<Actor> {
-        let net = self.net.borrow();
-        let mut busy = Vec::new();
-        if net.next_deadline().is_some_and(|at| at <= self.now) {
-            busy.push(Actor::Net);
+    /// When the actor can do something.
+    fn turn(&self, actor: Actor) -> Turn {
+        let now = self.now;
+        let is_any = |has_some: bool| if has_some { Turn::Now } else { Turn::Never };
+        let node = |i: usize| Some(&self.nodes[i]).filter(|node| !node.is_dead);
+        let turn = match actor {
+            Actor::Net => Some(Turn::at(self.net.borrow().next_deadline(), now)),
+            Actor::Loop(i) => node(i).map(|node| {
+                let has_edges = self.net.borrow().has_edges(node.host);
+                node.loop_turn(now, has_edges)
+            }),
+            Actor::Switch(i) => node(i).map(|node| node.switch_turn(now)),
+            Actor::Commands(i) => node(i).map(|node| is_any(!node.commands.is_empty())),
+            Actor::Resolver(i) => node(i).map(|node| is_any(!node.lookups.is_empty())),
+            Actor::Pex(i) => node(i).map(|node| node.pex.turn(now)),
+            Actor::Reactor(i, r) => node(i).map(|node| is_any(node.reactors[r].wants_to_run())),
+        };
+        let turn = turn.unwrap_or(Turn::Never);
+        match self.held.get(&actor) {
+            Some(until) if *until > now => turn.held(*until),
+            _ => turn,
         }
-        for (i, node) in self.nodes.iter().enumerate() {
-            if node.is_loop_ready(self.now, net.has_edges(node.host)) {
-                busy.push(Actor::Loop(i));
-            }
-            let is_due = node.switch.next_deadline().is_some_and(|at| at <= self.now);
-            let has_input = !node.inputs.is_empty() || !node.is_started();
-            if !node.switch.is_stopped() && (is_due || has_input) {
-                busy.push(Actor::Switch(i));
-            }
-            if !node.commands.is_empty() {
-                busy.push(Actor::Commands(i));
-            }
-            if !node.lookups.is_empty() {
-                busy.push(Actor::Resolver(i));
-            }
-            for (r, reactor) in node.reactors.iter().enumerate() {
-                if reactor.wants_to_run() {
-                    busy.push(Actor::Reactor(i, r));
-                }
-            }
-        }
-        busy
     }
 
-    fn ready(&self) -> Vec<Actor> {
-        let mut ready = self.busy();
-        ready.retain(|actor| !self.is_held(*actor));
-        ready
+    fn look_at(&mut self, actor: Actor) {
+        let turn = self.turn(actor);
+        self.schedule.set(actor, turn);
     }
 
-    /// When somebody will have something to do.
-    fn next_time(&self) -> Option<Mono> {
-        let mut times: Vec<Mono> = self.net.borrow().next_deadline().into_iter().collect();
-        for node in &self.nodes {
-            times.extend(node.asleep.flatten().filter(|_| !node.is_loop_over));
-            times.extend(node.switch.next_deadline());
+    fn look_at_node(&mut self, i: usize) {
+        let actors = [Actor::Loop, Actor::Switch, Actor::Commands, Actor::Resolver, Actor::Pex];
+        for actor in actors {
+            self.look_at(actor(i));
         }
-        let holds = self.busy().into_iter().filter_map(|actor| self.held.get(&actor).copied());
-        times.extend(holds);
-        times.into_iter().filter(|at| *at > self.now).min()
+        for reactor in 0..self.nodes[i].reactors.len() {
+            self.look_at(Actor::Reactor(i, reactor));
+        }
+    }
+
+    fn look_at_all(&mut self) {
+        self.net.borrow_mut().take_stirred();
+        self.look_at(Actor::Net);
+        (0..self.nodes.len()).for_each(|node| self.look_at_node(node));
+    }
+
+    /// Looks at everybody who may have got work by what this one has done.
+    fn look_after(&mut self, actor: Actor) {
+        match actor {
+            Actor::Net => {}
+            Actor::Loop(i)
+            | Actor::Switch(i)
+            | Actor::Commands(i)
+            | Actor::Resolver(i)
+            | Actor::Pex(i)
+            | Actor::Reactor(i, _) => self.look_at_node(i),
+        }
+        self.look_at(Actor::Net);
+        let stirred = self.net.borrow_mut().take_stirred();
+        for host in stirred {
+            // Others are no nodes.
+            if let Some(node) = self.hosts.get(&host) {
+                self.look_at(Actor::Loop(*node));
+            }
+        }
     }
 
     fn run(&mut self, actor: Actor) -> u64 {
-        let now = self.now();
         match actor {
             Actor::Net => {
                 self.net.borrow_mut().happen();
                 0
             }
             Actor::Loop(i) => {
+                let now = self.at(i);
                 let node = &mut self.nodes[i];
                 let edges = self.net.borrow_mut().take_edges(node.host);
                 let before = node.inputs.len();
@@ -425,13 +480,14 @@ impl<C: Cipher> World<C> {
                 (node.inputs.len() - before) as u64
             }
             Actor::Switch(i) => {
+                let now = self.at(i);
                 self.nodes[i].run_switch(now);
                 self.nodes[i].events.len() as u64
             }
             Actor::Commands(i) => {
                 let node = &mut self.nodes[i];
                 let command = node.commands.pop_front().expect("looked at above");
-                post(&node.mailbox, command);
+                node.mailbox.command(command);
                 0
             }
             Actor::Resolver(i) => {
@@ -445,6 +501,11 @@ impl<C: Cipher> World<C> {
                 node.inputs.push_back(Input::Resolved(Resolved { ticket, result }));
                 ticket
             }
+            Actor::Pex(i) => {
+                let now = self.at(i);
+                self.nodes[i].run_pex(now, &mut self.dice);
+                self.nodes[i].pex.dials.len() as u64
+            }
             Actor::Reactor(i, r) => self.nodes[i].reactors[r].run(r),
         }
     }
@@ -457,15 +518,12 @@ impl<C: Cipher> World<C> {
             Actor::Commands(i) => 4 + i * 8,
             Actor::Resolver(i) => 5 + i * 8,
             Actor::Reactor(i, r) => 6 + i * 8 + r * 4096,
+            Actor::Pex(i) => 7 + i * 8,
         };
         for word in [self.now.as_nanos(), who as u64, what] {
             self.trace = (self.trace ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(23);
         }
     }
-}
-
-fn post(mailbox: &Mailbox, command: Command) {
-    mailbox.command(command);
 }
 
 /// `node7.example` is the node with this number; other names do not exist.

@@ -1,0 +1,205 @@
+//! Peer exchange of a node: the real core, and what its thread does for it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crossbeam_channel::Receiver;
+use rand::{SeedableRng, rngs::StdRng};
+use tmp2p::{
+    BookKey, ConnId, Event, MemoryStore, Mono, NetAddress, NodeId, Now, Peer, PeerAddress,
+    addrbook::{Book, BookLimits, BookSettings, BookStore},
+    crossbeam_channel,
+    event_loop::Command,
+    pex::{
+        CHANNEL, PeerFacts, PexAnswer, PexCore, PexInput, PexMessage, PexOutput, PexRequest,
+        PexSettings,
+    },
+    reactor::Verdicts,
+    switch::{Input, Request},
+};
+
+use crate::{dice::Dice, options::Options, schedule::Turn};
+
+/// What others get of a step.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) commands: Vec<Command>,
+    pub(crate) inputs: Vec<Input>,
+}
+
+/// What reactors think of peers, on its way to peer exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Opinions(Mutex<Vec<PexRequest>>);
+
+impl Verdicts for Opinions {
+    fn mark_good(&self, id: NodeId) {
+        self.0.lock().unwrap().push(PexRequest::MarkGood { id });
+    }
+
+    fn mark_bad(&self, id: NodeId, addr: Option<NetAddress>, duration: Duration, reason: String) {
+        self.0.lock().unwrap().push(PexRequest::MarkBad { id, addr, duration, reason });
+    }
+}
+
+pub(crate) struct SimPex {
+    pub(crate) core: PexCore,
+    /// From the switch and from users.
+    pub(crate) inputs: VecDeque<PexInput>,
+    /// From reactors: as good as inputs.
+    pub(crate) verdicts: Arc<Opinions>,
+    /// As a reactor: in order, and in no order with the inputs.
+    events: Receiver<Event>,
+    pub(crate) peers: BTreeMap<ConnId, Peer>,
+    /// Survives the node.
+    pub(crate) store: MemoryStore,
+    is_started: bool,
+    pub(crate) answers: BTreeMap<u64, PexAnswer>,
+    /// When it had the switch dial, by the wall clock, and whom.
+    pub(crate) dials: Vec<(Duration, PeerAddress)>,
+    /// What it has sent, to whom.
+    pub(crate) sent: Vec<(Duration, NodeId, PexMessage)>,
+    /// Sessions that it has ended for an error of the peer.
+    pub(crate) stopped: Vec<(NodeId, String)>,
+}
+
+impl SimPex {
+    pub(crate) fn new(
+        own: NodeId,
+        options: &Options,
+        events: Receiver<Event>,
+        mut store: MemoryStore,
+        now: Now,
+        dice: &mut Dice,
+    ) -> Self {
+        let config = &options.config;
+        let limits = BookLimits::default();
+        let settings = BookSettings { own, is_strict: config.addr_book_strict, limits };
+        let mut rng = StdRng::from_seed(dice.bytes());
+        let fresh = BookKey::random(&mut rng);
+        let stored = store.load().unwrap();
+        let mut book = Book::load(settings, fresh, stored, now.wall, &mut rng);
+        book.add_private(config.private_peer_ids.iter().copied());
+        let core = PexCore::new(PexSettings::new(config), book, dice.bytes(), now);
+        Self {
+            core,
+            inputs: VecDeque::new(),
+            verdicts: Arc::default(),
+            events,
+            peers: BTreeMap::new(),
+            store,
+            is_started: false,
+            answers: BTreeMap::new(),
+            dials: Vec::new(),
+            sent: Vec::new(),
+            stopped: Vec::new(),
+        }
+    }
+
+    pub(crate) fn turn(&self, now: Mono) -> Turn {
+        if self.core.is_stopped() {
+            Turn::Never
+        } else if !self.is_started || self.has_work() {
+            Turn::Now
+        } else {
+            Turn::at(self.core.next_deadline(), now)
+        }
+    }
+
+    /// Whether there is something that it does not know yet.
+    pub(crate) fn has_work(&self) -> bool {
+        let has_verdicts = !self.verdicts.0.lock().unwrap().is_empty();
+        has_verdicts || !self.is_started || !self.inputs.is_empty() || !self.events.is_empty()
+    }
+
+    /// Takes an input or an event, or does what is due, as its thread does it.
+    pub(crate) fn run(&mut self, now: Now, dice: &mut Dice) -> Effects {
+        let mut effects = Effects::default();
+        if !std::mem::replace(&mut self.is_started, true) {
+            self.core.start(now);
+            self.perform(&mut effects, now);
+        }
+        let verdicts = std::mem::take(&mut *self.verdicts.0.lock().unwrap());
+        self.inputs.extend(verdicts.into_iter().map(PexInput::Request));
+        let takes_event = match (self.inputs.is_empty(), self.events.is_empty()) {
+            (false, false) => dice.one_in(2),
+            (is_empty, _) => is_empty,
+        };
+        let input = if takes_event {
+            self.events.try_recv().ok().and_then(|event| self.translate(event))
+        } else {
+            self.inputs.pop_front()
+        };
+        match input {
+            Some(input) => self.core.handle(input, now),
+            None => self.core.handle_timeout(now),
+        }
+        self.perform(&mut effects, now);
+        if self.core.is_stopped() {
+            self.events = crossbeam_channel::never();
+            self.inputs.clear();
+        }
+        effects
+    }
+
+    fn translate(&mut self, event: Event) -> Option<PexInput> {
+        match event {
+            Event::PeerUp(peer) => {
+                let facts = PeerFacts::of(&peer);
+                self.peers.insert(facts.conn, peer);
+                Some(PexInput::PeerUp(facts))
+            }
+            Event::Message(envelope) => {
+                let conn = envelope.peer().conn();
+                Some(PexInput::Message { conn, payload: envelope.into_payload() })
+            }
+            Event::PeerDown(peer, reason) => {
+                self.peers.remove(&peer.conn());
+                Some(PexInput::PeerDown { conn: peer.conn(), reason })
+            }
+            Event::Writable(..) => None,
+            other => panic!("unknown event {other:?}"),
+        }
+    }
+
+    fn perform(&mut self, effects: &mut Effects, now: Now) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                PexOutput::Publish { table, added } => {
+                    effects.commands.push(Command::Bans(table.clone()));
+                    effects.inputs.push(Input::Bans { table, added });
+                }
+                PexOutput::Answer { ticket, answer } => {
+                    let before = self.answers.insert(ticket, answer);
+                    assert!(before.is_none(), "request {ticket} was answered twice");
+                }
+                PexOutput::Store { batch, .. } => self.store.write(&batch).unwrap(),
+                PexOutput::Send { conn, message } => {
+                    let decoded = PexMessage::decode(&message).expect("what we send is in order");
+                    if let Some(peer) = self.peers.get(&conn)
+                        && peer.try_send(CHANNEL, message).is_ok()
+                    {
+                        self.sent.push((now.wall, peer.id(), decoded));
+                    }
+                }
+                PexOutput::Evict { conn, reason } => {
+                    effects.inputs.push(Input::Request(Request::Evict { conn, reason }));
+                }
+                PexOutput::Stop { conn, reason } => {
+                    if let Some(peer) = self.peers.get(&conn) {
+                        self.stopped.push((peer.id(), reason.clone()));
+                        peer.stop(reason);
+                    }
+                }
+                PexOutput::Dial { addr, origin } => {
+                    self.dials.push((now.wall, addr.clone()));
+                    effects.inputs.push(Input::Request(Request::DialUnasked { addr, origin }));
+                }
+                PexOutput::Event(event) => effects.inputs.push(Input::Event(event)),
+                PexOutput::Notice(notice) => panic!("{notice:?}"),
+            }
+        }
+    }
+}

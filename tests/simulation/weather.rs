@@ -1,0 +1,35 @@
+//! How the network behaves.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+
+/// How the network behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Weather {
+    /// Least and greatest time from one kernel to the other.
+    pub(crate) latency: (Duration, Duration),
+    /// What the kernels hold of each direction.
+    pub(crate) send_buffer: usize,
+    pub(crate) recv_buffer: usize,
+    /// Reads and writes take less than they could, at random.
+    pub(crate) chops: bool,
+}
+
+impl Weather {
+    pub(crate) fn fair() -> Self {
+        let latency = (Duration::from_micros(50), Duration::from_micros(200));
+        Self { latency, send_buffer: 128 << 10, recv_buffer: 256 << 10, chops: false }
+    }
+
+    pub(crate) fn random(dice: &mut Dice) -> Self {
+        let sizes = [1, 700, 1044, 4 << 10, 64 << 10, 256 << 10];
+        let least = Duration::from_micros(dice.range(0..=2000) as u64);
+        Self {
+            latency: (least, least + Duration::from_micros(dice.range(0..=20_000) as u64)),
+            send_buffer: *dice.pick(&sizes[1..]),
+            recv_buffer: *dice.pick(&sizes[1..]),
+            chops: dice.one_in(2),
+        }
+    }
+}
