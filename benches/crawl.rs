@@ -3,14 +3,39 @@
 #![allow(clippy::unwrap_used, dead_code, reason = "the simulated network is that of the tests")]
 
 mod common;
-#[path = "../tests/discovery/world.rs"]
+#[path = "../tests/simulation/dice.rs"]
+mod dice;
+#[path = "../tests/simulation/internet.rs"]
+mod internet;
+#[path = "../tests/simulation/invariants.rs"]
+mod invariants;
+#[path = "../tests/simulation/mangle.rs"]
+mod mangle;
+#[path = "../tests/simulation/net.rs"]
+mod net;
+#[path = "../tests/simulation/node.rs"]
+mod node;
+#[path = "../tests/simulation/options.rs"]
+mod options;
+#[path = "../tests/simulation/pex.rs"]
+mod pex;
+#[path = "../tests/simulation/reactor.rs"]
+mod reactor;
+#[path = "../tests/simulation/schedule.rs"]
+mod schedule;
+#[path = "../tests/simulation/sockets.rs"]
+mod sockets;
+#[path = "../tests/simulation/weather.rs"]
+mod weather;
+#[path = "../tests/simulation/world.rs"]
 mod world;
 
 use std::{process::ExitCode, time::Duration, time::Instant};
 
 use common::{Args, Goal, Line, Reporter, Summary};
-use tmp2p::{Config, NetAddress};
-use world::{SECOND, World, addr};
+use internet::{SECOND, addr, internet, quiet};
+use tmp2p::{Config, NetAddress, protocol::secret::Null};
+use world::World;
 
 /// Of a hundred addresses, those where nobody answers.
 const BLACK_HOLES: u64 = 70;
@@ -55,10 +80,9 @@ fn main() -> ExitCode {
 
 /// Virtual time until a seed has dialed every address of its book once, and how many those are.
 fn crawl(seed: u64, addresses: u64, at_once: usize) -> (Duration, usize) {
-    let mut world = World::new(seed);
-    let quiet = Config { max_num_outbound_peers: 0, ..Config::default() };
+    let mut world = internet(seed);
     let alive = addresses * (100 - BLACK_HOLES) / 100;
-    let nodes: Vec<_> = (0..alive).map(|_| world.add(quiet.clone())).collect();
+    let nodes: Vec<_> = (0..alive).map(|_| world.join(quiet())).collect();
     let config = Config {
         seed_mode: true,
         crawl_concurrency: at_once,
@@ -66,14 +90,14 @@ fn crawl(seed: u64, addresses: u64, at_once: usize) -> (Duration, usize) {
         crawl_period: 30 * 24 * 3600 * SECOND,
         ..Config::default()
     };
-    let seed = world.add(config);
-    let real: Vec<NetAddress> = nodes.iter().map(|node| world.nodes[*node].addr).collect();
+    let seed = world.join(config);
+    let real: Vec<NetAddress> = nodes.iter().map(|node| world.net_addr(*node)).collect();
     let holes = (0..addresses - alive).map(|n| addr(20_000 + n));
-    world.tell(seed, real.into_iter().chain(holes).map(|addr| (addr, addr)));
+    world.tell(seed, real.into_iter().chain(holes));
     let begin = world.now;
-    let held = world.nodes[seed].core.book().len();
+    let held = world.nodes[seed].pex.core.book().len();
     // Each is dialed once; the last one has as long as a black hole takes.
-    let is_done = |world: &World| world.nodes[seed].dials.len() == held;
+    let is_done = |world: &World<Null>| world.nodes[seed].pex.dials.len() == held;
     assert!(world.run_until(30 * 24 * 3600 * SECOND, is_done), "the crawl does not end");
     (world.now.since(begin) + Config::default().dial_timeout, held)
 }

@@ -3,31 +3,94 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tmp2p::{
-    BanOrigin, BanTarget, Direction, NodeId, Now, event_loop::Report, protocol::secret::Cipher,
+    BanOrigin, BanTarget, ConnId, Direction, NodeId, Origin, SwitchEvent,
+    event_loop::Report,
+    protocol::secret::Cipher,
     reactor::Admission,
+    switch::{Control, Input, Notice, Request},
 };
 
 use crate::{node::SimNode, options::Options};
+
+/// The reason of every ban and bad mark that is an operator's.
+pub(crate) const BY_HAND: &str = "by hand";
 
 /// What the checks have to remember.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     /// Attempts that the loop has, or is about to get, by ticket.
-    attempts: BTreeMap<u64, NodeId>,
-    /// Persistent or unconditional from the start on.
-    pub(crate) reserved: BTreeSet<NodeId>,
-    /// Limits that were never changed, for whoever is not reserved.
+    at_loop: BTreeMap<u64, NodeId>,
+    /// Attempts without an outcome, by node and by whether peer exchange has asked.
+    under_way: BTreeMap<(NodeId, bool), usize>,
+    /// Sessions that were dialed to have enough peers.
+    limited: BTreeMap<ConnId, NodeId>,
+    persistent: BTreeSet<NodeId>,
+    unconditional: BTreeSet<NodeId>,
     max_inbound: usize,
+    max_outbound: usize,
+    own: Option<NodeId>,
+    is_stopping: bool,
+    /// Peer exchange wants a node dialed that is connected.
+    idle: Option<NodeId>,
 }
 
 impl Witness {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(own: NodeId, options: &Options) -> Self {
         let config = &options.config;
-        let persistent = config.persistent_peers.iter().map(|peer| peer.id());
         Self {
-            attempts: BTreeMap::new(),
-            reserved: persistent.chain(config.unconditional_peer_ids.iter().copied()).collect(),
+            persistent: config.persistent_peers.iter().map(|peer| peer.id()).collect(),
+            unconditional: config.unconditional_peer_ids.iter().copied().collect(),
             max_inbound: config.max_num_inbound_peers,
+            max_outbound: config.max_num_outbound_peers,
+            own: Some(own),
+            ..Self::default()
+        }
+    }
+
+    /// Peer exchange wants this of the switch.
+    pub(crate) fn ask(&mut self, input: &Input) {
+        if let Input::Request(Request::DialUnasked { addr, origin }) = input {
+            self.begin(addr.id(), *origin);
+        }
+    }
+
+    /// The switch is about to learn this.
+    pub(crate) fn hear(&mut self, input: &Input, is_connected: impl Fn(NodeId) -> bool) {
+        self.idle = None;
+        let control = match input {
+            Input::Request(Request::Control { control, .. }) if !self.is_stopping => control,
+            // A test in the place of peer exchange.
+            Input::Request(Request::Dial { addr, origin, .. }) if origin.is_discovery() => {
+                return self.begin(addr.id(), *origin);
+            }
+            Input::Request(Request::Stop { .. }) => {
+                self.is_stopping = true;
+                return;
+            }
+            Input::Request(Request::DialUnasked { addr, .. }) => {
+                self.idle = Some(addr.id()).filter(|id| is_connected(*id));
+                return;
+            }
+            _ => return,
+        };
+        match control {
+            Control::AddPersistent(addr) if Some(addr.id()) == self.own => {}
+            Control::AddPersistent(addr) => {
+                self.persistent.insert(addr.id());
+                self.counts_no_more(addr.id());
+            }
+            Control::RemovePersistent(id) => _ = self.persistent.remove(id),
+            Control::AddUnconditional(id) => {
+                self.unconditional.insert(*id);
+                self.counts_no_more(*id);
+            }
+            Control::RemoveUnconditional(id) => _ = self.unconditional.remove(id),
+            Control::SetLimits(limits) => {
+                self.max_inbound = limits.max_num_inbound_peers;
+                // Who is being dialed when it is lowered may still come.
+                self.max_outbound = self.max_outbound.max(limits.max_num_outbound_peers);
+            }
+            _ => {}
         }
     }
 
@@ -36,55 +99,126 @@ impl Witness {
         match report {
             Report::Established(established) => {
                 if let Some(ticket) = established.ticket {
-                    let id = self.attempts.remove(&ticket).expect("of an attempt");
+                    let id = self.at_loop.remove(&ticket).expect("of an attempt");
                     assert_eq!(id, established.id, "somebody else was reached");
                 }
             }
             Report::DialFailed { ticket, .. } => {
-                self.attempts.remove(ticket).expect("of an attempt");
+                self.at_loop.remove(ticket).expect("of an attempt");
             }
             _ => {}
         }
+    }
+
+    /// The switch tells this.
+    pub(crate) fn see(&mut self, event: &SwitchEvent) {
+        if let SwitchEvent::GaveUp { addr } = event {
+            self.persistent.remove(&addr.id());
+        }
+    }
+
+    /// The switch tells peer exchange this.
+    pub(crate) fn read(&mut self, notice: &Notice) {
+        match notice {
+            Notice::DialBegun { id, origin } => {
+                assert!(!origin.is_discovery(), "peer exchange knows what it has asked for");
+                self.begin(*id, *origin);
+            }
+            Notice::DialFailed { addr, origin, .. } => self.end(addr.id(), *origin),
+            Notice::Listed(_) | Notice::Standing { .. } => {}
+        }
+    }
+
+    /// Reactors were told of a session.
+    pub(crate) fn is_up(&mut self, conn: ConnId, id: NodeId, origin: Option<Origin>) {
+        let Some(origin) = origin else { return };
+        self.end(id, origin);
+        let is_limited = matches!(origin, Origin::Discovery { is_limited: true, .. });
+        if is_limited && !self.is_reserved(&id) {
+            self.limited.insert(conn, id);
+            let (taken, most) = (self.limited.len(), self.max_outbound);
+            assert!(taken <= most, "{taken} peers were found of {most}");
+        }
+    }
+
+    pub(crate) fn is_down(&mut self, conn: ConnId) {
+        self.limited.remove(&conn);
+    }
+
+    fn counts_no_more(&mut self, id: NodeId) {
+        self.limited.retain(|_, of| *of != id);
+    }
+
+    fn begin(&mut self, id: NodeId, origin: Origin) {
+        *self.under_way.entry((id, origin.is_discovery())).or_default() += 1;
+    }
+
+    /// Every attempt has one outcome, told to whoever has asked.
+    fn end(&mut self, id: NodeId, origin: Origin) {
+        let key = (id, origin.is_discovery());
+        let left = self.under_way.get_mut(&key).expect("an outcome of no attempt");
+        *left -= 1;
+        if *left == 0 {
+            self.under_way.remove(&key);
+        }
+    }
+
+    fn is_reserved(&self, id: &NodeId) -> bool {
+        self.persistent.contains(id) || self.unconditional.contains(id)
     }
 }
 
 impl<C: Cipher> SimNode<C> {
     /// The switch has the loop dial.
     pub(crate) fn check_dial(&mut self, ticket: u64, expected: NodeId) {
-        let is_other = self.witness.attempts.values().all(|id| *id != expected);
+        let is_other = self.witness.at_loop.values().all(|id| *id != expected);
         assert!(is_other, "{expected} is being dialed already");
-        self.witness.attempts.insert(ticket, expected);
+        self.witness.at_loop.insert(ticket, expected);
+        assert!(self.witness.idle != Some(expected), "{expected} is connected");
     }
 
-    /// The switch is about to admit somebody.
+    /// The switch admits somebody.
     pub(crate) fn check_admission(&self, admission: &Admission) {
-        let _ = (admission, self.witness.max_inbound, Direction::Inbound);
-    }
-
-    pub(crate) fn check_switch(&self, now: Now) {
-        self.check_agreement(now);
-    }
-
-    pub(crate) fn check_pex(&self, now: Now) {
-        let book = self.pex.core.book();
-        for id in &self.witness.reserved {
-            let ban = book.bans().get(&BanTarget::from(*id));
-            let is_ours = ban.is_some_and(|ban| ban.origin == BanOrigin::Automatic);
-            assert!(!is_ours, "{id} is wanted and banned: {ban:?}");
-        }
-        self.check_agreement(now);
-    }
-
-    /// Who has taken everything that was told knows the same.
-    fn check_agreement(&self, _now: Now) {
-        if !self.options.config.pex || !self.inputs.is_empty() || self.pex.has_work() {
+        let is_inbound = admission.direction == Direction::Inbound;
+        assert_eq!(admission.origin.is_none(), is_inbound, "who dialed {}?", admission.id);
+        if admission.is_reserved || !is_inbound {
             return;
         }
-        assert!(
-            self.pex.peers.keys().eq(self.sessions.keys()),
-            "{:?} are not {:?}",
-            self.pex.peers.keys(),
-            self.sessions.keys()
-        );
+        let (taken, most) = (self.switch.num_limited(Direction::Inbound), self.witness.max_inbound);
+        assert!(taken <= most, "{taken} inbound peers of {most}");
+    }
+
+    /// Once everything is told, switch and peer exchange know the same. After each step of either.
+    pub(crate) fn check_agreement(&self) {
+        if self.switch.is_stopped() {
+            let left = &self.witness.under_way;
+            // What was asked too late lies there.
+            let is_late = !self.inputs.is_empty();
+            assert!(is_late || left.keys().all(|(_, is_own)| *is_own), "no outcome: {left:?}");
+            return;
+        }
+        if !self.inputs.is_empty() || self.pex.has_work() {
+            return;
+        }
+        let (pex, witness) = (&self.pex.core, &self.witness);
+        if self.options.config.pex {
+            let switch = self.sessions.iter().map(|(conn, peer)| (*conn, peer.id()));
+            assert!(pex.sessions().eq(switch), "not the sessions of {:?}", self.sessions);
+            let dialed: BTreeSet<_> = witness.under_way.keys().map(|(id, _)| *id).collect();
+            let knows_all = dialed.iter().all(|id| pex.is_dialing(id));
+            assert!(knows_all && pex.num_dialing() == dialed.len(), "not the dials {dialed:?}");
+        }
+        let standings = pex.standings();
+        assert_eq!(standings.persistent, witness.persistent);
+        assert_eq!(standings.unconditional, witness.unconditional);
+        let book = pex.book();
+        for id in witness.persistent.iter().filter(|id| book.is_bad(id)) {
+            panic!("{id} is persistent and bad: {:?}", book.bad_address(id));
+        }
+        for id in witness.persistent.union(&witness.unconditional) {
+            let ban = book.bans().get(&BanTarget::from(*id));
+            let is_ours = ban.is_some_and(|ban| ban.origin == BanOrigin::Automatic);
+            assert!(!is_ours, "{id} is reserved and banned: {ban:?}");
+        }
     }
 }

@@ -8,7 +8,9 @@
 
 mod churn;
 mod dice;
+mod discovery;
 mod endings;
+mod internet;
 mod invariants;
 mod lifecycle;
 mod liveness;

@@ -215,7 +215,7 @@ impl<C: Cipher> SimNode<C> {
         let hooks = hooks(&log, options.reactors.len());
         let reactors =
             receivers.into_iter().map(|r| SimReactor::new(host, r, ledger.clone(), log.clone()));
-        let witness = Witness::new(&options);
+        let witness = Witness::new(key.id(), &options);
         Self {
             id: key.id(),
             addr,
@@ -281,9 +281,10 @@ impl<C: Cipher> SimNode<C> {
     /// Peer exchange takes an input or an event and does all that follows, as its thread does it.
     pub(crate) fn run_pex(&mut self, now: Now, dice: &mut Dice) {
         let effects = self.pex.run(now, dice);
+        effects.inputs.iter().for_each(|input| self.witness.ask(input));
         self.commands.extend(effects.commands);
         self.inputs.extend(effects.inputs);
-        self.check_pex(now);
+        self.check_agreement();
     }
 
     /// Once around the loop, as its thread does it.
@@ -352,6 +353,8 @@ impl<C: Cipher> SimNode<C> {
         let most = self.switch.max_unread_sessions();
         self.switch.handle_stalled(self.lineup.stalled(most));
         if let Some(input) = self.inputs.pop_front() {
+            let is_connected = |id| self.sessions.values().any(|peer| peer.id() == id);
+            self.witness.hear(&input, is_connected);
             self.switch.handle(input, now);
         }
         self.switch.handle_timeout(now);
@@ -364,7 +367,7 @@ impl<C: Cipher> SimNode<C> {
         if self.switch.is_stopped() && !was_stopped {
             self.pex.inputs.push_back(PexInput::Stop);
         }
-        self.check_switch(now);
+        self.check_agreement();
     }
 
     fn perform(&mut self, output: Output, now: Now) {
@@ -380,14 +383,17 @@ impl<C: Cipher> SimNode<C> {
                 admission.is_reserved |= self.reserved.contains(&admission.id);
                 let conn = admission.conn;
                 self.check_admission(&admission);
+                let (id, origin) = (admission.id, admission.origin);
                 let list = |peer: &Peer| _ = self.sessions.insert(conn, peer.clone());
                 let result = self.lineup.introduce(admission, list).map(|session| {
                     self.introduced.insert(conn, session.clone());
                     self.commands.push_back(Command::Admit { conn, session });
+                    self.witness.is_up(conn, id, origin);
                 });
                 self.switch.handle_introduced(conn, result, now);
             }
             Output::Down { conn, reason } => {
+                self.witness.is_down(conn);
                 if let Some(peer) = self.sessions.remove(&conn) {
                     self.lineup.dismiss(&peer, reason);
                 }
@@ -405,14 +411,15 @@ impl<C: Cipher> SimNode<C> {
             }
             Output::Filter { ticket, candidate } => self.asked.push((ticket, candidate)),
             Output::Resolve(request) => self.lookups.push_back(request),
-            Output::Notice(notice) => self.pex.inputs.push_back(PexInput::Notice(notice)),
-            Output::Event(event) => self.events.push(event),
+            Output::Notice(notice) => {
+                self.witness.read(&notice);
+                self.pex.inputs.push_back(PexInput::Notice(notice));
+            }
+            Output::Event(event) => {
+                self.witness.see(&event);
+                self.events.push(event);
+            }
         }
-    }
-
-    /// Whether the switch has begun.
-    pub(crate) fn is_started(&self) -> bool {
-        self.is_started
     }
 
     /// The session with this node, as the reactor sees it.

@@ -18,7 +18,7 @@ use tmp2p::{
         PexSettings,
     },
     reactor::Verdicts,
-    switch::{Input, Request},
+    switch::{Input, Notice, Request},
 };
 
 use crate::{dice::Dice, options::Options, schedule::Turn};
@@ -132,16 +132,50 @@ impl SimPex {
         } else {
             self.inputs.pop_front()
         };
+        let about = input.as_ref().and_then(|input| self.about(input));
+        let before = about.and_then(|(id, _)| self.record(&id));
         match input {
             Some(input) => self.core.handle(input, now),
             None => self.core.handle_timeout(now),
         }
         self.perform(&mut effects, now);
+        if let (Some((id, most)), Some(before)) = (about, before)
+            && let Some(after) = self.record(&id)
+        {
+            let is_of = |input: &&Input| {
+                let Input::Request(Request::DialUnasked { addr, .. }) = input else { return false };
+                addr.id() == id
+            };
+            let dials = effects.inputs.iter().filter(is_of).count() as u32;
+            assert!(after.0 <= before.0 + most + dials, "{id}: {dials} dials, {after:?}");
+            assert!(after.1 <= before.1 + 1, "{id}: more than one failure, {after:?}");
+        }
         if self.core.is_stopped() {
             self.events = crossbeam_channel::never();
             self.inputs.clear();
         }
         effects
+    }
+
+    /// Whom an input is about, and how many attempts it may count.
+    fn about(&self, input: &PexInput) -> Option<(NodeId, u32)> {
+        match input {
+            PexInput::Notice(Notice::DialFailed { addr, origin, .. }) => {
+                // What peer exchange has asked for is counted when it asks.
+                Some((addr.id(), u32::from(!origin.is_discovery())))
+            }
+            PexInput::PeerUp(facts) => Some((facts.id, 0)),
+            PexInput::Message { conn, .. } | PexInput::PeerDown { conn, .. } => {
+                let mut sessions = self.core.sessions();
+                sessions.find(|(of, _)| of == conn).map(|(_, id)| (id, 0))
+            }
+            _ => None,
+        }
+    }
+
+    /// Attempts and failures of a node.
+    fn record(&self, id: &NodeId) -> Option<(u32, u32)> {
+        self.core.book().get(id).map(|known| (known.attempts, known.dial_failures))
     }
 
     fn translate(&mut self, event: Event) -> Option<PexInput> {

@@ -1,0 +1,7 @@
+//! Nodes that find each other: peer exchange and its book, from end to end.
+
+mod churn;
+mod crawl;
+mod ensure;
+mod exchange;
+mod settings;
