@@ -68,8 +68,10 @@ pub struct Config {
     /// [`laddr`](Self::laddr) says. Default none.
     pub external_address: Option<ListenAddress>,
     /// Nodes to ask for addresses: dialed in random order, one after the other until one is
-    /// reached, while there are too few peers and the book has nobody to dial. A seed
-    /// crawls them while its book is empty. Default none.
+    /// reached. In every round ([`ensure_peers_period`](Self::ensure_peers_period)) that finds the
+    /// node without an outbound peer, or after one that reached nobody, whatever the book holds; and
+    /// where the book has too few addresses and none to dial. What a seed tells is dialed at
+    /// once. A seed dials others while its crawl reaches nobody. Default none.
     pub seeds: Vec<PeerAddress>,
     /// Nodes to be connected to at all times: dialed when the switch starts and again whenever
     /// the connection is lost, at the address given here, which is resolved anew each time.
@@ -89,7 +91,8 @@ pub struct Config {
     /// turn out to be persistent or unconditional. Default 40.
     pub max_num_inbound_peers: usize,
     /// Up to how many peers are dialed for peer exchange, not counting persistent and
-    /// unconditional ones. What the application dials is not limited. Default 10.
+    /// unconditional ones. What the application dials is not limited, but while it is being dialed
+    /// it counts, as every attempt does. Default 10.
     pub max_num_outbound_peers: usize,
     /// Nodes that are admitted however many peers there are and whoever shares their address.
     /// Default none.
@@ -201,8 +204,8 @@ pub struct Config {
     /// the switch dial each node after a random part of this time, so that a network that
     /// starts at once does not dial at once. Default 3 s (`p2p/switch.go`, `dialRandomizerIntervalMilliseconds`).
     pub dial_spread: Duration,
-    /// After how many failed attempts in a row a persistent peer is given up; 0 is never.
-    /// Default 0.
+    /// After how many failed attempts in a row a persistent peer is given up, so that it is one like
+    /// others in the book and may be found again by peer exchange; 0 is never. Default 0.
     pub reconnect_give_up: u32,
 
     /// How often the number of peers is looked at, and more are dialed or asked for if there are
@@ -223,8 +226,9 @@ pub struct Config {
     /// How long a node is banned that asks for addresses all the time. Default 10 min.
     pub pex_abuse_ban_time: Duration,
     /// How long a peer that we dialed must stay for its address to count as good, unless
-    /// [`SwitchHandle::mark_good`](crate::SwitchHandle::mark_good) says so before: applications
-    /// with consensus know better which peers are. Default 5 min.
+    /// [`Peer::mark_good`](crate::Peer::mark_good) says so before: applications with consensus know
+    /// better which peers are. What [`Peer::mark_bad`](crate::Peer::mark_bad) says of it stands.
+    /// Default 5 min.
     pub good_after: Duration,
     /// How many addresses a seed crawls at a time. Default 64.
     pub crawl_concurrency: usize,

@@ -255,7 +255,6 @@ impl PexCore {
         if let Some(conn) = self.by_id.get(id).copied()
             && self.is_seed(id)
             && self.num_wanted() > 0
-            && self.book.needs_more()
         {
             self.ask(conn, now);
         }
@@ -269,10 +268,16 @@ impl PexCore {
             return;
         }
         self.ensure_at = Some(now.mono);
-        if self.num_wanted() == 0 {
+        if self.is_full() {
             self.wants_exchange = true;
             self.exchange(now);
         }
+    }
+
+    /// Whether there are as many peers as peer exchange may find.
+    fn is_full(&self) -> bool {
+        let most = self.settings.max_num_outbound_peers;
+        most > 0 && self.num_outbound() >= most
     }
 
     /// Looks for one peer more than there may be. At most one a period, however often it is wanted;
@@ -283,9 +288,9 @@ impl PexCore {
                 .neighbours
                 .values()
                 .any(|n| n.purpose() == Some(Purpose::Exchange) && !n.is_proven);
-        // Others' dials may take the number over the limit already: one more is enough.
+        // Not while attempts hold the places, and one over the limit is enough.
         let is_over = self.num_outbound() + self.dials.len() > self.settings.max_num_outbound_peers;
-        if is_coming || is_over || self.settings.max_num_outbound_peers == 0 {
+        if is_coming || is_over || !self.is_full() {
             return;
         }
         if now.mono < self.exchange_at {

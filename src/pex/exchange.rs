@@ -63,6 +63,8 @@ impl PexCore {
                     self.evict(conn, DisconnectReason::Finished);
                 }
             }
+            // However many addresses the book holds: they have not been enough.
+            (Some(Purpose::Seed), _) => self.ask(conn, now),
             (_, true) if self.book.needs_more() => self.ask(conn, now),
             _ => {}
         }

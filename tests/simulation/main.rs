@@ -9,6 +9,7 @@
 mod churn;
 mod dice;
 mod discovery;
+mod document;
 mod endings;
 mod internet;
 mod invariants;

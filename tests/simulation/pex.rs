@@ -14,8 +14,8 @@ use tmp2p::{
     crossbeam_channel,
     event_loop::Command,
     pex::{
-        CHANNEL, PeerFacts, PexAnswer, PexCore, PexInput, PexMessage, PexOutput, PexRequest,
-        PexSettings,
+        CHANNEL, PeerFacts, PexAnswer, PexCore, PexInput, PexMessage, PexNotice, PexOutput,
+        PexRequest, PexSettings,
     },
     reactor::Verdicts,
     switch::{Input, Notice, Request},
@@ -63,6 +63,8 @@ pub(crate) struct SimPex {
     pub(crate) sent: Vec<(Duration, NodeId, PexMessage)>,
     /// Sessions that it has ended for an error of the peer.
     pub(crate) stopped: Vec<(NodeId, String)>,
+    /// What it tells people.
+    pub(crate) notices: Vec<PexNotice>,
 }
 
 impl SimPex {
@@ -95,6 +97,7 @@ impl SimPex {
             dials: Vec::new(),
             sent: Vec::new(),
             stopped: Vec::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -232,7 +235,7 @@ impl SimPex {
                     effects.inputs.push(Input::Request(Request::DialUnasked { addr, origin }));
                 }
                 PexOutput::Event(event) => effects.inputs.push(Input::Event(event)),
-                PexOutput::Notice(notice) => panic!("{notice:?}"),
+                PexOutput::Notice(notice) => self.notices.push(notice),
             }
         }
     }
