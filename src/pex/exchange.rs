@@ -218,20 +218,22 @@ impl PexCore {
         let Some(neighbour) = self.neighbours.get_mut(&conn) else { return };
         let is_reserved = self.standings.is_reserved(&neighbour.facts.id);
         let verdict = neighbour.request(interval, now.mono);
-        if is_seed && !neighbour.is_outbound() {
-            // One answer each; the next one wants the place.
-            if neighbour.requests() == 1 {
+        let is_guest = is_seed && !neighbour.is_outbound() && !is_reserved;
+        if is_guest && neighbour.requests() > 1 {
+            return;
+        }
+        match verdict {
+            Verdict::Answer if is_seed => {
+                // What it has reached itself, and nothing else.
                 let newest = now.wall.saturating_sub(super::crawl::SERVED_FOR);
                 let addrs =
                     self.book.verified_selection(SEED_BIAS, newest, now.wall, &mut self.rng);
                 self.send(conn, PexMessage::Addrs(addrs));
-                if !is_reserved {
+                // One answer each; the next one wants the place.
+                if is_guest {
                     self.evict(conn, DisconnectReason::Finished);
                 }
             }
-            return;
-        }
-        match verdict {
             Verdict::Answer => {
                 let addrs = self.book.selection(now.wall, &mut self.rng);
                 self.send(conn, PexMessage::Addrs(addrs));

@@ -6,6 +6,7 @@ use super::{PexAnswer, PexCore, PexOutput, PexRequest, neighbour::Opinion, view}
 use crate::{
     addrbook::{BadAddress, json},
     address::NetAddress,
+    ban::Ban,
     identity::NodeId,
     switch::SwitchEvent,
     time::Now,
@@ -27,9 +28,7 @@ impl PexCore {
             PexRequest::Unban { ticket, target } => {
                 let result = self.book.unban(target);
                 if let Ok(lifted) = &result {
-                    self.outputs.push_back(PexOutput::Event(SwitchEvent::Unbanned(lifted.clone())));
-                    // Imposed a moment ago: nobody is to be disconnected for it any more.
-                    self.unpublished.retain(|ban| ban.target != lifted.target);
+                    self.lifted(lifted.clone());
                     self.publish();
                     self.store(true);
                 }
@@ -78,6 +77,13 @@ impl PexCore {
                 self.answer(ticket, PexAnswer::Import(added));
             }
         }
+    }
+
+    /// Somebody has lifted a ban, which is in no table any more that is published from now on.
+    pub(super) fn lifted(&mut self, lifted: Ban) {
+        // Imposed a moment ago: nobody is to be disconnected for it any more.
+        self.unpublished.retain(|ban| ban.target != lifted.target);
+        self.outputs.push_back(PexOutput::Event(SwitchEvent::Unbanned(lifted)));
     }
 
     /// A reactor has said what it thinks of a peer; kept as long as the session.

@@ -68,7 +68,7 @@ impl PexCore {
     /// operator wants it, whatever it did before.
     fn clear_name(&mut self, id: &NodeId, now: Now) {
         if let Some(ban) = self.book.pardon(id) {
-            self.outputs.push_back(PexOutput::Event(SwitchEvent::Unbanned(ban)));
+            self.lifted(ban);
             self.publish_in_time();
         }
         if self.standings.is_persistent(id) && self.book.lift_bad(id, now.wall, &mut self.rng) {

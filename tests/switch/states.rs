@@ -8,7 +8,7 @@ use std::{
 
 use tmp2p::{
     Config, ConnectionState, DialPeersError, Direction, DisconnectReason, NodeId, NodeKey,
-    NumPeers, PeerState, Switch,
+    NumPeers, PeerState, Switch, SwitchEvent,
 };
 
 use crate::support::*;
@@ -111,7 +111,7 @@ fn each_node_is_in_one_state_with_what_is_known_of_it() {
 
 #[test]
 fn a_list_of_nodes_is_dialed_spread_over_time() {
-    let spread = Config { dial_spread: HOUR, ..unlimited() };
+    let spread = Config { dial_spread: HOUR, addr_book_strict: false, ..unlimited() };
     let (alice, bob) = (node_from(spread), node());
     connect(&alice.0, &bob.0);
     let handle = alice.0.handle();
@@ -127,13 +127,26 @@ fn a_list_of_nodes_is_dialed_spread_over_time() {
         assert!(error.to_string().starts_with(&format!("entry {position} of the list")), "{error}");
         assert!(matches!(error, DialPeersError::Address { position: p, .. } if p == position));
     }
+    // Nobody can be there.
+    for (position, bad) in [
+        (3, format!("{}@0.0.0.0:26656", nobody[0].id())),
+        (9, format!("{}@1.2.3.4:0", nobody[0].id())),
+    ] {
+        let mut list = list.clone();
+        list[position - 1] = bad.clone();
+        let error = handle.dial_peers_async(&list).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("entry {position} of the list: {bad} cannot")), "{text}");
+    }
     assert_eq!((handle.num_peers().dialing, states(&alice.0).len()), (0, 1));
+    assert!(handle.book().unwrap().addresses.is_empty(), "nor is one booked");
 
     // This node, one that is connected, and one twice are left out.
     list.extend([handle.peer_address(), bob.0.handle().peer_address()].map(|a| a.to_string()));
     list.push(list[0].clone());
     handle.dial_peers_async(&list).unwrap();
     assert_eq!(handle.num_peers(), NumPeers { outbound: 1, inbound: 0, dialing: 20 });
+    until("all are booked, but ourselves", || handle.book().unwrap().addresses.len() == 21);
     let states = states(&alice.0);
     let waits: BTreeSet<Duration> = nobody
         .iter()
@@ -158,6 +171,88 @@ fn a_list_of_nodes_is_dialed_spread_over_time() {
     alice.0.handle().dial_peers_async(&[bob.0.handle().peer_address().to_string()]).unwrap();
     assert_eq!(up(&alice.1).id(), bob.0.handle().id());
     alice.0.handle().dial_peers_async::<&str>(&[]).unwrap();
+}
+
+/// An `addrbook.json` with so many addresses that are nobody's.
+fn book_of(count: usize) -> String {
+    let never = "0001-01-01T00:00:00Z";
+    let entry = |n: usize| {
+        let (id, ip) = (NodeKey::generate().id(), format!("{}.{}.1.1", 20 + n / 200, n % 200));
+        let addr = format!(r#"{{"id":"{id}","ip":"{ip}","port":26656}}"#);
+        format!(
+            r#"{{"addr":{addr},"src":{addr},"buckets":[0],"attempts":0,"bucket_type":1,
+                 "last_attempt":"{never}","last_success":"{never}","last_ban_time":"{never}"}}"#
+        )
+    };
+    let entries: Vec<_> = (0..count).map(entry).collect();
+    format!(r#"{{"key":"0123456789abcdef01234567","addrs":[{}]}}"#, entries.join(","))
+}
+
+#[test]
+fn candidates_of_the_book_are_states_too_and_all_are_counted() {
+    let alice = node_from(Config { max_num_outbound_peers: 0, ..unlimited() });
+    let (handle, bob) = (alice.0.handle(), node());
+    connect(&alice.0, &bob.0);
+    handle.import_addrbook(book_of(1500).as_bytes()).unwrap();
+    let all = handle.book().unwrap().addresses;
+    let ids: Vec<_> = all.iter().map(|entry| entry.known.addr.id()).collect();
+    let ids: Vec<_> = ids.into_iter().filter(|id| *id != bob.0.handle().id()).collect();
+    assert!(ids.len() > 1400, "{}", ids.len());
+    handle.mark_bad(ids[0], HOUR, "no answer").unwrap();
+    handle.ban(ids[1], None, "spam").unwrap();
+    let counts = handle.state_counts().unwrap();
+    assert_eq!((counts.connected, counts.bad, counts.banned, counts.dialing), (1, 1, 1, 0));
+    assert_eq!((counts.candidate, counts.reconnecting), (ids.len() - 2, 0));
+    // All of the others, and as many candidates as one reads.
+    let listed = states(&alice.0);
+    let of = |kind| listed.values().filter(|state| state.state == kind).count();
+    assert_eq!((of(ConnectionState::Candidate), listed.len()), (1000, 1003));
+    let first = handle.candidates(None).unwrap();
+    assert_eq!((first.page.len(), first.total), (1000, ids.len() - 2));
+    let second = handle.candidates(first.next).unwrap();
+    assert_eq!((second.page.len(), second.next), (ids.len() - 1002, None));
+    let known = first.page.iter().chain(&second.page).map(|known| known.addr.id());
+    assert_eq!(known.collect::<Vec<_>>(), ids[2..]);
+}
+
+#[test]
+fn what_a_reactor_says_of_a_peer_is_told_to_everybody() {
+    let exchanges =
+        || Config { pex: true, addr_book_strict: false, max_num_outbound_peers: 0, ..unlimited() };
+    let (alice, bob) = (node_from(exchanges()), node_from(exchanges()));
+    let (handle, events) = (alice.0.handle(), alice.0.handle().subscribe());
+    connect(&alice.0, &bob.0);
+    let (peer, id) = (up(&alice.1), bob.0.handle().id());
+    peer.mark_bad(HOUR, "a wrong block");
+    let told = happens(&events, |event| match event {
+        SwitchEvent::Bad { id, addr, reason, .. } => Some((id, addr, reason)),
+        _ => None,
+    });
+    let addr = bob.0.handle().peer_address().net_address();
+    assert_eq!(told, (id, addr, "a wrong block".to_owned()));
+    assert_eq!(handle.state_counts().unwrap().connected, 1, "a verdict ends no session");
+    peer.mark_good();
+    let reinstated = happens(&events, |event| match event {
+        SwitchEvent::Reinstated { id } => Some(id),
+        _ => None,
+    });
+    assert_eq!(reinstated, id);
+    until("its address is a good one", || {
+        let entries = handle.book().unwrap().addresses;
+        entries.iter().any(|e| e.known.addr.id() == id && e.state == tmp2p::BookState::Old)
+    });
+    // A ban that is lifted is told as well.
+    handle.ban(id, None, "spam").unwrap();
+    handle.unban(id).unwrap();
+    let lifted = happens(&events, |event| match event {
+        SwitchEvent::Unbanned(ban) => Some(ban.target),
+        _ => None,
+    });
+    assert_eq!(lifted, id.into());
+    // Nothing happens after the end, on any thread.
+    alice.0.stop(DEADLINE).unwrap();
+    peer.mark_good();
+    peer.mark_bad(HOUR, "late");
 }
 
 #[test]
