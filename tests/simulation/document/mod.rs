@@ -10,6 +10,8 @@ mod more;
 mod persistent;
 mod seeds;
 mod states;
+mod success;
+mod told;
 mod verdicts;
 
 use std::time::Duration;
