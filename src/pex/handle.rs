@@ -1,7 +1,7 @@
 //! What handles of the switch hold of the book.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc,
@@ -30,6 +30,9 @@ pub(super) struct Shared {
     /// The table that was published last; at the end the last there was.
     pub(super) bans: RwLock<Arc<BanTable>>,
     pub(super) waiting: Mutex<Waiting>,
+    /// Nodes that were called good and of which the thread has not heard yet: a reactor may say so
+    /// with every message, and must not fill the queue with it.
+    pub(super) good: Mutex<BTreeSet<NodeId>>,
 }
 
 /// Who waits for an answer, by ticket.
@@ -182,10 +185,14 @@ impl PexHandle {
 /// What reactors think of peers. Nothing happens after the end.
 impl Verdicts for PexHandle {
     fn mark_good(&self, id: NodeId) {
-        self.send(PexRequest::MarkGood { id });
+        if self.shared.good.lock().insert(id) {
+            self.send(PexRequest::MarkGood { id });
+        }
     }
 
     fn mark_bad(&self, id: NodeId, addr: Option<NetAddress>, duration: Duration, reason: String) {
+        // Who is called good after this is to be heard of after this.
+        self.shared.good.lock().remove(&id);
         self.send(PexRequest::MarkBad { id, addr, duration, reason });
     }
 }

@@ -156,6 +156,29 @@ fn handles_say_so_after_the_stop_and_on_the_librarys_threads() {
 }
 
 #[test]
+fn a_reactor_that_praises_every_message_does_not_fill_the_queue() {
+    let clock = Clock::start();
+    let prepared = Prepared::load(begin(), None, clock).unwrap();
+    let handle = prepared.handle();
+    for _ in 0..1000 {
+        handle.mark_good(id(1));
+        handle.mark_good(id(2));
+    }
+    assert_eq!(prepared.num_inputs(), 2);
+    // The last word counts.
+    handle.mark_bad(id(1), None, LONG * 1000, "x".into());
+    handle.mark_good(id(1));
+    assert_eq!(prepared.num_inputs(), 4);
+    let pex = prepared.start(None, Box::new(|_| {})).unwrap();
+    assert_eq!(handle.bad_addresses().unwrap(), []);
+    handle.mark_bad(id(1), None, LONG * 1000, "x".into());
+    assert_eq!(handle.bad_addresses().unwrap().len(), 1);
+    handle.mark_good(id(1));
+    assert_eq!(handle.bad_addresses().unwrap(), [], "it is heard again once it was taken");
+    pex.stop(clock.mono() + LONG);
+}
+
+#[test]
 fn what_the_library_saw_is_published_and_stored_at_once() {
     let (store, written, result) = told();
     let running = start(Some(store));

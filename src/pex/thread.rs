@@ -9,7 +9,8 @@ use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    CHANNEL, PeerFacts, PexCore, PexHandle, PexInput, PexNotice, PexOutput, PexSettings,
+    CHANNEL, PeerFacts, PexCore, PexHandle, PexInput, PexNotice, PexOutput, PexRequest,
+    PexSettings,
     handle::Shared,
     store::{StoreEnd, StoreWriter},
 };
@@ -112,6 +113,12 @@ impl Prepared {
     /// What handles of the switch hold. Requests wait for the start.
     pub(crate) fn handle(&self) -> PexHandle {
         self.handle.clone()
+    }
+
+    /// What waits for the start.
+    #[cfg(test)]
+    pub(super) fn num_inputs(&self) -> usize {
+        self.receiver.len()
     }
 
     /// Nobody is to book these: they are this node.
@@ -239,7 +246,12 @@ impl PexThread {
         };
         if ready == inputs {
             return match self.inputs.try_recv() {
-                Ok(input) => Some(input),
+                Ok(input) => {
+                    if let PexInput::Request(PexRequest::MarkGood { id }) = &input {
+                        self.shared.good.lock().remove(id);
+                    }
+                    Some(input)
+                }
                 Err(TryRecvError::Empty) => None,
                 // Nobody is left who could stop it.
                 Err(TryRecvError::Disconnected) => Some(PexInput::Stop),
