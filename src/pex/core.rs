@@ -69,6 +69,8 @@ pub struct PexCore {
     pub(super) is_seed_due: bool,
     /// When the next round may begin.
     pub(super) seeds_at: Mono,
+    /// When more than one seed that answers may be asked in a round.
+    pub(super) all_seeds_at: Mono,
     pub(super) crawl: Queue,
     /// Automatic bans that are in the book and in no published table yet.
     pub(super) unpublished: Vec<Ban>,
@@ -105,6 +107,7 @@ impl PexCore {
             untried_seeds: Vec::new(),
             is_seed_due: false,
             seeds_at: Mono::ZERO,
+            all_seeds_at: Mono::ZERO,
             crawl: Queue::default(),
             unpublished: Vec::new(),
             published_at: None,

@@ -29,6 +29,10 @@ pub(super) const BAD_FOR: Duration = Duration::from_secs(24 * 3600);
 /// has captured all of a node's peers must not keep them over its restart.
 const MAX_ANCHORS: usize = 4;
 
+/// Rounds until all seeds are asked again one after the other: in a network smaller than what its
+/// nodes want, each of them would otherwise ask all seeds in every round for ever.
+const ALL_SEEDS_ROUNDS: u32 = 10;
+
 /// What has come of a round so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Round {
@@ -157,12 +161,13 @@ impl PexCore {
     }
 
     /// Whether the book has an address of the node that may be dialed now: after a failure there is
-    /// a pause.
+    /// a pause. A seed is dialed for what it knows, when that is wanted: it is no peer that stays.
     fn is_due(&mut self, id: &NodeId, now: Now) -> bool {
         let is_in_use = |known: &&KnownAddress| known.placement != Placement::Bad;
         let Some(known) = self.book.get(id).filter(is_in_use) else { return false };
         let (failures, ago) = (known.dial_failures, known.attempted_ago(now.wall));
         if !self.may_dial(id)
+            || self.is_seed(id)
             || self.book.is_private(id)
             || self.book.is_banned(&known.addr, now.wall)
         {
@@ -244,8 +249,13 @@ impl PexCore {
     pub(super) fn seed_answered(&mut self, addrs: &[NetAddress], now: Now) {
         self.newcomers = addrs.iter().map(NetAddress::id).collect();
         self.fill(now);
-        if self.num_wanted() > 0 && self.dials.num_for(Purpose::Seed) == 0 {
-            self.dial_next_seed(now);
+        let is_enough = self.num_wanted() == 0 || self.dials.num_for(Purpose::Seed) > 0;
+        if is_enough || now.mono < self.all_seeds_at {
+            return;
+        }
+        self.dial_next_seed(now);
+        if self.untried_seeds.is_empty() {
+            self.all_seeds_at = now.mono + ALL_SEEDS_ROUNDS * self.settings.ensure_peers_period;
         }
     }
 

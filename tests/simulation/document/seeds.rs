@@ -64,6 +64,22 @@ fn another_seed_is_asked_if_there_are_still_too_few() {
     }
 }
 
+/// There are not as many nodes as everybody wants: that is no reason to ask all seeds all the time.
+#[test]
+fn in_a_small_network_one_seed_a_round_is_enough() {
+    let mut world = internet(703);
+    let seeds: Vec<_> = (0..4).map(|_| seed_of(&mut world, 0)).collect();
+    let node = world.join(with_seeds(&seeds));
+    for _ in 0..3 {
+        let other = world.join(quiet());
+        world.dial(node, other);
+    }
+    world.run_for(600 * SECOND);
+    let asked: usize = seeds.iter().map(|seed| world.asked_to_dial(node, seed.id()).len()).sum();
+    // Twenty rounds, two of them with three more.
+    assert!((20..=28).contains(&asked), "{asked}");
+}
+
 /// One that does not hang up, as a full node that somebody has configured as a seed.
 #[test]
 fn a_seed_that_is_still_there_is_asked_again_as_soon_as_the_pace_allows() {
