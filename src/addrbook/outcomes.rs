@@ -18,6 +18,10 @@ pub struct NodeFacts {
     pub network: String,
 }
 
+/// Seconds. The longest pause after failures is 18 hours, so that no record decays that is still
+/// being added to.
+const DAY: u64 = 24 * 3600;
+
 /// Which of a node's addresses.
 enum Which {
     Known,
@@ -25,10 +29,13 @@ enum Which {
 }
 
 impl Book {
-    /// The address is about to be dialed.
+    /// The address is about to be dialed. Earlier failures count half as much for each day that it
+    /// was left alone.
     pub fn attempted(&mut self, addr: &NetAddress, wall: Duration) {
         let Some((n, which)) = self.which(addr) else { return };
         self.table.update(n, |known| {
+            let days = known.attempted_ago(wall).unwrap_or_default().as_secs() / DAY;
+            known.dial_failures >>= days.min(31);
             known.last_attempt = Some(wall);
             if let Which::Known = which {
                 known.attempts = known.attempts.saturating_add(1);

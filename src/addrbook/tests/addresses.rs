@@ -117,6 +117,29 @@ fn good_peer_lost_when_its_ban_ends() {
 }
 
 #[test]
+fn failures_decay_while_an_address_is_left_alone() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let addr = node(1);
+    book.add(addr, addr, START, &mut rng).unwrap();
+    for _ in 0..9 {
+        book.attempted(&addr, START);
+        book.dial_failed(&addr, START);
+    }
+    let failures = |book: &Book| book.get(&addr.id()).unwrap().dial_failures;
+    let day = 24 * HOUR;
+    book.attempted(&addr, START + day - Duration::from_secs(1));
+    assert_eq!(failures(&book), 9);
+    book.attempted(&addr, START + 2 * day);
+    assert_eq!(failures(&book), 4);
+    assert_eq!(book.dial_failed(&addr, START + 2 * day), 5);
+    // A clock that was set back forgives nothing.
+    book.attempted(&addr, START);
+    assert_eq!(failures(&book), 5);
+    book.attempted(&addr, START + 1000 * day);
+    assert_eq!(failures(&book), 0);
+}
+
+#[test]
 fn re_banned_without_a_dial_after_a_ban() {
     let (mut book, mut rng) = (large_book(), rng());
     let addr = node(1);

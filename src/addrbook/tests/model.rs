@@ -322,6 +322,8 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut Duration, rng: &
             let Some(addr) = addr_of(model, n) else { return };
             book.attempted(&addr, at);
             let known = model.known.get_mut(&addr.id()).unwrap();
+            let days = known.last_attempt.map_or(0, |last| (at - last).as_secs() / (24 * 3600));
+            known.dial_failures /= 1 << days;
             (known.attempts, known.last_attempt) = (known.attempts + 1, Some(at));
         }
         Op::DialFailed { n } => {
