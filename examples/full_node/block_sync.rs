@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message as _;
 use tmp2p::{Event, Peer, crossbeam_channel::Receiver};
 
-use crate::console::Console;
+use crate::{console::Console, verdict};
 
 const BLOCK_CHANNEL: u8 = 0x40;
 
@@ -49,7 +49,7 @@ pub(crate) fn run(console: &Arc<Console>, events: &Receiver<Event>) {
                     }
                     Ok(Message { status_request: Some(_), .. }) => answer(peer, &no_blocks()),
                     Ok(_) => {}
-                    Err(error) => peer.stop(format!("no block sync message: {error}")),
+                    Err(error) => verdict::bad(peer, format!("no block sync message: {error}")),
                 }
             }
             _ => {}

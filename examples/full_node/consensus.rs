@@ -12,7 +12,7 @@ use prost::Message as _;
 use serde_json::json;
 use tmp2p::{ConnId, Event, Peer, crossbeam_channel::Receiver};
 
-use crate::console::Console;
+use crate::{console::Console, verdict};
 
 /// The channel that carries `NewRoundStep`.
 pub(crate) const STATE_CHANNEL: u8 = 0x20;
@@ -72,8 +72,10 @@ impl Heights {
         self.peers.get(&conn).and_then(|told| told.by_it).map_or(0, |(height, _)| height)
     }
 
-    /// A peer has said where it is. An error is what no honest node says.
-    fn heard(&mut self, conn: ConnId, said: &NewRoundStep) -> Result<(), &'static str> {
+    /// A peer has said where it is; whether that is of use: it is as far as anybody, or further
+    /// than it was. Who follows the chain shows so even while somebody lies. An error is what no
+    /// honest node says.
+    fn heard(&mut self, conn: ConnId, said: &NewRoundStep) -> Result<bool, &'static str> {
         let is_valid = said.height >= 1
             && said.round >= 0
             && (1..=8).contains(&said.step)
@@ -81,8 +83,10 @@ impl Heights {
         if !is_valid {
             return Err("a NewRoundStep that makes no sense");
         }
+        let before = self.of(conn);
+        let is_useful = said.height >= self.highest() || (before > 0 && said.height > before);
         self.peers.entry(conn).or_default().by_it = Some((said.height, said.last_commit_round));
-        Ok(())
+        Ok(is_useful)
     }
 
     fn forget(&mut self, conn: ConnId) {
@@ -153,14 +157,19 @@ impl Consensus {
         let said = match Message::decode(payload) {
             Ok(Message { new_round_step: Some(said) }) => said,
             Ok(_) => return,
-            Err(error) => return peer.stop(format!("no consensus message: {error}")),
+            Err(error) => {
+                return verdict::bad(peer, format!("no consensus message: {error}"));
+            }
         };
         let mut heights = lock(&self.heights);
-        if let Err(why) = heights.heard(peer.conn(), &said) {
-            return peer.stop(why);
-        }
+        let heard = heights.heard(peer.conn(), &said);
         let highest = heights.highest();
         drop(heights);
+        match heard {
+            Ok(true) => verdict::good(peer),
+            Ok(false) => {}
+            Err(why) => return verdict::bad(peer, why),
+        }
         if highest > self.reported {
             self.reported = highest;
             let from = peer.id().to_string();

@@ -34,6 +34,7 @@ mod settings;
 mod signals;
 mod start;
 mod table;
+mod verdict;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -13,7 +13,10 @@ use tmp2p::{
     crossbeam_channel::{Receiver, Sender, never, select},
 };
 
-use crate::mempool::{self, Hash, MAX_TX_BYTES};
+use crate::{
+    mempool::{self, Hash, MAX_TX_BYTES},
+    verdict,
+};
 
 /// The channel of transactions.
 pub(crate) const MEMPOOL_CHANNEL: u8 = 0x30;
@@ -84,7 +87,7 @@ impl<T: FnMut(Seen<'_>)> Relay<T> {
         let peer = envelope.peer();
         match mempool::decode(envelope.payload()) {
             Ok(txs) => txs.into_iter().for_each(|tx| self.take(tx, Some(peer), "")),
-            Err(error) => peer.stop(format!("no mempool message: {error}")),
+            Err(error) => verdict::bad(peer, format!("no mempool message: {error}")),
         }
     }
 
@@ -92,6 +95,9 @@ impl<T: FnMut(Seen<'_>)> Relay<T> {
         let (bytes, now) = (tx.len(), self.started.elapsed());
         let sender = from.map(|peer| (peer.conn(), peer.id()));
         let Some(hash) = self.mempool.take(tx, sender, now) else { return };
+        if let Some(peer) = from {
+            verdict::good(peer);
+        }
         let from = from.map_or_else(|| source.to_owned(), |peer| peer.id().to_string());
         (self.tell)(Seen::Tx { hash, bytes, from: &from });
         for peer in self.peers.values() {

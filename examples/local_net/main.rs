@@ -24,6 +24,8 @@ mod relay;
 mod show;
 mod tally;
 mod traffic;
+#[path = "../full_node/verdict.rs"]
+mod verdict;
 
 use std::{
     process::ExitCode,

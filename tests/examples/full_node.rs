@@ -8,7 +8,7 @@ use tmp2p::{
     Switch,
 };
 
-use crate::program::{Program, command};
+use crate::program::{Program, assert_prints, command};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -30,7 +30,15 @@ struct Played {
 
 impl Played {
     fn dial(node: &Program) -> Self {
-        let config = Config { laddr: None, ..Config::default() };
+        Self::dial_as(node, Config { laddr: None, ..Config::default() })
+    }
+
+    /// One that tells where it listens, so that the node can book its address.
+    fn dial_listening(node: &Program) -> Self {
+        Self::dial_as(node, Config::default())
+    }
+
+    fn dial_as(node: &Program, config: Config) -> Self {
         let info = NodeInfo::new("c", "played").unwrap();
         let mut builder = Switch::builder(config, NodeKey::generate(), info);
         let file = channels();
@@ -235,6 +243,71 @@ fn nonsense_ends_the_session_of_who_sent_it_and_nothing_else() {
     other.send(0x40, &[0x22, 0]);
     other.message(0x40);
     node.stop();
+}
+
+/// What the node keeps of the only address in its book: the state and the bucket.
+fn kept(home: &tempfile::TempDir) -> (String, Option<String>) {
+    let mut command = command("seed", home.path());
+    command.args(["peers", "--json", "--p2p.addr_book_file", "config/addrbook.json"]);
+    let row: Value = serde_json::from_str(&assert_prints(&mut command)).unwrap();
+    (row["state"].as_str().unwrap().to_owned(), row["bucket"].as_str().map(str::to_owned))
+}
+
+#[test]
+fn who_sends_what_cannot_be_decoded_is_bad_and_stopped() {
+    let cases: [(u8, &[u8]); 4] =
+        [(0x20, &[0xff]), (0x20, &[0x0a, 2, 0x08, 0]), (0x30, &[0x0a, 0xff, 1]), (0x40, &[0x0a])];
+    for (channel, garbage) in cases {
+        let home = tempfile::tempdir().unwrap();
+        let node = node(&home, &[], &[]);
+        let played = Played::dial_listening(&node);
+        node.event("book", |event| event["addresses"] == 1 && event["bad"] == 0);
+        played.send(channel, garbage);
+        played.down();
+        assert_eq!(node.event("peer_down", |_| true)["kind"], "reactor");
+        node.event("book", |event| event["addresses"] == 1 && event["bad"] == 1);
+        node.stop();
+        assert_eq!(kept(&home), ("bad".to_owned(), None), "{channel:#x}");
+    }
+}
+
+/// Not dialed by us and connected for a moment: only a reactor can have said so.
+#[test]
+fn who_tells_its_height_or_a_new_transaction_is_good() {
+    for (channel, message) in [(0x20, vec![0x0a, 4, 0x08, 5, 0x18, 1]), (0x30, txs("new"))] {
+        let home = tempfile::tempdir().unwrap();
+        let node = node(&home, &[], &[]);
+        let played = Played::dial_listening(&node);
+        node.event("book", |event| event["addresses"] == 1 && event["new"] == 1);
+        played.send(channel, &message);
+        node.event("book", |event| event["addresses"] == 1 && event["old"] == 1);
+        node.stop();
+        assert_eq!(kept(&home), ("candidate".to_owned(), Some("old".to_owned())), "{channel:#x}");
+    }
+}
+
+/// A height that others have left behind, a transaction that is known, and what other reactors take
+/// are no merit.
+#[test]
+fn who_sends_what_is_known_is_as_before() {
+    let home = tempfile::tempdir().unwrap();
+    let node = node(&home, &[], &[]);
+    let other = Played::dial(&node);
+    other.send(0x20, &[0x0a, 4, 0x08, 9, 0x18, 1]);
+    other.send(0x30, &txs("known"));
+    node.event("tx", |_| true);
+    node.event("height", |_| true);
+    let played = Played::dial_listening(&node);
+    played.send(0x20, &[0x0a, 4, 0x08, 5, 0x18, 1]);
+    played.send(0x30, &txs("known"));
+    played.send(0x40, &[0x22, 0]);
+    let id = played.switch.handle().id().to_string();
+    for channel in [0x20, 0x30, 0x40] {
+        node.event("message", |event| event["id"] == id && event["channel"] == channel);
+    }
+    played.message(0x40);
+    node.stop();
+    assert_eq!(kept(&home), ("candidate".to_owned(), Some("new".to_owned())));
 }
 
 #[test]
