@@ -2,14 +2,14 @@
 
 #[cfg(feature = "sqlite")]
 use std::time::{SystemTime, UNIX_EPOCH};
-use std::{fs, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path};
 
 use serde_json::{Value, json};
 #[cfg(feature = "sqlite")]
-use tmp2p::{BanTable, BookStore, Placement, SqliteStore, StoreBatch, StoreError, StoredBook};
-use tmp2p::{BookEntry, BookState, Config, KnownAddress, SwitchHandle};
+use tmp2p::{BanTable, BookStore, SqliteStore, StoreBatch, StoreError, StoredBook};
+use tmp2p::{BookState, Config, ConnectionState, KnownAddress, NodeId, Placement, SwitchHandle};
 
-use crate::{cli::Failure, home::Home};
+use crate::{cli::Failure, home::Home, states};
 
 /// How many addresses the book has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,10 @@ impl Counts {
 pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) addr: String,
+    /// Where its node stands.
     pub(crate) state: &'static str,
+    /// In which buckets it is, if in any: "new" or "old".
+    pub(crate) bucket: Option<&'static str>,
     pub(crate) moniker: String,
     pub(crate) version: String,
     pub(crate) last_seen_ms: Option<u64>,
@@ -41,30 +44,23 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn to_json(&self) -> Value {
         json!({
-            "id": self.id, "addr": self.addr, "state": self.state, "moniker": self.moniker,
-            "version": self.version, "last_seen_ms": self.last_seen_ms,
+            "id": self.id, "addr": self.addr, "state": self.state, "bucket": self.bucket,
+            "moniker": self.moniker, "version": self.version, "last_seen_ms": self.last_seen_ms,
         })
     }
 }
 
-impl From<&BookEntry> for Row {
-    fn from(BookEntry { known, state, .. }: &BookEntry) -> Self {
-        let state = match state {
-            BookState::New => "new",
-            BookState::Old => "old",
-            BookState::Bad => "bad",
-            BookState::Banned => "banned",
-        };
-        Self::new(known, state)
-    }
-}
-
 impl Row {
-    fn new(known: &KnownAddress, state: &'static str) -> Self {
+    fn new(known: &KnownAddress, state: ConnectionState) -> Self {
         Self {
             id: known.addr.id().to_string(),
             addr: SocketAddr::new(known.addr.ip(), known.addr.port()).to_string(),
-            state,
+            state: states::name(state),
+            bucket: match known.placement {
+                Placement::New(_) => Some("new"),
+                Placement::Old(_) => Some("old"),
+                Placement::Bad => None,
+            },
             moniker: known.moniker.clone(),
             version: known.version.clone(),
             last_seen_ms: known.last_seen.map(|at| at.as_millis() as u64),
@@ -92,7 +88,22 @@ pub(crate) fn counts(handle: &SwitchHandle) -> Option<Counts> {
 /// The book of a running node, by ID.
 pub(crate) fn rows(handle: &SwitchHandle) -> Result<Vec<Row>, Failure> {
     let book = handle.book().map_err(Failure::failed)?;
-    Ok(book.addresses.iter().map(Row::from).collect())
+    // What goes on at the moment, which the book does not know.
+    let states = handle.peer_states().map_err(Failure::failed)?.into_iter();
+    let states: BTreeMap<NodeId, ConnectionState> =
+        states.filter_map(|state| Some((state.id?, state.state))).collect();
+    let rows = book.addresses.iter().map(|entry| {
+        let of_book = match entry.state {
+            BookState::New | BookState::Old => ConnectionState::Candidate,
+            BookState::Bad => ConnectionState::Bad,
+            // Also one whose IP address is, which nobody says of the node.
+            BookState::Banned => ConnectionState::Banned,
+        };
+        let live = states.get(&entry.known.addr.id()).copied();
+        let live = live.filter(|state| *state != ConnectionState::Candidate);
+        Row::new(&entry.known, live.unwrap_or(of_book))
+    });
+    Ok(rows.collect())
 }
 
 /// The book of this configuration, by ID; its node may be running.
@@ -103,11 +114,10 @@ pub(crate) fn stored_rows(config: &Config) -> Result<Vec<Row>, Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let bans = BanTable::from_iter(stored.bans);
     let state = |known: &KnownAddress| match known.placement {
-        _ if bans.find_id(&known.addr.id(), now).is_some() => "banned",
-        _ if bans.find_ip(known.addr.ip(), now).is_some() => "banned",
-        Placement::New(_) => "new",
-        Placement::Old(_) => "old",
-        Placement::Bad => "bad",
+        _ if bans.find_id(&known.addr.id(), now).is_some() => ConnectionState::Banned,
+        _ if bans.find_ip(known.addr.ip(), now).is_some() => ConnectionState::Banned,
+        Placement::New(_) | Placement::Old(_) => ConnectionState::Candidate,
+        Placement::Bad => ConnectionState::Bad,
     };
     Ok(stored.addresses.iter().map(|known| Row::new(known, state(known))).collect())
 }

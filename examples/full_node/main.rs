@@ -33,6 +33,8 @@ mod settings;
 #[path = "../common/signals.rs"]
 mod signals;
 mod start;
+#[path = "../common/states.rs"]
+mod states;
 mod table;
 mod verdict;
 

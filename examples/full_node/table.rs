@@ -1,12 +1,15 @@
-//! The peers, for the log.
+//! The peers, and how it stands with other nodes, for the log.
 
 use std::{fmt::Write, sync::Mutex};
 
 use tmp2p::SwitchHandle;
 
-use crate::consensus::{self, Heights};
+use crate::{
+    consensus::{self, Heights},
+    states,
+};
 
-/// A table with a line per peer.
+/// A table with a line per peer and per node that is to be one or not to be one.
 pub(crate) fn peers(handle: &SwitchHandle, heights: &Mutex<Heights>) -> String {
     let peers = handle.peers();
     let heights = consensus::lock(heights);
@@ -30,6 +33,11 @@ pub(crate) fn peers(handle: &SwitchHandle, heights: &Mutex<Heights>) -> String {
             sum(|channel| channel.received_bytes),
             peer.node_info().moniker(),
         );
+    }
+    drop(heights);
+    // Who has no answer any more is stopping.
+    if let Ok(states) = states::table(handle) {
+        let _ = write!(table, "\n{states}");
     }
     table
 }

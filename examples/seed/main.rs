@@ -29,6 +29,9 @@ mod settings;
 #[path = "../common/signals.rs"]
 mod signals;
 mod start;
+#[path = "../common/states.rs"]
+#[allow(dead_code, reason = "full_node uses the rest")]
+mod states;
 mod web;
 
 use std::{path::PathBuf, process::ExitCode};

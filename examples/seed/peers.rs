@@ -37,15 +37,18 @@ pub(crate) fn show(settings: &Settings, json: bool) -> Result<(), Failure> {
 
 /// The addresses as a table.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let titles = ["ID", "ADDRESS", "STATE", "MONIKER", "VERSION", "LAST SEEN"].map(str::to_owned);
+    let titles = ["ID", "ADDRESS", "STATE", "BUCKET", "MONIKER", "VERSION", "LAST SEEN"];
+    let titles = titles.map(str::to_owned);
     let lines = rows.iter().map(|row| {
         let seen = row.last_seen_ms.map_or("never".to_owned(), ago);
-        [&row.id, &row.addr, row.state, &row.moniker, &row.version, &seen].map(str::to_owned)
+        let bucket = row.bucket.unwrap_or("-");
+        [&row.id, &row.addr, row.state, bucket, &row.moniker, &row.version, &seen]
+            .map(str::to_owned)
     });
-    let lines: Vec<[String; 6]> = std::iter::once(titles).chain(lines).collect();
+    let lines: Vec<[String; 7]> = std::iter::once(titles).chain(lines).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let pad = |line: &[String; 6]| {
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let pad = |line: &[String; 7]| {
         let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };

@@ -8,3 +8,4 @@ mod homes;
 mod program;
 mod relay;
 mod seed;
+mod states;

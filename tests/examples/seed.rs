@@ -79,7 +79,8 @@ fn nodes_find_each_other_through_a_seed_whose_book_moves() {
         assert_eq!(peer["addr"], addr.split_once('@').unwrap().1);
         assert_eq!(peer["moniker"], format!("node {}", n + 1));
         assert_eq!(peer["version"], concat!("tmp2p/", env!("CARGO_PKG_VERSION")));
-        assert!(["new", "old"].contains(&peer["state"].as_str().unwrap()), "{peer}");
+        assert_eq!(peer["state"], "candidate");
+        assert!(["new", "old"].contains(&peer["bucket"].as_str().unwrap()), "{peer}");
     }
     let table = assert_prints(command("seed", homes[0].path()).arg("peers"));
     assert!(table.starts_with("ID ") && ids.iter().all(|id| table.contains(id)), "{table}");
@@ -118,7 +119,10 @@ fn nodes_find_each_other_through_a_seed_whose_book_moves() {
     assert_eq!(assert_prints(&mut import(&other, &file)), "added 0 addresses\n");
     let moved = lines(&assert_prints(command("seed", other.path()).args(["peers", "--json"])));
     assert_eq!(moved.len(), 2);
-    assert!(moved.iter().all(|peer| peer["last_seen_ms"].is_null() && peer["state"] == "new"));
+    for peer in &moved {
+        assert!(peer["last_seen_ms"].is_null(), "{peer}");
+        assert_eq!((&peer["state"], &peer["bucket"]), (&"candidate".into(), &"new".into()));
+    }
     fs::write(&file, "{\"key\": 3}").unwrap();
     assert_refused(&mut import(&other, &file), &["x.json", "line 1"]);
     assert_refused(&mut import(&other, Path::new("/nowhere.json")), &["/nowhere.json"]);
