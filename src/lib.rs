@@ -91,9 +91,30 @@
 //!
 //! # Finding peers
 //! With [`Config::pex`] the switch keeps [`Config::max_num_outbound_peers`] peers by itself, from
-//! its address book, its peers and [`Config::seeds`]. The book is in memory, in a database
+//! its address book, its peers and [`Config::seeds`]; [`Config::pex_bias`] says how much it prefers
+//! addresses that nobody has vetted. Without peers a seed is dialed in every round, however many
+//! addresses the book holds that nobody is at any more. The book is in memory, in a database
 //! ([`Config::addr_book_file`]) or in a [`BookStore`] of the application. A seed
 //! ([`Config::seed_mode`]) crawls the network instead and hands out what it has reached.
+//!
+//! # What reactors say of peers
+//! The switch sees connections; what a peer is worth only reactors know, and they say so:
+//! - [`Peer::mark_good`]: it is of use. Its address has a place among the proven ones, and is bad no
+//!   more. Without a word a peer that was dialed is good after [`Config::good_after`].
+//! - [`Peer::mark_bad`]: its address is not dialed and not told to others for so long, however long
+//!   the session goes on. [`Peer::stop`] ends that, and [`SwitchHandle::ban`] keeps the node out.
+//! - [`SwitchHandle::request_more_peers`]: the peers that there are get the application nowhere.
+//!   Others are looked for at once; where there are as many as may be, one more takes the place of
+//!   the one that is needed least, which is nobody called good while there is another.
+//!
+//! The last verdict counts. A persistent peer is never bad.
+//!
+//! # States and events
+//! A node is a *candidate* (known and not connected), *dialing*, *connected*, *reconnecting*
+//! (persistent, between two attempts), *bad* or *banned*, see [`ConnectionState`].
+//! [`SwitchHandle::peer_states`] tells what is known of each, [`SwitchHandle::state_counts`] how many
+//! there are, and [`SwitchHandle::candidates`] gives all candidates, page by page. Each change but
+//! that of who is in the book is a [`SwitchEvent`], to be had from [`SwitchHandle::subscribe`].
 #![forbid(unsafe_code)]
 
 #[doc(hidden)]
