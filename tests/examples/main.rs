@@ -8,4 +8,5 @@ mod homes;
 mod program;
 mod relay;
 mod seed;
+mod stale;
 mod states;
