@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tmp2p::{
-    BanOrigin, BanTarget, ConnId, Direction, NodeId, Origin, SwitchEvent,
+    BanOrigin, BanTarget, ConnId, Direction, DisconnectReason, NodeId, Origin, SwitchEvent,
     event_loop::Report,
     protocol::secret::Cipher,
-    reactor::Admission,
+    reactor::{Admission, CloseMode},
     switch::{Control, Input, Notice, Request},
 };
 
@@ -163,7 +163,8 @@ impl Witness {
         }
     }
 
-    fn is_reserved(&self, id: &NodeId) -> bool {
+    /// Whether limits do not apply to the node.
+    pub(crate) fn is_reserved(&self, id: &NodeId) -> bool {
         self.persistent.contains(id) || self.unconditional.contains(id)
     }
 }
@@ -175,6 +176,14 @@ impl<C: Cipher> SimNode<C> {
         assert!(is_other, "{expected} is being dialed already");
         self.witness.at_loop.insert(ticket, expected);
         assert!(self.witness.idle != Some(expected), "{expected} is connected");
+    }
+
+    /// The switch ends a session.
+    pub(crate) fn check_close(&self, conn: ConnId, mode: &CloseMode) {
+        use DisconnectReason::{Finished, Replaced};
+        let CloseMode::Flush(reason @ (Finished | Replaced)) = mode else { return };
+        let id = self.sessions[&conn].id();
+        assert!(!self.witness.is_reserved(&id), "{id} is reserved, and sent away: {reason}");
     }
 
     /// The switch admits somebody.
@@ -212,9 +221,8 @@ impl<C: Cipher> SimNode<C> {
         assert_eq!(standings.persistent, witness.persistent);
         assert_eq!(standings.unconditional, witness.unconditional);
         let book = pex.book();
-        for id in witness.persistent.iter().filter(|id| book.is_bad(id)) {
-            panic!("{id} is persistent and bad: {:?}", book.bad_address(id));
-        }
+        let bad = witness.persistent.iter().find_map(|id| book.bad_address(id));
+        assert!(bad.is_none(), "a persistent peer is bad: {bad:?}");
         for id in witness.persistent.union(&witness.unconditional) {
             let ban = book.bans().get(&BanTarget::from(*id));
             let is_ours = ban.is_some_and(|ban| ban.origin == BanOrigin::Automatic);

@@ -373,9 +373,13 @@ impl<C: Cipher> SimNode<C> {
     fn perform(&mut self, output: Output, now: Now) {
         match output {
             Output::Command(command) => {
-                if let Command::Dial { ticket, addr, expected } = &command {
-                    self.dials.push((now.mono, *addr));
-                    self.check_dial(*ticket, *expected);
+                match &command {
+                    Command::Dial { ticket, addr, expected } => {
+                        self.dials.push((now.mono, *addr));
+                        self.check_dial(*ticket, *expected);
+                    }
+                    Command::Close { conn, mode } => self.check_close(*conn, mode),
+                    _ => {}
                 }
                 self.commands.push_back(command);
             }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use tmp2p::{
-    BanTarget, ChannelDescriptor, Config, MemoryStore, PeerAddress,
+    BanTarget, ChannelDescriptor, Config, Direction, Limits, MemoryStore, PeerAddress,
     pex::PexRequest,
     protocol::secret::Null,
     switch::{Control, Input, Request},
@@ -114,7 +114,7 @@ impl Churn {
     fn act(&mut self) {
         let node = self.dice.below(self.nodes);
         let other = (node + self.dice.range(1..=self.nodes - 1)) % self.nodes;
-        match self.dice.below(26) {
+        match self.dice.below(30) {
             0..=2 => _ = self.world.dial(node, other),
             3 => {
                 let addr = by_name(other);
@@ -159,6 +159,32 @@ impl Churn {
                     (addr(node as u64).socket_addr(), addr(other as u64).socket_addr());
                 let to = [None, Some(vec![wrong]), Some(vec![wrong, right]), Some(vec![right])];
                 self.world.names.insert(name_of(node), self.dice.pick(&to).clone());
+            }
+            25 => {
+                let id = id_of(other);
+                let is_new = self.dice.one_in(2);
+                if is_new {
+                    self.control(node, Control::AddUnconditional(id));
+                } else {
+                    self.control(node, Control::RemoveUnconditional(id));
+                }
+            }
+            26 => {
+                let addrs = (0..self.nodes).map(|n| if n % 2 == 0 { by_ip(n) } else { by_name(n) });
+                self.control(node, Control::DialPeers(addrs.collect()));
+            }
+            27 => {
+                let max_num_inbound_peers = self.options[node].config.max_num_inbound_peers;
+                let max_num_outbound_peers = self.dice.range(0..=4);
+                let limits = Limits { max_num_inbound_peers, max_num_outbound_peers };
+                self.control(node, Control::SetLimits(limits));
+                self.world.request(node, PexRequest::SetMaxOutbound(max_num_outbound_peers));
+            }
+            28 => {
+                if let Some(peer) = self.world.peer(node, other) {
+                    let is_good = self.dice.one_in(2);
+                    if is_good { peer.mark_good() } else { peer.mark_bad(60 * SECOND, BY_HAND) }
+                }
             }
             _ => {
                 if let Some(peer) = self.world.peer(node, other) {
@@ -282,12 +308,11 @@ impl Churn {
         }
     }
 
-    /// Whether `b` may send `a` away: a seed does so with everybody, a full node with most.
+    /// Whether `b` may send `a` away: a seed does so with every guest, a full node with most.
     fn is_refused(&self, a: usize, b: usize) -> bool {
-        let config = &self.options[b].config;
-        let is_reserved =
-            self.persistent.contains(&(b, a)) || config.unconditional_peer_ids.contains(&id_of(a));
-        config.seed_mode || (!is_reserved && self.options[b].config.max_num_inbound_peers < 8)
+        let (node, config) = (&self.world.nodes[b], &self.options[b].config);
+        let is_full = node.switch.num_limited(Direction::Inbound) >= config.max_num_inbound_peers;
+        !node.witness.is_reserved(&id_of(a)) && (config.seed_mode || is_full)
     }
 }
 
