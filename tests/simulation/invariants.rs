@@ -28,9 +28,11 @@ pub(crate) struct Witness {
     unconditional: BTreeSet<NodeId>,
     max_inbound: usize,
     max_outbound: usize,
+    /// It was no higher than that.
+    most_outbound: usize,
     own: Option<NodeId>,
     is_stopping: bool,
-    /// Peer exchange wants a node dialed that is connected.
+    /// Peer exchange wants a node dialed that is connected, or for which there is no room.
     idle: Option<NodeId>,
 }
 
@@ -42,6 +44,7 @@ impl Witness {
             unconditional: config.unconditional_peer_ids.iter().copied().collect(),
             max_inbound: config.max_num_inbound_peers,
             max_outbound: config.max_num_outbound_peers,
+            most_outbound: config.max_num_outbound_peers,
             own: Some(own),
             ..Self::default()
         }
@@ -54,8 +57,9 @@ impl Witness {
         }
     }
 
-    /// The switch is about to learn this.
-    pub(crate) fn hear(&mut self, input: &Input, is_connected: impl Fn(NodeId) -> bool) {
+    /// The switch is about to learn this. So many peers count against the limit of outbound ones,
+    /// those that are dialed included.
+    pub(crate) fn hear(&mut self, input: &Input, is_connected: bool, taken: usize) {
         self.idle = None;
         let control = match input {
             Input::Request(Request::Control { control, .. }) if !self.is_stopping => control,
@@ -67,8 +71,12 @@ impl Witness {
                 self.is_stopping = true;
                 return;
             }
-            Input::Request(Request::DialUnasked { addr, .. }) => {
-                self.idle = Some(addr.id()).filter(|id| is_connected(*id));
+            Input::Request(Request::DialUnasked { addr, origin }) => {
+                let id = addr.id();
+                let is_limited = matches!(origin, Origin::Discovery { is_limited: true, .. });
+                let is_full = is_limited && taken >= self.max_outbound && !self.is_reserved(&id);
+                let is_others = self.under_way.contains_key(&(id, false));
+                self.idle = (is_connected || is_full && !is_others).then_some(id);
                 return;
             }
             _ => return,
@@ -87,8 +95,9 @@ impl Witness {
             Control::RemoveUnconditional(id) => _ = self.unconditional.remove(id),
             Control::SetLimits(limits) => {
                 self.max_inbound = limits.max_num_inbound_peers;
+                self.max_outbound = limits.max_num_outbound_peers;
                 // Who is being dialed when it is lowered may still come.
-                self.max_outbound = self.max_outbound.max(limits.max_num_outbound_peers);
+                self.most_outbound = self.most_outbound.max(self.max_outbound);
             }
             _ => {}
         }
@@ -112,8 +121,12 @@ impl Witness {
 
     /// The switch tells this.
     pub(crate) fn see(&mut self, event: &SwitchEvent) {
-        if let SwitchEvent::GaveUp { addr } = event {
-            self.persistent.remove(&addr.id());
+        match event {
+            SwitchEvent::GaveUp { addr } => _ = self.persistent.remove(&addr.id()),
+            SwitchEvent::Dialing { addr } => {
+                assert!(self.idle != Some(addr.id()), "{addr} is dialed, and was not to be");
+            }
+            _ => {}
         }
     }
 
@@ -136,7 +149,7 @@ impl Witness {
         let is_limited = matches!(origin, Origin::Discovery { is_limited: true, .. });
         if is_limited && !self.is_reserved(&id) {
             self.limited.insert(conn, id);
-            let (taken, most) = (self.limited.len(), self.max_outbound);
+            let (taken, most) = (self.limited.len(), self.most_outbound);
             assert!(taken <= most, "{taken} peers were found of {most}");
         }
     }
@@ -175,7 +188,6 @@ impl<C: Cipher> SimNode<C> {
         let is_other = self.witness.at_loop.values().all(|id| *id != expected);
         assert!(is_other, "{expected} is being dialed already");
         self.witness.at_loop.insert(ticket, expected);
-        assert!(self.witness.idle != Some(expected), "{expected} is connected");
     }
 
     /// The switch ends a session.

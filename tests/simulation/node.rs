@@ -14,14 +14,14 @@ use std::{
 
 use crossbeam_channel::Sender;
 use tmp2p::{
-    Candidate, ConnId, DisconnectReason, Event, MemoryStore, Mono, NodeId, NodeKey, Now, Peer,
-    PeerAddress, SwitchEvent, crossbeam_channel,
+    Candidate, ConnId, Direction, DisconnectReason, Event, MemoryStore, Mono, NodeId, NodeKey, Now,
+    Peer, PeerAddress, SwitchEvent, crossbeam_channel,
     event_loop::{Command, Inbox, LoopCore, LoopSettings, Mailbox, Progress, Report},
     pex::PexInput,
     protocol::secret::{Cipher, KeyAgreement},
     reactor::{Session, SessionSettings},
     switch::{
-        Answer, Hook, Input, Lineup, Output, ReactorSettings, ResolveRequest, SwitchCore,
+        Answer, Hook, Input, Lineup, Output, ReactorSettings, Request, ResolveRequest, SwitchCore,
         SwitchSettings,
     },
 };
@@ -353,8 +353,13 @@ impl<C: Cipher> SimNode<C> {
         let most = self.switch.max_unread_sessions();
         self.switch.handle_stalled(self.lineup.stalled(most));
         if let Some(input) = self.inputs.pop_front() {
-            let is_connected = |id| self.sessions.values().any(|peer| peer.id() == id);
-            self.witness.hear(&input, is_connected);
+            let is_of = |id: NodeId| self.sessions.values().any(|peer| peer.id() == id);
+            let is_connected = match &input {
+                Input::Request(Request::DialUnasked { addr, .. }) => is_of(addr.id()),
+                _ => false,
+            };
+            let outbound = self.switch.num_limited(Direction::Outbound);
+            self.witness.hear(&input, is_connected, outbound + self.switch.num_dialing());
             self.switch.handle(input, now);
         }
         self.switch.handle_timeout(now);

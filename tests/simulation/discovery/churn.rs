@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tmp2p::{
     BanTarget, ChannelDescriptor, Config, Direction, Limits, MemoryStore, PeerAddress,
-    pex::PexRequest,
+    pex::{CHANNEL, PexMessage, PexRequest},
     protocol::secret::Null,
     switch::{Control, Input, Request},
 };
@@ -83,7 +83,7 @@ impl Churn {
         let seeds = some(2, dice);
         let persistent = some(4, dice);
         let config = Config {
-            seed_mode: dice.one_in(5),
+            seed_mode: dice.one_in(4),
             seeds: at(seeds, dice),
             persistent_peers: at(persistent, dice),
             unconditional_peer_ids: some(5, dice).into_iter().map(id_of).collect(),
@@ -114,7 +114,7 @@ impl Churn {
     fn act(&mut self) {
         let node = self.dice.below(self.nodes);
         let other = (node + self.dice.range(1..=self.nodes - 1)) % self.nodes;
-        match self.dice.below(30) {
+        match self.dice.below(33) {
             0..=2 => _ = self.world.dial(node, other),
             3 => {
                 let addr = by_name(other);
@@ -180,7 +180,9 @@ impl Churn {
                 self.control(node, Control::SetLimits(limits));
                 self.world.request(node, PexRequest::SetMaxOutbound(max_num_outbound_peers));
             }
-            28 => {
+            28 => self.misbehave(node, other),
+            29..=30 => self.welcome(node, other),
+            31 => {
                 if let Some(peer) = self.world.peer(node, other) {
                     let is_good = self.dice.one_in(2);
                     if is_good { peer.mark_good() } else { peer.mark_bad(60 * SECOND, BY_HAND) }
@@ -263,6 +265,29 @@ impl Churn {
             PexRequest::MarkGood { id }
         };
         self.world.request(node, request);
+    }
+
+    /// The node tells another what nobody has asked for.
+    fn misbehave(&mut self, node: usize, other: usize) {
+        if let Some(peer) = self.world.peer(node, other) {
+            // Refused is as good as sent here.
+            let _ = peer.try_send(CHANNEL, PexMessage::Addrs(Vec::new()).encode());
+        }
+    }
+
+    /// A guest becomes reserved while it may be about to be sent away.
+    fn welcome(&mut self, node: usize, guest: usize) {
+        self.world.dial(guest, node);
+        let id = id_of(guest);
+        let is_there = |w: &World<Null>| w.nodes[node].sessions.values().any(|p| p.id() == id);
+        if self.world.run_until(SECOND, is_there) {
+            let wait = self.dice.range(0..=50) as u64;
+            self.world.run_for(Duration::from_millis(wait));
+            if self.dice.one_in(2) {
+                self.world.hold(Actor::Switch(node), SECOND);
+            }
+            self.control(node, Control::AddUnconditional(id));
+        }
     }
 
     fn hold(&mut self, node: usize) {
