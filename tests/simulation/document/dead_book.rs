@@ -65,7 +65,7 @@ fn a_seed_with_a_book_of_the_dead_has_a_peer_within_two_minutes() {
             let is_verified = |known: &&tmp2p::KnownAddress| known.verified.is_some();
             w.nodes[second].pex.core.book().iter().filter(is_verified).count() > 10
         };
-        assert!(world.run_until(1200 * SECOND, knows), "{count}");
+        assert!(world.wait(1200 * SECOND, knows), "{count}");
     }
 }
 
