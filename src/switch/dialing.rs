@@ -304,6 +304,10 @@ impl SwitchCore {
         target: SocketAddr,
         now: Now,
     ) -> Option<DisconnectReason> {
+        // It may have connected to us while its name was being resolved.
+        if self.peers.session(id).is_some() {
+            return Some(DisconnectReason::DuplicateId(*id));
+        }
         let ban = self.bans.find_id(id, now.wall);
         if let Some(ban) = ban.or_else(|| self.bans.find_ip(target.ip(), now.wall)) {
             return Some(DisconnectReason::Banned(ban.target));

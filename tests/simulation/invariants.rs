@@ -187,6 +187,8 @@ impl<C: Cipher> SimNode<C> {
     pub(crate) fn check_dial(&mut self, ticket: u64, expected: NodeId) {
         let is_other = self.witness.at_loop.values().all(|id| *id != expected);
         assert!(is_other, "{expected} is being dialed already");
+        let is_connected = self.sessions.values().any(|peer| peer.id() == expected);
+        assert!(!is_connected, "{expected} is connected");
         self.witness.at_loop.insert(ticket, expected);
     }
 
