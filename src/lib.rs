@@ -173,6 +173,8 @@ pub use runtime::{
     DialError, DialPeersError, DialTicket, ImportBookError, NumPeers, Reactor, RegisterError,
     StartError, StopError, StopReport, Stopped, Switch, SwitchBuilder, SwitchHandle,
 };
+#[doc(inline)]
+pub use switch::evicting;
 pub use switch::{
     Candidate, ConnectionState, ControlError, Decision, Limits, Metrics, PeerState, Resolver,
     StateCounts, StopReason, SwitchEvent, SystemResolver,
