@@ -15,10 +15,15 @@ use crate::{
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The book as `addrbook.json`: everything that may be passed on. Bad and banned addresses are left
-/// out, as the reference does, and those of private nodes.
+/// out, as the reference does, and those of private nodes, also where such a node told of another:
+/// then that one stands for its own source.
 pub fn write(book: &Book, wall: Duration) -> Vec<u8> {
     let entries = book.iter().filter(|known| book.may_be_handed_out(&known.addr, wall));
-    let file = File { key: &book.key().text, addrs: entries.filter_map(Entry::of).collect() };
+    let entries = entries.filter_map(|known| {
+        let is_private = book.is_private(&known.src.id());
+        Entry::of(known, if is_private { &known.addr } else { &known.src })
+    });
+    let file = File { key: &book.key().text, addrs: entries.collect() };
     let mut bytes = Vec::new();
     let tabs = serde_json::ser::PrettyFormatter::with_indent(b"\t");
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, tabs);
@@ -56,8 +61,8 @@ struct Address {
 struct Time(Option<Duration>);
 
 impl<'a> Entry<'a> {
-    /// `None`: it is in no bucket.
-    fn of(known: &'a KnownAddress) -> Option<Self> {
+    /// With this source. `None`: it is in no bucket.
+    fn of(known: &'a KnownAddress, src: &NetAddress) -> Option<Self> {
         let (bucket_type, buckets) = match &known.placement {
             Placement::New(buckets) => (1, &buckets[..]),
             Placement::Old(bucket) => (2, std::slice::from_ref(bucket)),
@@ -65,7 +70,7 @@ impl<'a> Entry<'a> {
         };
         Some(Self {
             addr: Address::of(&known.addr),
-            src: Address::of(&known.src),
+            src: Address::of(src),
             buckets,
             // The reference reads 32 bits with a sign.
             attempts: known.attempts.min(i32::MAX.unsigned_abs()),

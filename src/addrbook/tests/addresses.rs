@@ -197,6 +197,49 @@ fn private_ids_already_in_the_book_are_gossiped() {
     }
 }
 
+/// Who takes the file would dial them, or think that we had.
+#[test]
+fn nothing_banned_or_bad_is_exported() {
+    let (mut book, mut rng) = (large_book(), rng());
+    for n in 0..6 {
+        book.add(node(n), node(n), START, &mut rng).unwrap();
+        if n % 2 == 0 {
+            make_good(&mut book, node(n), START, &mut rng);
+        }
+    }
+    book.ban(node(0).id().into(), Some(HOUR), String::new(), START).unwrap();
+    book.ban(node(1).ip().into(), None, String::new(), START).unwrap();
+    book.mark_bad(node(2).id(), None, HOUR, "no answer", START);
+    book.mark_bad(node(3).id(), None, HOUR, "no answer", START);
+    let exported = |book: &Book, wall| {
+        let file = json::parse(&json::write(book, wall)).unwrap();
+        file.addresses.into_iter().map(|known| known.addr).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(exported(&book, START), [4, 5].map(node).into());
+    // A ban that is over counts no more; what is bad stays so until somebody wants it.
+    assert_eq!(exported(&book, START + HOUR), [0, 4, 5].map(node).into());
+    book.reinstate_due(START + HOUR, &mut rng);
+    assert_eq!(exported(&book, START + HOUR), [0, 2, 3, 4, 5].map(node).into());
+}
+
+/// The one who told an address stands in the file, too.
+#[test]
+fn a_private_node_is_not_exported_as_the_source_of_others() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let (teller, told) = (node(1), node(2));
+    book.add(told, teller, START, &mut rng).unwrap();
+    // It told before somebody said that it is private.
+    book.add_private([teller.id()]);
+    let bytes = json::write(&book, START);
+    let imported = json::parse(&bytes).unwrap();
+    assert_eq!((imported.addresses[0].addr, imported.addresses[0].src), (told, told));
+    let file = String::from_utf8(bytes).unwrap();
+    assert!(!file.contains(&teller.id().to_string()), "{file}");
+    assert!(!file.contains(&teller.ip().to_string()), "{file}");
+    book.remove_private(&[teller.id()]);
+    assert_eq!(json::parse(&json::write(&book, START)).unwrap().addresses[0].src, teller);
+}
+
 #[test]
 fn bucket_hash_key_forgotten_at_restart() {
     let (mut book, mut rng) = (large_book(), rng());
