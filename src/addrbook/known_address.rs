@@ -145,3 +145,69 @@ impl std::fmt::Debug for BookKey {
         f.write_str("BookKey(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const SECOND: Duration = Duration::from_secs(1);
+    const WALL: Duration = Duration::from_secs(1_700_000_000);
+
+    /// Told, tried so often, the last time so long ago, and good so long ago.
+    fn tried(attempts: u32, last: Duration, success: Option<Duration>) -> KnownAddress {
+        let id = crate::identity::NodeId::from_bytes([1; 20]);
+        let addr = NetAddress::new(id, [1, 2, 3, 4].into(), 1);
+        KnownAddress {
+            attempts,
+            last_attempt: Some(WALL - last),
+            last_success: success.map(|ago| WALL - ago),
+            ..KnownAddress::told(addr, addr)
+        }
+    }
+
+    /// The reference's `isBad`, at each of its edges.
+    #[test]
+    fn who_is_hopeless_is_decided_by_the_figures_of_the_reference() {
+        let (minute, week) = (60 * SECOND, 7 * DAY);
+        for (attempts, last, success, expected) in [
+            // Three attempts without any success; not while the last one may still be answered.
+            (3, minute - SECOND, None, false),
+            (3, minute, None, true),
+            (2, minute, None, false),
+            (u32::MAX, minute - SECOND, None, false),
+            // Left alone for more than a week, whatever was before.
+            (1, week, None, false),
+            (1, week + SECOND, None, true),
+            (1, week, Some(week), false),
+            (0, week + SECOND, Some(week + SECOND), true),
+            // More than a week without a success, and ten attempts since.
+            (10, minute, Some(week - SECOND), false),
+            (10, minute, Some(week), false),
+            (10, minute, Some(week + SECOND), true),
+            (9, minute, Some(week + SECOND), false),
+            (10, minute - SECOND, Some(week + SECOND), false),
+            // With a success three attempts are not enough.
+            (3, minute, Some(minute), false),
+            (u32::MAX, minute, Some(week), false),
+        ] {
+            let mut known = tried(attempts, last, success);
+            let what = format!("{attempts} attempts, the last {last:?} ago, good {success:?} ago");
+            assert_eq!(known.is_hopeless(WALL), expected, "{what}");
+            // Only an unproven address ever is.
+            known.placement = Placement::Old(0);
+            assert!(!known.is_hopeless(WALL), "{what}, and old");
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_never_tried_is_not_hopeless() {
+        let mut known = tried(u32::MAX, 8 * DAY, None);
+        assert!(known.is_hopeless(WALL));
+        known.last_attempt = None;
+        assert!(!known.is_hopeless(WALL));
+        // Nor one that was tried at a time that is still to come: the wall clock was set back.
+        known.last_attempt = Some(WALL + DAY);
+        assert!(!known.is_hopeless(WALL));
+    }
+}
