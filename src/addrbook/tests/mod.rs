@@ -2,6 +2,7 @@
 
 mod addresses;
 mod bans;
+mod chances;
 mod model;
 mod poisoning;
 
