@@ -221,6 +221,29 @@ fn bans_survive_a_restart() {
     }
 }
 
+/// Whatever has become of the file, there is a node, and what it learns from then on is kept.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_node_with_a_corrupt_book_starts_and_begins_a_new_one() {
+    let folder = tempfile::TempDir::with_prefix("bans").unwrap();
+    let file = folder.path().join("book.sqlite");
+    let rubbish = b"a text that is longer than the header of a database ".repeat(100);
+    std::fs::write(&file, &rubbish).unwrap();
+    let start = || node_from(Config { addr_book_file: Some(file.clone()), ..unlimited() });
+
+    let alice = start();
+    assert_eq!(alice.0.handle().bans(), []);
+    connect(&node().0, &alice.0);
+    let ban = alice.0.handle().ban(target("1.2.3.4"), None, "spam").unwrap();
+    alice.0.stop(DEADLINE).unwrap();
+    assert_eq!(start().0.handle().bans(), [ban]);
+
+    // What was there can be looked at.
+    let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let aside = files.filter(|path| std::fs::read(path).unwrap() == rubbish).count();
+    assert_eq!(aside, 1, "set aside, and once");
+}
+
 #[test]
 fn nothing_can_be_changed_after_the_stop() {
     let store = MemoryStore::new();

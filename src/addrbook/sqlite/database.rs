@@ -276,6 +276,24 @@ mod tests {
         check_library().unwrap();
     }
 
+    /// With less than FULL the last transactions are in the kernel's memory alone, and a power cut
+    /// takes back what was said to be written; without the log it may take the file.
+    #[test]
+    fn what_is_written_is_on_the_disk_and_in_a_log() {
+        let folder = tempfile::TempDir::with_prefix("database").unwrap();
+        let path = folder.path().join("book.db");
+        // A new one, and one that is there.
+        for _ in 0..2 {
+            let connection = open(&path).unwrap();
+            let synchronous: i64 =
+                connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+            assert_eq!(synchronous, 2, "FULL");
+            let mode: String =
+                connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+            assert_eq!(mode, "wal");
+        }
+    }
+
     #[test]
     fn paths_mean_themselves_in_a_uri() {
         let path = Path::new("/a b/100%?x#y");
