@@ -88,3 +88,84 @@ impl BroadcastHandle {
         self.peers.into_iter().zip(outcomes).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::{
+        channel::ChannelDescriptor,
+        identity::NodeKey,
+        ids::{ConnId, Direction},
+        node_info::NodeInfo,
+        reactor::{Admission, CloseMode, Notify, Session, SessionSettings},
+    };
+
+    /// The loop, which does nothing.
+    struct Asleep;
+
+    impl Notify for Asleep {
+        fn dirty(&self, _: ConnId) {}
+        fn resume(&self, _: ConnId) {}
+        fn close(&self, _: ConnId, _: CloseMode) {}
+    }
+
+    const CHANNEL: ChannelId = ChannelId::new(0x20);
+
+    fn peer(number: u8) -> Peer {
+        let settings = SessionSettings {
+            channels: [(ChannelDescriptor::new(CHANNEL), 0)].into(),
+            reactors: 1,
+            reactor_budget: 1,
+            send_queue_bytes: 0,
+            send_timeout: std::time::Duration::ZERO,
+            verdicts: Arc::new(()),
+        };
+        let id = NodeKey::from_seed([number; 32]).id();
+        let node_info =
+            NodeInfo::new("chain", "peer").unwrap().with_id(id).with_channels([CHANNEL]);
+        let admission = Admission {
+            conn: ConnId::new(0, number.into(), 0),
+            id,
+            node_info: Box::new(node_info),
+            direction: Direction::Inbound,
+            remote_addr: ([10, 0, 0, number], 1).into(),
+            dialed_addr: None,
+            origin: None,
+            is_persistent: false,
+            is_reserved: false,
+        };
+        Peer::new(Arc::new(Session::new(admission, &settings, Arc::new(Asleep))))
+    }
+
+    /// A block part for a hundred peers is one block part, whether it waits or is taken already.
+    #[test]
+    fn the_bytes_are_held_once_however_many_peers_they_go_to() {
+        let peers: Vec<Peer> = (1..=5).map(peer).collect();
+        // Two have no place, so that the message waits for one.
+        for full in &peers[3..] {
+            full.try_send(CHANNEL, vec![0; 10]).unwrap();
+        }
+        let payload = Payload::from(vec![7; 100_000]);
+        let at = payload.as_ptr();
+        let handle = Broadcast::start(peers.clone(), CHANNEL, &payload, Mono::from_nanos(1));
+        assert!(!handle.is_settled(), "two of them wait");
+        for peer in &peers {
+            let mut taken = VecDeque::new();
+            for _ in 0..2 {
+                peer.session().take_queued(0, &mut taken, &mut Vec::new());
+            }
+            let last = taken.pop_back().expect("it was queued");
+            assert_eq!((last.len(), last.as_ptr()), (100_000, at), "a copy for {peer}");
+        }
+        assert!(handle.is_settled());
+        // The same without waiting.
+        for peer in &peers {
+            peer.try_send_payload(CHANNEL, &payload).unwrap();
+            let mut taken = VecDeque::new();
+            peer.session().take_queued(0, &mut taken, &mut Vec::new());
+            assert_eq!(taken[0].as_ptr(), at, "a copy for {peer}");
+        }
+    }
+}
