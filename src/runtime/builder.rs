@@ -501,3 +501,25 @@ impl Inbox for Inboxes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_announces_what_it_was_told_or_where_it_listens_or_else_what_nobody_dials() {
+        let bound = Some(SocketAddr::from(([127, 0, 0, 1], 4711)));
+        let mut config = Config::default();
+        assert_eq!(announce(&config, bound).to_string(), "tcp://127.0.0.1:4711");
+        // It only dials. The reference refuses a NodeInfo with an empty address, and takes this one.
+        let nowhere = announce(&config, None);
+        assert_eq!(nowhere.to_string(), "tcp://0.0.0.0:0");
+        let info = NodeInfo::new("chain", "moniker").unwrap();
+        let info = info.with_id(NodeKey::from_seed([1; 32]).id()).with_listen_addr(&nowhere);
+        assert_eq!(info.validate(), Ok(()));
+        config.external_address = Some("a.example:5".parse().unwrap());
+        for bound in [bound, None] {
+            assert_eq!(announce(&config, bound).to_string(), "tcp://a.example:5");
+        }
+    }
+}

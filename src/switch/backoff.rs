@@ -26,6 +26,8 @@ pub(super) fn part_of(time: Duration, rng: &mut StdRng) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use rand::SeedableRng;
 
     use super::*;
@@ -41,6 +43,11 @@ mod tests {
                 assert!(least <= pause && pause < least.mul_f64(1.25), "{failures} {pause:?}");
             }
         }
+        // All nodes that lost the same peer would come back at once.
+        let pauses: BTreeSet<_> = (0..100).map(|_| pause(7, DEFAULT_CAP, &mut rng)).collect();
+        assert!(pauses.len() > 90, "{pauses:?}");
+        let (least, most) = (*pauses.first().unwrap(), *pauses.last().unwrap());
+        assert!(most - least > DEFAULT_CAP / 5, "{least:?} to {most:?}");
         let millis = Duration::from_millis(10);
         assert!(pause(9, millis, &mut rng) < millis.mul_f64(1.25));
         assert_eq!(part_of(Duration::ZERO, &mut rng), Duration::ZERO);
