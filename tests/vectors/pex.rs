@@ -7,9 +7,10 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tmp2p::{
-    BookKey, Config, ConnId, Direction, Mono, NetAddress, NodeId, Now, StoredBook,
+    BookKey, ChannelDescriptor, Config, ConnId, Direction, Mono, NetAddress, NodeId, Now,
+    StoredBook,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts},
-    pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexRequest, PexSettings},
+    pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexRequest, PexSettings, channel},
 };
 
 use super::{bytes, cases, deviations, load, text};
@@ -17,6 +18,22 @@ use super::{bytes, cases, deviations, load, text};
 fn address(value: &Value) -> NetAddress {
     let id = text(value, "id").parse().unwrap();
     NetAddress::new(id, text(value, "ip").parse().unwrap(), value["port"].as_u64().unwrap() as u16)
+}
+
+/// What the reactors of both releases say of the channel.
+#[test]
+fn vectors_pex_channel() {
+    for name in ["channels.json", "channels.v0.38.json"] {
+        let file = load(name);
+        let is_it = |descriptor: &&Value| descriptor["id"] == 0;
+        let theirs = cases(&file, "descriptors").iter().find(is_it).expect("it has a descriptor");
+        let number = |key: &str| theirs[key].as_u64().unwrap();
+        let theirs = ChannelDescriptor::new(0)
+            .priority(number("priority") as u32)
+            .send_queue_capacity(number("send_queue_capacity") as usize)
+            .recv_message_capacity(number("recv_message_capacity") as usize);
+        assert_eq!(channel(), theirs, "{name}");
+    }
 }
 
 #[test]
