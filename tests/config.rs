@@ -1,9 +1,9 @@
 //! The `[p2p]` table of `config.toml`: every key has an effect on the field of its name, and what
 //! is wrong is refused with an error that names it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use tmp2p::Config;
+use tmp2p::{Config, PexBias};
 
 const ID_A: &str = "ed99ea2d90b79612618deaed7cdde9e9786223b7";
 const ID_B: &str = "bce193b932292944de6d19514d34af5d19eb3998";
@@ -178,4 +178,156 @@ fn json_will_do() {
             .unwrap();
     assert_eq!((config.send_rate, config.dial_timeout), (7, Duration::from_secs(90)));
     assert!(serde_json::from_str::<Config>("[]").is_err());
+}
+
+/// All of them, so that none can change, or be new, without a look at what is said of it.
+#[test]
+fn defaults_are_as_documented() {
+    let (milli, second, minute, hour) = (
+        Duration::from_millis(1),
+        Duration::from_secs(1),
+        Duration::from_secs(60),
+        Duration::from_secs(3600),
+    );
+    let expected = Config {
+        laddr: Some("tcp://127.0.0.1:0".parse().unwrap()),
+        external_address: None,
+        seeds: Vec::new(),
+        persistent_peers: Vec::new(),
+        addr_book_file: None,
+        addr_book_strict: true,
+        max_num_inbound_peers: 40,
+        max_num_outbound_peers: 10,
+        unconditional_peer_ids: Vec::new(),
+        persistent_peers_max_dial_period: Duration::ZERO,
+        flush_throttle_timeout: 100 * milli,
+        max_packet_msg_payload_size: 1024,
+        send_rate: 5_120_000,
+        recv_rate: 5_120_000,
+        pex: true,
+        seed_mode: false,
+        private_peer_ids: Vec::new(),
+        allow_duplicate_ip: false,
+        handshake_timeout: 20 * second,
+        dial_timeout: 3 * second,
+        ping_interval: 60 * second,
+        pong_timeout: 45 * second,
+        unsolicited_pong_interval: 20 * second,
+        max_recv_packet_size: 1 << 20,
+        send_queue_bytes: 64 << 10,
+        send_timeout: 10 * second,
+        reactor_budget: 1 << 20,
+        parking_per_peer: 4 << 20,
+        parking_total: 256 << 20,
+        reassembly_pool: 512 << 20,
+        close_timeout: 5 * second,
+        drain_timeout: 10 * second,
+        max_pending_handshakes: 1024,
+        max_pending_per_ip: 8,
+        max_pending_per_subnet: 32,
+        accept_rate_per_ip: 5,
+        accept_burst_per_ip: 10,
+        accept_rate_per_subnet: 20,
+        accept_burst_per_subnet: 40,
+        max_peers_per_ip: 0,
+        exempt_cidrs: Vec::new(),
+        connection_filter_timeout: second,
+        peer_filter_timeout: 5 * second,
+        dial_spread: 3 * second,
+        reconnect_give_up: 0,
+        ensure_peers_period: 30 * second,
+        pex_bias: PexBias::new(|outbound| 10 + 10 * outbound.min(8) as u8),
+        pex_request_interval: 30 * second,
+        pex_ban_time: 24 * hour,
+        pex_abuse_ban_time: 10 * minute,
+        good_after: 5 * minute,
+        crawl_concurrency: 64,
+        crawl_period: 2 * minute,
+        crawl_timeout: 15 * second,
+        seed_disconnect_wait_period: 28 * hour,
+    };
+    assert_eq!(Config::default(), expected);
+    let documented = documented_defaults();
+    for (field, default) in [
+        ("laddr", "`tcp://127.0.0.1:0`"),
+        ("external_address", "none"),
+        ("seeds", "none"),
+        ("persistent_peers", "none"),
+        ("addr_book_file", "`None`"),
+        ("addr_book_strict", "on"),
+        ("max_num_inbound_peers", "40"),
+        ("max_num_outbound_peers", "10"),
+        ("unconditional_peer_ids", "none"),
+        ("persistent_peers_max_dial_period", "0"),
+        ("flush_throttle_timeout", "100 ms"),
+        ("max_packet_msg_payload_size", "1024"),
+        ("send_rate", "5,120,000"),
+        ("recv_rate", "5,120,000"),
+        ("pex", "on"),
+        ("seed_mode", "off"),
+        ("private_peer_ids", "none"),
+        ("allow_duplicate_ip", "off"),
+        ("handshake_timeout", "20 s"),
+        ("dial_timeout", "3 s"),
+        ("ping_interval", "60 s"),
+        ("pong_timeout", "45 s"),
+        ("unsolicited_pong_interval", "20 s"),
+        ("max_recv_packet_size", "1 MiB"),
+        ("send_queue_bytes", "64 KiB"),
+        ("send_timeout", "10 s"),
+        ("reactor_budget", "1 MiB"),
+        ("parking_per_peer", "4 MiB"),
+        ("parking_total", "256 MiB"),
+        ("reassembly_pool", "512 MiB"),
+        ("close_timeout", "5 s"),
+        ("drain_timeout", "10 s"),
+        ("max_pending_handshakes", "1024"),
+        ("max_pending_per_ip", "8"),
+        ("max_pending_per_subnet", "32"),
+        ("accept_rate_per_ip", "5"),
+        ("accept_burst_per_ip", "10"),
+        ("accept_rate_per_subnet", "20"),
+        ("accept_burst_per_subnet", "40"),
+        ("max_peers_per_ip", "0"),
+        ("exempt_cidrs", "none"),
+        ("connection_filter_timeout", "1 s"),
+        ("peer_filter_timeout", "5 s"),
+        ("dial_spread", "3 s"),
+        ("reconnect_give_up", "0"),
+        ("ensure_peers_period", "30 s"),
+        ("pex_bias", "10 + 10 × min(outbound, 8) per cent"),
+        ("pex_request_interval", "30 s"),
+        ("pex_ban_time", "24 h"),
+        ("pex_abuse_ban_time", "10 min"),
+        ("good_after", "5 min"),
+        ("crawl_concurrency", "64"),
+        ("crawl_period", "2 min"),
+        ("crawl_timeout", "15 s"),
+        ("seed_disconnect_wait_period", "28 h"),
+    ] {
+        let text = documented.get(field).unwrap_or_else(|| panic!("nothing is said of {field}"));
+        let is_end = |rest: &str| [".", ",", ":", " ("].iter().any(|end| rest.starts_with(end));
+        let says = text.strip_prefix(default).is_some_and(is_end);
+        assert!(says, "{field}: documented is \"{text}\", not \"{default}\"");
+    }
+    assert_eq!(documented.len(), 55, "a field is not in the list");
+}
+
+/// What the documentation of each field says behind the last "Default".
+fn documented_defaults() -> BTreeMap<&'static str, String> {
+    let source = include_str!("../src/config/mod.rs");
+    let (_, fields) = source.split_once("pub struct Config {").expect("there is such a struct");
+    let (fields, _) = fields.split_once("\n}").expect("it has an end");
+    let mut defaults = BTreeMap::new();
+    let mut text = String::new();
+    for line in fields.lines().map(str::trim) {
+        if let Some(line) = line.strip_prefix("///") {
+            text += line;
+        } else if let Some((field, _)) = line.strip_prefix("pub ").and_then(|l| l.split_once(':')) {
+            let (_, default) = text.rsplit_once("Default ").expect(field);
+            defaults.insert(field, default.to_owned());
+            text.clear();
+        }
+    }
+    defaults
 }
