@@ -41,6 +41,8 @@ pub(crate) struct Net {
     pub(crate) is_silent: bool,
     /// Hosts that have no file descriptor left.
     pub(crate) out_of_files: BTreeSet<usize>,
+    /// What the next accepts of a host fail with, although somebody waits.
+    pub(crate) failing_accepts: VecDeque<(usize, io::ErrorKind)>,
 }
 
 #[derive(Debug, Default)]
@@ -134,6 +136,7 @@ impl Net {
             black_holes: BTreeSet::new(),
             is_silent: false,
             out_of_files: BTreeSet::new(),
+            failing_accepts: VecDeque::new(),
         }
     }
 
@@ -277,6 +280,12 @@ impl Net {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             is_short?;
+            if let Some((at, kind)) = self.failing_accepts.front().copied()
+                && at == host
+            {
+                self.failing_accepts.pop_front();
+                return Err(kind.into());
+            }
             backlog.pop_front().expect("checked above")
         };
         let entry = &mut self.socks[sock];

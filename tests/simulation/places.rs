@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use tmp2p::{
-    Direction, DisconnectReason, Limits, Purpose, Room, SwitchEvent,
+    Direction, DisconnectReason, Limits, PeerAddress, Purpose, Room, SwitchEvent,
     protocol::secret::Null,
     switch::{Answer, Control, ControlError, Origin},
 };
@@ -186,6 +186,55 @@ fn a_list_of_peers_is_dialed_over_the_spread() {
         let (first, last) = (dials[0].0.since(began), dials[39].0.since(began));
         assert!(first <= spread * SECOND / 4 && last <= spread * SECOND, "{first:?} {last:?}");
         assert!(last >= spread * SECOND * 3 / 4, "all at once: {last:?}");
+    }
+}
+
+/// A network that starts at once would else begin with all its nodes at the first of the list.
+#[test]
+fn a_list_of_peers_is_dialed_in_random_order() {
+    let listed: Vec<_> = (1..=20).map(addr_of).collect();
+    let orders = [1, 2].map(|seed| {
+        let mut world = World::<Null>::new(seed);
+        let a = world.add(Options::default());
+        listed.iter().for_each(|_| _ = world.add(Options::default()));
+        world.control(a, Control::DialPeers((1..=20).map(peer_addr_of).collect()));
+        world.run_for(4 * SECOND);
+        let order: Vec<_> = world.nodes[a].dials.iter().map(|(_, addr)| *addr).collect();
+        let mut sorted = order.clone();
+        sorted.sort();
+        assert_eq!(sorted, listed, "each once");
+        order
+    });
+    for order in &orders {
+        assert_ne!(*order, listed);
+        assert!(!order.iter().eq(listed.iter().rev()), "the list from behind");
+    }
+    assert_ne!(orders[0], orders[1], "the same order every time");
+}
+
+#[test]
+fn a_list_with_a_name_that_nobody_knows_dials_the_others() {
+    for seed in seeds(5) {
+        let mut world = World::<Null>::new(seed);
+        let a = world.add(Options::default());
+        let (b, c) = (world.add(Options::default()), world.add(Options::default()));
+        let named = |number: usize, name: &str| -> PeerAddress {
+            format!("{}@{name}:26656", id_of(number)).parse().unwrap()
+        };
+        world.names.insert("no.example".into(), None);
+        let unknown = named(7, "no.example");
+        let list = vec![unknown.clone(), peer_addr_of(b), named(c, &format!("node{c}.example"))];
+        let done = world.control(a, Control::DialPeers(list));
+        assert!(matches!(done, Answer::Done(Ok(()))));
+        world.run_for(5 * SECOND);
+        assert!(world.peer(a, b).is_some() && world.peer(a, c).is_some());
+        let failed = world.nodes[a].events.iter().filter_map(|event| match event {
+            SwitchEvent::DialFailed { addr, reason, .. } => Some((addr.clone(), reason.kind())),
+            _ => None,
+        });
+        assert_eq!(failed.collect::<Vec<_>>(), [(unknown, "lookup")]);
+        assert_eq!(world.nodes[a].switch.num_dialing(), 0, "and it is not tried again");
+        world.stop_all();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Connections that do not become sessions, and what each side is told.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use tmp2p::{ChannelDescriptor, DisconnectReason, NodeKey, SwitchEvent, protocol::secret::Null};
 
@@ -208,5 +208,27 @@ fn without_descriptors_a_node_goes_on_and_recovers() {
         world.connect(c, b);
         assert_eq!(world.counts(a, at_a.conn()), (1, 1));
         world.stop_all();
+    }
+}
+
+/// Somebody hung up before it was accepted, or a signal came: that says nothing of who comes next.
+#[test]
+fn an_accept_that_fails_for_one_connection_holds_up_no_other() {
+    for kind in [io::ErrorKind::ConnectionAborted, io::ErrorKind::Interrupted] {
+        // The last are more than the accepts of one turn.
+        for failures in [1, 5, 200] {
+            let mut world = World::<Null>::new(1);
+            let (a, b) = (world.add(Options::default()), world.add(Options::default()));
+            world.net.borrow_mut().failing_accepts = vec![(b, kind); failures].into();
+            let ticket = world.dial(a, b);
+            let is_answered = |w: &World<Null>| w.nodes[a].answers.contains_key(&ticket);
+            // A pause, as there is without descriptors, would take 100 ms.
+            assert!(world.run_until(Duration::from_millis(50), is_answered), "{kind}");
+            assert_eq!(answer(&world, a, ticket), "up");
+            assert!(world.net.borrow().failing_accepts.is_empty());
+            let failed = |e: &SwitchEvent| matches!(e, SwitchEvent::AcceptFailed(_));
+            assert!(!world.nodes[b].events.iter().any(failed), "{kind}: nothing to worry about");
+            world.stop_all();
+        }
     }
 }
