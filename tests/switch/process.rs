@@ -8,10 +8,24 @@ const ALONE: &str = "TMP2P_TEST_ALONE";
 /// Whether this process runs the test alone; if not, one that does is started and must succeed.
 #[track_caller]
 pub(crate) fn is_alone(test: &str) -> bool {
+    runs_alone(test, Command::new(std::env::current_exe().unwrap()))
+}
+
+/// The same in a process that may have so many files open, and no more.
+#[track_caller]
+pub(crate) fn is_alone_with_files(test: &str, files: usize) -> bool {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &files.to_string()]);
+    shell.arg(std::env::current_exe().unwrap());
+    runs_alone(test, shell)
+}
+
+#[track_caller]
+fn runs_alone(test: &str, mut command: Command) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
     }
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = command
         .args([test, "--exact", "--nocapture", "--include-ignored", "--test-threads=1"])
         .env(ALONE, "1")
         .output()

@@ -1,9 +1,10 @@
 //! Threads and descriptors come back. Both are counted for the whole process, so each of these
 //! tests runs in a process of its own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs::File, net::TcpStream, os::fd::OwnedFd};
 
-use tmp2p::Event;
+use socket2::{Domain, Socket, Type};
+use tmp2p::{Event, SwitchEvent};
 
 use crate::{process::*, support::*};
 
@@ -68,4 +69,43 @@ fn two_hundred_sessions_leak_nothing() {
     assert!(alice.0.handle().peers().is_empty() && bob.0.handle().peers().is_empty());
     drop(held);
     pair(&alice, &bob);
+}
+
+/// One descriptor is kept to accept and close. Without it whoever comes would hang in the kernel's
+/// queue, as if we were there and had nothing to say, and when it is full not even that.
+#[test]
+fn without_descriptors_who_comes_is_closed_and_not_left_waiting() {
+    let test = "resources::without_descriptors_who_comes_is_closed_and_not_left_waiting";
+    if !is_alone_with_files(test, 64) {
+        return;
+    }
+    let alice = node();
+    let (addr, events) = (alice.0.handle().local_addr().unwrap(), alice.0.handle().subscribe());
+    for _ in 0..3 {
+        let guest = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let guests: Vec<Socket> = (0..3).map(|_| guest()).collect();
+        let mut files = Vec::new();
+        let error = loop {
+            match File::open("/dev/null") {
+                Ok(file) => files.push(file),
+                Err(error) => break error,
+            }
+        };
+        assert!(files.len() > 10 && error.raw_os_error() == Some(24), "{error}");
+        for guest in guests {
+            guest.connect(&addr.into()).unwrap();
+            let stream = TcpStream::from(guest);
+            assert!(!is_let_in(&stream));
+            // It stays open here: the next one finds no descriptor that is free.
+            files.push(File::from(OwnedFd::from(stream)));
+            // Told when nobody is left in the queue: who comes after that is not closed with them.
+            happens(&events, |event| matches!(event, SwitchEvent::AcceptFailed(_)).then_some(()));
+        }
+        drop(files);
+        let bob = node();
+        connect(&bob.0, &alice.0);
+        assert_eq!(up(&alice.1).id(), bob.0.handle().id());
+        bob.0.stop(DEADLINE).unwrap();
+        down(&alice.1);
+    }
 }
