@@ -274,15 +274,15 @@ impl Net {
     pub(crate) fn accept(&mut self, host: usize, slot: u32) -> io::Result<(SockId, SocketAddr)> {
         let sock = {
             let is_short = self.check_files(host);
+            let failing = self.failing_accepts.front().filter(|(at, _)| *at == host);
+            let failing = failing.map(|(_, kind)| *kind);
             let listener = self.listener(host);
             let backlog = &mut listener.ok_or(io::ErrorKind::WouldBlock)?.backlog;
             if backlog.is_empty() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             is_short?;
-            if let Some((at, kind)) = self.failing_accepts.front().copied()
-                && at == host
-            {
+            if let Some(kind) = failing {
                 self.failing_accepts.pop_front();
                 return Err(kind.into());
             }

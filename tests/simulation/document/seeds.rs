@@ -28,7 +28,10 @@ fn what_a_seed_tells_is_dialed_at_once_and_asked_as_it_comes_up() {
     let mut world = internet(700);
     let seed = seed_of(&mut world, 20);
     let node = world.join(with_seeds(&[seed]));
-    world.run_for(5 * SECOND);
+    // Before the seed has hung up and its place is filled.
+    world.run_for(SECOND);
+    assert_eq!(world.num_peers(node), 9);
+    world.run_for(4 * SECOND);
     let peers: Vec<_> = world.peers(node).collect();
     assert_eq!(peers.len(), 10, "as many as may be, the place of the seed included");
     for peer in peers {

@@ -1,0 +1,36 @@
+//! The table of `tests/README.md` names tests that there are.
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+use std::{fs, path::Path};
+
+/// What stands between the backticks of a text, in order.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// What a mention of `file::name` or `file::{one, two}` does not keep of its promise.
+fn why_not(mention: &str) -> Option<String> {
+    let (file, names) = mention.split_once("::").unwrap_or((mention, ""));
+    let Ok(text) = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)) else {
+        return Some(format!("there is no file {file}"));
+    };
+    let names = names.trim_start_matches('{').trim_end_matches('}');
+    let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let missing: Vec<_> = names.filter(|name| !text.contains(&format!("fn {name}("))).collect();
+    (!missing.is_empty()).then(|| format!("{file} has no {missing:?}"))
+}
+
+#[test]
+fn every_test_that_the_table_names_is_there() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/README.md");
+    let text = fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.trim_end_matches(" |").rsplit_once(" | "));
+    let mentions: Vec<_> = cells
+        .flat_map(|(_, cell)| quoted(cell).map(str::to_owned).collect::<Vec<_>>())
+        .filter(|mention| mention.starts_with("tests/") || mention.starts_with("src/"))
+        .collect();
+    assert!(mentions.len() > 250, "{} mentions", mentions.len());
+    let faults: Vec<_> = mentions.iter().filter_map(|mention| why_not(mention)).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
