@@ -70,12 +70,19 @@ impl Book {
     /// The address is bad no more, and new with a clean record, although its time is not over.
     /// False: it was not bad.
     pub fn lift_bad(&mut self, id: &NodeId, wall: Duration, rng: &mut impl Rng) -> bool {
-        let was_bad = self.take_bad(id).is_some();
-        if was_bad {
-            self.dirty_bad.insert(*id);
-            self.reinstate(id, wall, start(rng));
+        let Some(bad) = self.take_bad(id) else { return false };
+        self.dirty_bad.insert(*id);
+        self.restore(&bad, wall, rng);
+        true
+    }
+
+    /// What was bad is new. One that was marked before anybody had told of it is booked now.
+    pub(super) fn restore(&mut self, bad: &BadAddress, wall: Duration, rng: &mut impl Rng) {
+        self.reinstate(&bad.id, wall, start(rng));
+        if let Some(addr) = bad.addr.filter(|_| self.table.find(&bad.id).is_none()) {
+            // Why not is of no interest, as with everything that is told.
+            let _ = self.add(addr, self.own_addr(), wall, rng);
         }
-        was_bad
     }
 
     /// Every bad address, by ID.

@@ -323,8 +323,9 @@ impl Book {
             && until <= wall
         {
             self.dirty_bad.insert(id);
-            reinstated.extend(self.take_bad(&id));
-            self.reinstate(&id, wall, adding::start(rng));
+            let Some(bad) = self.take_bad(&id) else { continue };
+            self.restore(&bad, wall, rng);
+            reinstated.push(bad);
         }
         reinstated
     }

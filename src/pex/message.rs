@@ -45,6 +45,15 @@ pub enum PexInput {
     Stop,
 }
 
+impl PexInput {
+    /// Whether a reactor says what it thinks of a peer. Drivers take what sessions tell before that
+    /// first.
+    pub fn is_verdict(&self) -> bool {
+        use PexRequest::{MarkBad, MarkGood};
+        matches!(self, Self::Request(MarkGood { .. } | MarkBad { .. }))
+    }
+}
+
 /// What handles ask for. Those with a ticket are answered once.
 #[derive(Debug)]
 pub enum PexRequest {

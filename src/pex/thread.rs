@@ -157,6 +157,7 @@ impl Prepared {
             inputs: self.receiver,
             events: events.unwrap_or_else(crossbeam_channel::never),
             peers: BTreeMap::new(),
+            verdict: None,
             shared: self.handle.shared.clone(),
             store,
             to_switch,
@@ -212,6 +213,9 @@ struct PexThread {
     inputs: Receiver<PexInput>,
     events: Receiver<Event>,
     peers: BTreeMap<ConnId, Peer>,
+    /// What a reactor has said of a peer, and how many events are to be taken before it: among them
+    /// may be the beginning of that peer's session.
+    verdict: Option<(PexInput, usize)>,
     shared: Arc<Shared>,
     store: Option<StoreWriter>,
     to_switch: ToSwitch,
@@ -237,6 +241,15 @@ impl PexThread {
 
     /// What happens next; `None`: something is due, or the event is none of the core's.
     fn next_input(&mut self) -> Option<PexInput> {
+        if let Some((verdict, events_before)) = self.verdict.take() {
+            if events_before > 0
+                && let Ok(event) = self.events.try_recv()
+            {
+                self.verdict = Some((verdict, events_before - 1));
+                return self.translate(event);
+            }
+            return Some(verdict);
+        }
         let mut select = Select::new();
         let inputs = select.recv(&self.inputs);
         let events = select.recv(&self.events);
@@ -250,7 +263,11 @@ impl PexThread {
                     if let PexInput::Request(PexRequest::MarkGood { id }) = &input {
                         self.shared.good.lock().remove(id);
                     }
-                    Some(input)
+                    if !input.is_verdict() || self.events.is_empty() {
+                        return Some(input);
+                    }
+                    self.verdict = Some((input, self.events.len()));
+                    None
                 }
                 Err(TryRecvError::Empty) => None,
                 // Nobody is left who could stop it.

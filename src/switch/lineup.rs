@@ -65,7 +65,9 @@ impl<I: Inbox> Lineup<I> {
             }
         }
         list(&peer);
-        for reactor in 0..self.names.len() {
+        // Peer exchange, which is registered last, is told first: whatever another reactor says of the
+        // peer, it knows the peer by then.
+        for reactor in (0..self.names.len()).rev() {
             if self.deliver(reactor, Event::PeerUp(peer.clone())) {
                 self.unread[reactor].push_back(self.inbox.progress(reactor).delivered);
             }

@@ -50,6 +50,8 @@ pub(crate) struct SimPex {
     pub(crate) inputs: VecDeque<PexInput>,
     /// From reactors: as good as inputs.
     pub(crate) verdicts: Arc<Opinions>,
+    /// Events that are to be taken before the first input.
+    events_before: Option<usize>,
     /// As a reactor: in order, and in no order with the inputs.
     events: Receiver<Event>,
     pub(crate) peers: BTreeMap<ConnId, Peer>,
@@ -89,6 +91,7 @@ impl SimPex {
             core,
             inputs: VecDeque::new(),
             verdicts: Arc::default(),
+            events_before: None,
             events,
             peers: BTreeMap::new(),
             store,
@@ -126,10 +129,16 @@ impl SimPex {
         }
         let verdicts = std::mem::take(&mut *self.verdicts.0.lock().unwrap());
         self.inputs.extend(verdicts.into_iter().map(PexInput::Request));
-        let takes_event = match (self.inputs.is_empty(), self.events.is_empty()) {
-            (false, false) => dice.one_in(2),
-            (is_empty, _) => is_empty,
+        // What sessions have told before a verdict comes before it.
+        if self.events_before.is_none() && self.inputs.front().is_some_and(PexInput::is_verdict) {
+            self.events_before = Some(self.events.len());
+        }
+        let takes_event = match self.events_before {
+            Some(before) => before > 0,
+            None if self.inputs.is_empty() || self.events.is_empty() => self.inputs.is_empty(),
+            None => dice.one_in(2),
         };
+        self.events_before = self.events_before.filter(|_| takes_event).map(|before| before - 1);
         let input = if takes_event {
             self.events.try_recv().ok().and_then(|event| self.translate(event))
         } else {

@@ -116,6 +116,32 @@ fn good_peer_lost_when_its_ban_ends() {
     book.table.check();
 }
 
+/// A reactor may know a peer whose address nobody has told.
+#[test]
+fn what_was_marked_bad_before_it_was_booked_is_booked_once_it_is_bad_no_more() {
+    let (mut book, mut rng) = (large_book(), rng());
+    for (n, is_lifted) in [(1, true), (2, false)] {
+        let addr = node(n);
+        assert!(book.mark_bad(addr.id(), Some(addr), HOUR, "a wrong block", START));
+        assert_eq!(book.add(addr, addr, START, &mut rng), Err(AddError::Bad));
+        assert!(book.get(&addr.id()).is_none());
+        if is_lifted {
+            assert!(book.mark_good(&addr.id(), START, &mut rng));
+            assert!(book.is_good(&addr.id()));
+        } else {
+            book.reinstate_due(START + HOUR, &mut rng);
+        }
+        assert_eq!(book.get(&addr.id()).unwrap().addr, addr);
+    }
+    // Nobody is booked who may not be.
+    let own = NetAddress::new(OWN, [90, 1, 1, 1].into(), 1);
+    assert!(!book.mark_bad(own.id(), Some(own), HOUR, "x", START));
+    let inside = NetAddress::new(node(3).id(), [10, 0, 0, 1].into(), 1);
+    book.mark_bad(inside.id(), Some(inside), HOUR, "x", START);
+    book.mark_good(&inside.id(), START, &mut rng);
+    assert!(book.get(&inside.id()).is_none());
+}
+
 #[test]
 fn failures_decay_while_an_address_is_left_alone() {
     let (mut book, mut rng) = (large_book(), rng());

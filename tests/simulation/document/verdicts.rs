@@ -76,6 +76,31 @@ fn mark_good_moves_the_address_to_an_old_bucket_at_once() {
     }
 }
 
+/// The verdict and the session are told on different ways.
+#[test]
+fn a_verdict_at_the_very_beginning_of_a_session_counts() {
+    for seed in 0..40 {
+        for is_good in [true, false] {
+            let mut world = internet(410 + seed);
+            let (node, other) = (world.join(quiet()), world.join(quiet()));
+            world.dial(node, other);
+            assert!(world.run_until(SECOND, |w| w.peer(node, other).is_some()));
+            let peer = world.peer(node, other).unwrap();
+            if is_good {
+                peer.mark_good();
+            } else {
+                peer.mark_bad(HOUR, "x");
+            }
+            world.run_for(LATER);
+            assert_eq!(self::is_good(&world, node, other), is_good);
+            assert_eq!(world.nodes[node].pex.core.book().is_bad(&peer.id()), !is_good);
+            peer.mark_good();
+            world.run_for(SECOND);
+            assert!(self::is_good(&world, node, other));
+        }
+    }
+}
+
 #[test]
 fn mark_bad_of_a_persistent_peer_changes_nothing() {
     let peer = addr(1);
