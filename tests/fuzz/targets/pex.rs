@@ -1,18 +1,19 @@
 #![no_main]
 //! What two peers send on channel 0x00, one of which was asked: the first byte of each message says
-//! which one, and how much time has passed.
+//! which one, and how much time has passed. They may be reserved, and the one we dialed a seed.
 
 use std::{net::SocketAddr, time::Duration};
 
 use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
-    BookKey, Config, ConnId, Direction, Mono, NetAddress, NodeId, Now,
+    BookKey, Config, ConnId, Direction, Mono, NetAddress, NodeId, Now, Origin,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts},
     pex::{
         MAX_ADDRS, MAX_MESSAGE_SIZE, PeerFacts, PexCore, PexInput, PexMessage, PexOutput,
         PexSettings,
     },
+    switch::Notice,
 };
 
 const START: Duration = Duration::from_secs(1_700_000_000);
@@ -23,12 +24,21 @@ fuzz_target!(|bytes: &[u8]| {
     let own = NodeId::from_bytes([0; 20]);
     let settings = BookSettings { own, is_strict: mode & 1 == 0, limits: BookLimits::default() };
     let book = Book::new(settings, BookKey::random(&mut rng));
-    let config = Config { seed_mode: mode & 2 != 0, ..Config::default() };
+    let of = |n| NetAddress::new(NodeId::from_bytes([n; 20]), [n, 2, 3, 4].into(), 26656);
+    let seeds = if mode & 8 != 0 { vec![of(2).into()] } else { Vec::new() };
+    let config = Config { seed_mode: mode & 2 != 0, seeds, ..Config::default() };
+    let is_reserved = mode & 4 != 0;
     let mut now = Now { mono: Mono::ZERO, wall: START };
     let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], now);
     core.start(now);
     for (n, direction) in [(1, Direction::Inbound), (2, Direction::Outbound)] {
-        let addr = NetAddress::new(NodeId::from_bytes([n; 20]), [n, 2, 3, 4].into(), 26656);
+        let addr = of(n);
+        if is_reserved {
+            let (is_persistent, is_unconditional) = (mode & 16 != 0, true);
+            let id = addr.id();
+            let notice = Notice::Standing { id, is_persistent, is_unconditional };
+            core.handle(PexInput::Notice(notice), now);
+        }
         core.handle(
             PexInput::PeerUp(PeerFacts {
                 conn: ConnId::new(0, n.into(), 1),
@@ -37,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
                 remote: SocketAddr::new(addr.ip(), 1000),
                 dialed: (direction == Direction::Outbound).then_some(addr),
                 announced: Some(addr),
-                is_reserved: mode & 4 != 0,
+                origin: (direction == Direction::Outbound).then_some(Origin::Operator),
                 speaks_pex: true,
                 facts: NodeFacts::default(),
             }),
@@ -66,6 +76,8 @@ fuzz_target!(|bytes: &[u8]| {
                 }
             }
         }
+        let bans = core.book().bans();
+        assert!(!is_reserved || bans.is_empty(), "a machine has banned who is reserved");
         if let Some(at) = core.next_deadline() {
             assert!(at > now.mono, "it is due at once, again");
         }
