@@ -16,12 +16,7 @@ mod verdicts;
 
 use std::time::Duration;
 
-use serde_json::json;
-use tmp2p::{
-    DisconnectReason, NetAddress, NodeId, SwitchEvent,
-    pex::{PexMessage, PexRequest},
-    protocol::secret::Null,
-};
+use tmp2p::{DisconnectReason, NodeId, SwitchEvent, pex::PexMessage, protocol::secret::Null};
 
 use crate::world::World;
 
@@ -64,26 +59,5 @@ impl World<Null> {
         let is_it =
             |event: &SwitchEvent| matches!(event, SwitchEvent::Bad { id: of, .. } if *of == id);
         self.nodes[node].pex.core.book().is_bad(&id) || self.nodes[node].events.iter().any(is_it)
-    }
-
-    /// Adds addresses to the node's book that were good once.
-    fn tell_good(&mut self, node: usize, addrs: impl IntoIterator<Item = NetAddress>) {
-        let never = "0001-01-01T00:00:00Z";
-        let entry = |addr: NetAddress| {
-            let (id, ip) = (addr.id().to_string(), addr.ip().to_string());
-            let addr = json!({ "id": id, "ip": ip, "port": addr.port() });
-            json!({
-                "addr": addr, "src": addr, "buckets": [0], "attempts": 0, "bucket_type": 2,
-                "last_attempt": never, "last_success": "2023-11-01T00:00:00Z",
-                "last_ban_time": never,
-            })
-        };
-        let entries: Vec<_> = addrs.into_iter().map(entry).collect();
-        let file = json!({ "key": "0123456789abcdef01234567", "addrs": entries }).to_string();
-        let imported = tmp2p::addrbook::json::parse(file.as_bytes()).unwrap();
-        let ticket = (1 << 33) + self.nodes[node].pex.answers.len() as u64;
-        self.request(node, PexRequest::Import { ticket, imported });
-        let is_done = |w: &Self| w.nodes[node].pex.answers.contains_key(&ticket);
-        assert!(self.run_until(Duration::from_secs(1), is_done), "nothing was imported");
     }
 }
