@@ -62,7 +62,11 @@ fn line(state: &PeerState) -> String {
         line += &format!(", {} failed attempts", state.failures);
     }
     if let Some(remaining) = state.remaining {
-        line += &format!(", for {} s", remaining.as_secs());
+        let ends = match state.state {
+            ConnectionState::Dialing | ConnectionState::Reconnecting => "next attempt in",
+            _ => "for another",
+        };
+        line += &format!(", {ends} {} s", remaining.as_secs());
     }
     if let Some(reason) = &state.reason {
         line += &format!(": {reason}");

@@ -18,7 +18,7 @@ const MOST_PEERS: usize = 8;
 /// `ensurePeers`).
 ///
 /// Called on the thread `p2p-pex`, whenever addresses are picked; it must not block. More than 100
-/// counts as 100, and where it panics the default takes its place; either is logged once.
+/// counts as 100; once it has panicked the default takes its place. Either is logged once.
 ///
 /// ```
 /// # use tmp2p::{Config, PexBias};
@@ -27,8 +27,15 @@ const MOST_PEERS: usize = 8;
 /// # config.check()?;
 /// # Ok::<_, tmp2p::ConfigError>(())
 /// ```
-#[derive(Clone)]
-pub struct PexBias(Arc<dyn Fn(usize) -> u8 + Send + Sync>);
+#[derive(Clone, Default)]
+pub struct PexBias(Bias);
+
+#[derive(Clone, Default)]
+enum Bias {
+    #[default]
+    Reference,
+    Custom(Arc<dyn Fn(usize) -> u8 + Send + Sync>),
+}
 
 /// What is wrong with a [`PexBias`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,12 +49,13 @@ pub(crate) enum UnfitBias {
 impl PexBias {
     /// This function of the number of outbound peers, in per cent.
     pub fn new(percent: impl Fn(usize) -> u8 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(percent))
+        Self(Bias::Custom(Arc::new(percent)))
     }
 
     /// What the function says for so many outbound peers, fit for use, and what was wrong with it.
     pub(crate) fn percent(&self, outbound: usize) -> (u8, Option<UnfitBias>) {
-        match catch_unwind(AssertUnwindSafe(|| (self.0)(outbound))) {
+        let Bias::Custom(percent) = &self.0 else { return (reference(outbound), None) };
+        match catch_unwind(AssertUnwindSafe(|| percent(outbound))) {
             Ok(percent @ 0..=100) => (percent, None),
             Ok(percent) => (100, Some(UnfitBias::OverHundred(percent))),
             Err(_) => (reference(outbound), Some(UnfitBias::Panicked)),
@@ -60,12 +68,6 @@ fn reference(outbound: usize) -> u8 {
     (outbound.min(MOST_PEERS) * 10 + 10) as u8
 }
 
-impl Default for PexBias {
-    fn default() -> Self {
-        Self::new(reference)
-    }
-}
-
 impl From<fn(usize) -> u8> for PexBias {
     fn from(percent: fn(usize) -> u8) -> Self {
         Self::new(percent)
@@ -74,22 +76,27 @@ impl From<fn(usize) -> u8> for PexBias {
 
 impl From<Arc<dyn Fn(usize) -> u8 + Send + Sync>> for PexBias {
     fn from(percent: Arc<dyn Fn(usize) -> u8 + Send + Sync>) -> Self {
-        Self(percent)
+        Self(Bias::Custom(percent))
     }
 }
 
 impl PartialEq for PexBias {
-    /// Nobody can compare functions; two are taken for the same that say the same for every number
-    /// of peers that matters.
+    /// Whether both are the default, or the same function: what it does nobody can compare.
     fn eq(&self, other: &Self) -> bool {
-        (0..=MOST_PEERS).all(|outbound| self.percent(outbound) == other.percent(outbound))
+        match (&self.0, &other.0) {
+            (Bias::Reference, Bias::Reference) => true,
+            (Bias::Custom(one), Bias::Custom(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
     }
 }
 
 impl fmt::Debug for PexBias {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |outbound| self.percent(outbound).0;
-        f.debug_list().entries((0..=MOST_PEERS).map(percent)).finish()
+        f.write_str(match &self.0 {
+            Bias::Reference => "PexBias(default)",
+            Bias::Custom(_) => "PexBias(..)",
+        })
     }
 }
 
@@ -116,7 +123,10 @@ mod tests {
             30
         }
         let shared: Arc<dyn Fn(usize) -> u8 + Send + Sync> = Arc::new(|_| 30);
-        assert_eq!(PexBias::from(constant as fn(usize) -> u8), PexBias::from(shared));
-        assert_ne!(PexBias::from(constant as fn(usize) -> u8), PexBias::default());
+        let (plain, shared) = (PexBias::from(constant as fn(usize) -> u8), PexBias::from(shared));
+        assert_eq!([plain.percent(3), shared.percent(3)], [(30, None); 2]);
+        assert_eq!((&shared, PexBias::default()), (&shared.clone(), PexBias::default()));
+        assert!(plain != shared && plain != PexBias::default());
+        assert_eq!(format!("{plain:?} {:?}", PexBias::default()), "PexBias(..) PexBias(default)");
     }
 }

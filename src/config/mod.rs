@@ -10,6 +10,7 @@ mod table;
 use std::{path::PathBuf, time::Duration};
 
 pub use bias::PexBias;
+pub(crate) use bias::UnfitBias;
 pub use check::ConfigError;
 
 use crate::{Cidr, ListenAddress, NodeId, PeerAddress};

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     addrbook::{KnownAddress, Placement},
     address::{NetAddress, PeerAddress},
+    config::{PexBias, UnfitBias},
     identity::NodeId,
     ids::ConnId,
     origin::Origin,
@@ -138,6 +139,10 @@ impl PexCore {
         {
             let notice = PexNotice::UnfitBias(unfit.to_string());
             self.outputs.push_back(PexOutput::Notice(notice));
+        }
+        if unfit == Some(UnfitBias::Panicked) {
+            // Nobody wants to read its panic in every round.
+            self.settings.bias = PexBias::default();
         }
         let (mut picked, mut seen) = (Vec::new(), BTreeSet::new());
         while picked.len() < wanted
@@ -306,6 +311,9 @@ impl PexCore {
         if now.mono < self.exchange_at {
             self.refill_at.get_or_insert(self.exchange_at);
             return;
+        }
+        if self.book.needs_more() {
+            self.reinstate(now);
         }
         match self.pick(1, now).pop() {
             Some(addr) => self.dial(addr.into(), Purpose::Exchange, now),

@@ -217,8 +217,8 @@ impl SwitchBuilder {
         self.peer_filters.push(Arc::new(filter));
     }
 
-    /// Keeps bans and bad addresses here, so that they survive a restart. Without it they live in
-    /// memory.
+    /// Keeps the address book here, with bans and bad addresses, so that it survives a restart.
+    /// Without it, and without [`Config::addr_book_file`], it lives in memory.
     pub fn book_store(&mut self, store: impl BookStore + 'static) {
         self.store = Some(Box::new(store));
     }

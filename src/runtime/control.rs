@@ -186,7 +186,7 @@ impl SwitchHandle {
     /// The address of this node is of no use for so long: it is not dialed by peer exchange nor
     /// told to others, and that a session with it lasts changes nothing. The node itself may still
     /// connect to us; see [`ban`](Self::ban) for the contrary. Nothing happens to a persistent
-    /// peer, which is never bad. A reactor has it at hand as [`Peer::mark_bad`](crate::Peer::mark_bad).
+    /// peer, which is never bad, to this node itself, and for no time. A reactor has it at hand as [`Peer::mark_bad`](crate::Peer::mark_bad).
     /// Does not wait.
     ///
     /// # Errors
@@ -216,7 +216,8 @@ impl SwitchHandle {
     }
 
     /// What is known of every node, sorted by ID, with bans of addresses at the end: one entry per
-    /// node, a ban before a session before what may be dialed some day. Of the *candidates* of
+    /// node, with the strongest of its states: banned, connected, dialing, reconnecting, bad,
+    /// candidate. Of the *candidates* of
     /// the address book no more than the first 1000; [`candidates`](Self::candidates) gives all,
     /// page by page, and [`state_counts`](Self::state_counts) says how many there are.
     ///
@@ -273,14 +274,14 @@ impl SwitchHandle {
             states.into_iter().filter_map(|state| Some((state.id?, state))).collect();
         let wall = self.inner().clock.now().wall;
         for bad in self.inner().pex.bad_addresses().unwrap_or_default() {
-            states.entry(bad.id).or_insert_with(|| {
+            let state = states.entry(bad.id).or_insert_with(|| {
                 let mut state = PeerState::new(Some(bad.id), ConnectionState::Bad);
                 state.dial_addr = bad.addr.map(PeerAddress::from);
-                // It may be over already: looked at when more peers are needed.
-                state.remaining = Some(bad.until.saturating_sub(wall));
+                state.remaining = bad.until.checked_sub(wall).filter(|left| !left.is_zero());
                 state.reason = Some(bad.reason);
                 state
             });
+            state.is_bad = true;
         }
         let mut without_id = Vec::new();
         for ban in self.bans() {
@@ -292,7 +293,14 @@ impl SwitchHandle {
             state.remaining = ban.until.map(|until| until.saturating_sub(wall));
             state.reason = Some(format!("{}: {}", ban.target, ban.reason));
             match id {
-                Some(id) => _ = states.insert(id, state),
+                Some(id) => {
+                    if let Some(met) = states.get(&id) {
+                        (state.is_persistent, state.is_unconditional, state.is_bad) =
+                            (met.is_persistent, met.is_unconditional, met.is_bad);
+                        state.dial_addr.clone_from(&met.dial_addr);
+                    }
+                    states.insert(id, state);
+                }
                 None => without_id.push(state),
             }
         }

@@ -150,8 +150,7 @@ impl SwitchCore {
             let is_persistent = self.persistent.contains(&id);
             let kind = match waits {
                 Some(_) if is_persistent => ConnectionState::Reconnecting,
-                Some(_) => ConnectionState::Candidate,
-                None => ConnectionState::Dialing,
+                Some(_) | None => ConnectionState::Dialing,
             };
             let state = states.entry(id).or_insert_with(|| PeerState::new(Some(id), kind));
             state.state = kind;

@@ -40,7 +40,8 @@ pub enum SwitchEvent {
         /// What is dialed.
         addr: PeerAddress,
     },
-    /// An outbound attempt ended before it was a session.
+    /// An outbound attempt ended before it was a session. Without [`Dialing`](Self::Dialing) before it
+    /// if there was no point in beginning: the node is connected, being dialed, banned, …
     DialFailed {
         /// What was dialed.
         addr: PeerAddress,

@@ -13,16 +13,16 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// Known, from the address book or a list of the operator's, and neither connected nor being
-    /// dialed.
+    /// Known from the address book, and neither connected nor being dialed.
     Candidate,
-    /// An attempt is under way.
+    /// An attempt is under way, or about to begin after [`PeerState::remaining`].
     Dialing,
     /// There is a session.
     Connected,
-    /// A persistent peer between two attempts.
+    /// A persistent peer between two attempts, or before the first.
     Reconnecting,
-    /// Its address is not to be dialed for a while, and then until more peers are needed.
+    /// Its address is not dialed by peer exchange and not told to others for a while, and then until
+    /// more peers are needed. Whoever has it may connect to us, and the application may dial it.
     Bad,
     /// No connection with it, in either direction.
     Banned,
@@ -44,12 +44,16 @@ pub struct PeerState {
     pub dial_addr: Option<PeerAddress>,
     /// How long it has been in this state, where that is known.
     pub age: Option<Duration>,
-    /// When the state ends by itself: the time to the next attempt or to the end of the ban.
+    /// When the state ends by itself: the time to the next attempt or to the end of the ban. `None`
+    /// for a bad address whose time is over: it is dialed again once more peers are needed.
     pub remaining: Option<Duration>,
     /// Whether it is a persistent peer.
     pub is_persistent: bool,
     /// Whether it is an unconditional peer.
     pub is_unconditional: bool,
+    /// Whether its address is bad as well: of a connected node that is not its state, and becomes it
+    /// when the session ends.
+    pub is_bad: bool,
     /// Attempts in a row that have failed.
     pub failures: u32,
     /// How the last attempt or session ended, for a persistent peer; why, for a ban or a bad
@@ -71,6 +75,7 @@ impl PeerState {
             remaining: None,
             is_persistent: false,
             is_unconditional: false,
+            is_bad: false,
             failures: 0,
             reason: None,
             status: None,

@@ -49,7 +49,7 @@ fn the_log_has_counts_and_a_bounded_number_of_lines() {
     assert_eq!(lines[0], "0 candidates, 0 dialing, 0 connected, 1 reconnecting, 38 bad, 2 banned");
     assert!(lines[1].starts_with(&format!("  reconnecting {gone}, 1 failed attempts")), "{shown}");
     assert!(lines[1].ends_with(": connection refused"), "{shown}");
-    assert!(lines[2].starts_with(&format!("  bad          {}, for 3", id(2))), "{shown}");
+    assert!(lines[2].starts_with(&format!("  bad          {}, for another 3", id(2))), "{shown}");
     assert!(lines[2].ends_with(": sends nonsense"), "{shown}");
     assert_eq!((lines.len(), lines[21]), (22, "  and 21 more"));
 

@@ -154,7 +154,7 @@ fn a_list_of_nodes_is_dialed_spread_over_time() {
             let state = &states[&addr.id()];
             assert_eq!(
                 (state.state, &state.dial_addr),
-                (ConnectionState::Candidate, &Some(addr.clone()))
+                (ConnectionState::Dialing, &Some(addr.clone()))
             );
             let remaining = state.remaining.unwrap();
             assert!(remaining <= HOUR);
@@ -230,6 +230,8 @@ fn what_a_reactor_says_of_a_peer_is_told_to_everybody() {
     });
     let addr = bob.0.handle().peer_address().net_address();
     assert_eq!(told, (id, addr, "a wrong block".to_owned()));
+    let state = &states(&alice.0)[&id];
+    assert_eq!((state.state, state.is_bad), (ConnectionState::Connected, true));
     assert_eq!(handle.state_counts().unwrap().connected, 1, "a verdict ends no session");
     peer.mark_good();
     let reinstated = happens(&events, |event| match event {
@@ -249,6 +251,12 @@ fn what_a_reactor_says_of_a_peer_is_told_to_everybody() {
         _ => None,
     });
     assert_eq!(lifted, id.into());
+    // Who is banned is still who he is otherwise.
+    handle.add_persistent(bob.0.handle().peer_address()).unwrap();
+    handle.ban(id, None, "spam").unwrap();
+    let state = &states(&alice.0)[&id];
+    assert_eq!((state.state, state.is_persistent), (ConnectionState::Banned, true));
+    assert_eq!(state.dial_addr, Some(bob.0.handle().peer_address()));
     // Nothing happens after the end, on any thread.
     alice.0.stop(DEADLINE).unwrap();
     peer.mark_good();

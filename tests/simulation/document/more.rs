@@ -93,6 +93,20 @@ fn whoever_is_not_there_costs_nobody_its_place() {
     assert!(peers.iter().all(|peer| world.session(node, *peer).is_some()));
 }
 
+/// Also what was bad is looked at then, if its time is over.
+#[test]
+fn who_wants_another_peer_needs_more() {
+    let (mut world, node, _) = full(1);
+    let known = world.nodes.len() - 1;
+    let (id, reason) = (world.nodes[known].id, "slow".to_owned());
+    let duration = 10 * SECOND;
+    world.request(node, PexRequest::MarkBad { id, addr: None, duration, reason });
+    world.run_for(60 * SECOND);
+    assert!(world.nodes[node].pex.core.book().is_bad(&id), "nobody has needed it");
+    world.request(node, PexRequest::MorePeers);
+    assert!(world.run_until(2 * SECOND, |w| w.session(node, known).is_some()));
+}
+
 #[test]
 fn below_the_limit_it_looks_for_peers_at_once() {
     let mut world = internet(801);
