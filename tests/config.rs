@@ -236,7 +236,7 @@ fn defaults_are_as_documented() {
         dial_spread: 3 * second,
         reconnect_give_up: 0,
         ensure_peers_period: 30 * second,
-        pex_bias: PexBias::new(|outbound| 10 + 10 * outbound.min(8) as u8),
+        pex_bias: PexBias::default(),
         pex_request_interval: 30 * second,
         pex_ban_time: 24 * hour,
         pex_abuse_ban_time: 10 * minute,
