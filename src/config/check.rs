@@ -21,6 +21,9 @@ const MIN_PACKET_PAYLOAD: usize = 2;
 /// descriptors where it may have many, 64 MiB while they are silent.
 const MAX_PENDING: usize = 1 << 16;
 
+/// Most peers of a direction: half of the connections that an event loop can number.
+pub(crate) const MAX_PEERS: usize = ConnId::MAX_SLOT as usize / 2;
+
 impl Config {
     /// Whether all values make sense, each and together. A switch does this when it starts.
     ///
@@ -195,13 +198,12 @@ impl Config {
     }
 
     fn check_peers(&self) -> Result<(), ConfigError> {
-        let slots = ConnId::MAX_SLOT as usize;
         for (key, value) in [
             ("max_num_inbound_peers", self.max_num_inbound_peers),
             ("max_num_outbound_peers", self.max_num_outbound_peers),
         ] {
-            if value > slots / 2 {
-                return Err(out_of_range(key, value, &format!("at most {}", slots / 2)));
+            if value > MAX_PEERS {
+                return Err(out_of_range(key, value, &format!("at most {MAX_PEERS}")));
             }
         }
         if self.seed_mode && !self.pex {

@@ -12,6 +12,7 @@ use std::{path::PathBuf, time::Duration};
 pub use bias::PexBias;
 pub(crate) use bias::UnfitBias;
 pub use check::ConfigError;
+pub(crate) use check::MAX_PEERS;
 
 use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 

@@ -56,8 +56,8 @@ pub struct PexCore {
     pub(super) round: Round,
     /// What a seed has told last and nobody has dialed since: dialed before others.
     pub(super) newcomers: VecDeque<NodeId>,
-    /// A reactor wants another peer although there are enough.
-    pub(super) wants_exchange: bool,
+    /// Until when a reactor wants another peer although there are enough.
+    pub(super) exchange_until: Option<Mono>,
     /// When it may be looked for.
     pub(super) exchange_at: Mono,
     pub(super) is_bias_reported: bool,
@@ -100,7 +100,7 @@ impl PexCore {
             refill_at: None,
             round: Round::default(),
             newcomers: VecDeque::new(),
-            wants_exchange: false,
+            exchange_until: None,
             exchange_at: Mono::ZERO,
             is_bias_reported: false,
             reached_at: None,
@@ -253,14 +253,17 @@ impl PexCore {
 
     fn due(&mut self, timer: Timer, now: Now) {
         match timer {
-            Timer::Proven(conn) => self.prove(conn),
+            Timer::Proven(conn) => {
+                self.prove(conn);
+                self.give_up_mute_seed(conn, now);
+            }
             Timer::Good(conn) => {
                 let Some(neighbour) = self.neighbours.get(&conn) else { return };
-                let is_bad = neighbour.opinion == Some(Opinion::Bad);
+                let id = neighbour.facts.id;
+                let is_bad = neighbour.opinion == Some(Opinion::Bad) || self.book.is_bad(&id);
                 // An inbound peer proves nothing about its address, and what a reactor has found
                 // counts for more than that the peer has stayed.
                 if neighbour.is_outbound() && !neighbour.is_over && !is_bad {
-                    let id = neighbour.facts.id;
                     self.book.mark_good(&id, now.wall, &mut self.rng);
                 }
             }

@@ -51,7 +51,11 @@ impl PexCore {
             return self.start_crawl(now);
         }
         for addr in self.book.anchors().to_vec() {
-            if self.num_wanted() > 0 && self.may_dial(&addr.id()) {
+            let id = addr.id();
+            let is_unwanted = self.book.is_bad(&id)
+                || self.book.is_private(&id)
+                || self.book.is_banned(&addr, now.wall);
+            if self.num_wanted() > 0 && self.may_dial(&id) && !is_unwanted {
                 self.dial(addr.into(), Purpose::Peers, now);
             }
         }
@@ -61,7 +65,6 @@ impl PexCore {
     pub(super) fn ensure(&mut self, now: Now) {
         self.ensure_at = Some(now.mono + self.settings.ensure_peers_period);
         let round = std::mem::take(&mut self.round);
-        self.is_seed_due = false;
         if self.is_crawling() {
             // Every address is of use to a seed.
             self.reinstate(now);
@@ -78,11 +81,17 @@ impl PexCore {
         {
             self.dial(addr.into(), Purpose::Test, now);
         }
+        let is_waiting = self.neighbours.values().any(|n| n.purpose().is_some() && !n.is_proven);
+        let was_in_vain = round.dialed > 0 && !round.has_reached && !is_waiting;
+        self.look(was_in_vain, now);
+    }
+
+    /// Looks for peers: dials whom it may, and asks for addresses.
+    fn look(&mut self, was_in_vain: bool, now: Now) {
         // However many addresses the book holds, they are worth nothing if nobody is there. Before
         // others take the places.
         let is_alone = !self.neighbours.values().any(|n| n.is_outbound() && !n.is_over);
-        let is_waiting = self.neighbours.values().any(|n| n.purpose().is_some() && !n.is_proven);
-        if is_alone || (round.dialed > 0 && !round.has_reached && !is_waiting) {
+        if is_alone || was_in_vain {
             self.dial_seeds(now);
         }
         let dialed = self.fill(now);
@@ -95,7 +104,7 @@ impl PexCore {
                 self.ask(peer, now);
             }
         }
-        if dialed == 0 && self.book.needs_more() {
+        if dialed == 0 && self.num_wanted() > 0 && self.book.needs_more() {
             self.dial_seeds(now);
         }
     }
@@ -103,18 +112,17 @@ impl PexCore {
     /// Dials as many nodes as are wanted. How many it is.
     pub(super) fn fill(&mut self, now: Now) -> usize {
         self.refill_at = None;
+        if self.is_full() {
+            self.is_seed_due = false;
+        }
         if self.num_wanted() == 0 {
-            if self.wants_exchange {
-                self.exchange(now);
-            }
+            self.exchange(now);
             return 0;
         }
         if std::mem::take(&mut self.is_seed_due) {
             self.dial_next_seed(now);
         }
-        if self.book.needs_more() {
-            self.reinstate(now);
-        }
+        self.reinstate(now);
         let picked = self.pick(self.num_wanted(), now);
         for addr in &picked {
             self.dial((*addr).into(), Purpose::Peers, now);
@@ -134,31 +142,34 @@ impl PexCore {
     fn pick(&mut self, wanted: usize, now: Now) -> Vec<NetAddress> {
         let outbound = self.neighbours.values().filter(|n| n.is_outbound()).count();
         let (bias, unfit) = self.settings.bias.percent(outbound);
-        if let Some(unfit) = unfit
-            && !std::mem::replace(&mut self.is_bias_reported, true)
-        {
-            let notice = PexNotice::UnfitBias(unfit.to_string());
-            self.outputs.push_back(PexOutput::Notice(notice));
-        }
-        if unfit == Some(UnfitBias::Panicked) {
-            // Nobody wants to read its panic in every round.
-            self.settings.bias = PexBias::default();
+        if let Some(unfit) = unfit {
+            let has_panicked = unfit == UnfitBias::Panicked;
+            if !std::mem::replace(&mut self.is_bias_reported, true) || has_panicked {
+                let notice = PexNotice::UnfitBias(unfit.to_string());
+                self.outputs.push_back(PexOutput::Notice(notice));
+            }
+            if has_panicked {
+                // Nobody wants to read its panic in every round.
+                self.settings.bias = PexBias::default();
+            }
         }
         let (mut picked, mut seen) = (Vec::new(), BTreeSet::new());
         while picked.len() < wanted
             && let Some(id) = self.newcomers.pop_front()
         {
-            if seen.insert(id) && self.is_due(&id, now) {
+            // It may have failed because it was we who were not there.
+            let cap = self.settings.ensure_peers_period;
+            if seen.insert(id) && self.is_due(&id, cap, now) {
                 picked.extend(self.where_to_dial(&id));
             }
         }
-        for _ in 0..3 * wanted {
+        for _ in 0..3 * wanted.min(self.book.len()) {
             if picked.len() == wanted {
                 break;
             }
             let known = self.book.pick(bias, now.wall, &mut self.rng);
             let Some(id) = known.map(|known| known.addr.id()) else { break };
-            if seen.insert(id) && self.is_due(&id, now) {
+            if seen.insert(id) && self.is_due(&id, Duration::MAX, now) {
                 picked.extend(self.where_to_dial(&id));
             }
         }
@@ -166,8 +177,9 @@ impl PexCore {
     }
 
     /// Whether the book has an address of the node that may be dialed now: after a failure there is
-    /// a pause. A seed is dialed for what it knows, when that is wanted: it is no peer that stays.
-    fn is_due(&mut self, id: &NodeId, now: Now) -> bool {
+    /// a pause, no longer than the cap. Without a failure there is one, too: a period, or what is
+    /// refused for no fault of its own, or hangs up at once, would be dialed all the time. A seed is dialed for what it knows, when that is wanted: it is no peer that stays.
+    fn is_due(&mut self, id: &NodeId, cap: Duration, now: Now) -> bool {
         let is_in_use = |known: &&KnownAddress| known.placement != Placement::Bad;
         let Some(known) = self.book.get(id).filter(is_in_use) else { return false };
         let (failures, ago) = (known.dial_failures, known.attempted_ago(now.wall));
@@ -180,8 +192,11 @@ impl PexCore {
         }
         let unit = self.settings.backoff_unit();
         let jitter = unit.mul_f64(self.rng.random_range(0.0..1.0));
-        let pause = self.pause_after(failures) + jitter;
-        failures == 0 || ago.is_none_or(|ago| ago >= pause)
+        let pause = match failures {
+            0 => self.settings.ensure_peers_period,
+            _ => self.pause_after(failures) + jitter,
+        };
+        ago.is_none_or(|ago| ago >= pause.min(cap))
     }
 
     /// How many peers are to be dialed: whoever dials whom, it may become one.
@@ -236,7 +251,7 @@ impl PexCore {
         self.dial_next_seed(now);
     }
 
-    fn dial_next_seed(&mut self, now: Now) {
+    pub(super) fn dial_next_seed(&mut self, now: Now) {
         if self.num_wanted() == 0 && !self.is_crawling() {
             // Attempts into nothing hold all places: the first one that becomes free is a seed's.
             self.is_seed_due = true;
@@ -264,6 +279,16 @@ impl PexCore {
         }
     }
 
+    /// A seed that has not answered by now: others want its place, and another seed may answer.
+    pub(super) fn give_up_mute_seed(&mut self, conn: ConnId, now: Now) {
+        let Some(neighbour) = self.neighbours.get(&conn) else { return };
+        let is_mute = neighbour.purpose() == Some(Purpose::Seed) && neighbour.owes_answer;
+        if is_mute && !neighbour.is_over && !self.standings.is_reserved(&neighbour.facts.id) {
+            self.evict(conn, DisconnectReason::Finished);
+            self.dial_next_seed(now);
+        }
+    }
+
     /// The pace allows to ask the node again: a seed that is still there is, while there are too few
     /// peers.
     pub(super) fn ask_seed_again(&mut self, id: &NodeId, now: Now) {
@@ -282,11 +307,10 @@ impl PexCore {
         if self.ensure_at.is_none() || self.is_crawling() {
             return;
         }
-        self.ensure_at = Some(now.mono);
         if self.is_full() {
-            self.wants_exchange = true;
-            self.exchange(now);
+            self.exchange_until = Some(now.mono + self.settings.ensure_peers_period);
         }
+        self.look(false, now);
     }
 
     /// Whether there are as many peers as peer exchange may find.
@@ -303,27 +327,26 @@ impl PexCore {
                 .neighbours
                 .values()
                 .any(|n| n.purpose() == Some(Purpose::Exchange) && !n.is_proven);
-        // Not while attempts hold the places, and one over the limit is enough.
-        let is_over = self.num_outbound() + self.dials.len() > self.settings.max_num_outbound_peers;
-        if is_coming || is_over || !self.is_full() {
+        let is_wanted = self.exchange_until.is_some_and(|until| now.mono <= until);
+        // One more than there may be, or than there are if the application has dialed others.
+        let most = self.settings.max_num_outbound_peers.max(self.num_outbound());
+        let is_over = self.num_outbound() + self.dials.len() > most;
+        if !is_wanted || is_coming || is_over || !self.is_full() {
             return;
         }
         if now.mono < self.exchange_at {
             self.refill_at.get_or_insert(self.exchange_at);
             return;
         }
-        if self.book.needs_more() {
-            self.reinstate(now);
-        }
-        match self.pick(1, now).pop() {
-            Some(addr) => self.dial(addr.into(), Purpose::Exchange, now),
-            None => self.wants_exchange = false,
+        self.reinstate(now);
+        if let Some(addr) = self.pick(1, now).pop() {
+            self.dial(addr.into(), Purpose::Exchange, now);
         }
     }
 
     /// The peer that was wanted more is there: the one that is needed least leaves.
     pub(super) fn exchanged(&mut self, newcomer: ConnId) {
-        self.wants_exchange = false;
+        self.exchange_until = None;
         self.exchange_at = self.now.mono + self.settings.ensure_peers_period;
         if self.num_outbound() <= self.settings.max_num_outbound_peers {
             return;
@@ -385,8 +408,10 @@ impl PexCore {
 
     /// The outbound peers that have been there longest.
     pub(super) fn keep_anchors(&mut self) {
-        let good =
-            self.neighbours.values().filter(|n| n.is_outbound() && n.is_proven && !n.is_over);
+        let is_good = |n: &&Neighbour| {
+            n.is_outbound() && n.is_proven && !n.is_over && !self.book.is_bad(&n.facts.id)
+        };
+        let good = self.neighbours.values().filter(is_good);
         let anchors: Vec<_> = good.filter_map(|n| n.facts.dialed).take(MAX_ANCHORS).collect();
         // Without peers the last ones are still the best guess.
         if !anchors.is_empty() && anchors != self.book.anchors() {

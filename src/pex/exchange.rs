@@ -12,6 +12,7 @@ use super::{
 use crate::{
     addrbook::{Added, AutomaticTarget},
     address::{NetAddress, PeerAddress},
+    identity::NodeId,
     ids::{ConnId, Direction},
     origin::Origin,
     reactor::DisconnectReason,
@@ -71,7 +72,7 @@ impl PexCore {
     }
 
     /// What becomes due in a session, and how long after its beginning.
-    fn timers_of(&self, conn: ConnId) -> [(Duration, Timer); 2] {
+    pub(super) fn timers_of(&self, conn: ConnId) -> [(Duration, Timer); 2] {
         if self.is_crawling() {
             [
                 (self.settings.crawl_timeout, Timer::Crawled(conn)),
@@ -147,7 +148,7 @@ impl PexCore {
             match reason {
                 DisconnectReason::WrongId { .. } => self.book.wrong_id(&addr),
                 DisconnectReason::Incompatible(why) => {
-                    self.mark_bad(id, Some(addr), BAD_FOR, &why.to_string(), now);
+                    self.found_bad(id, addr, &why.to_string(), now);
                 }
                 // The address is innocent.
                 DisconnectReason::AlreadyDialing(_)
@@ -169,13 +170,33 @@ impl PexCore {
                 }
             }
         }
-        self.go_on(origin.purpose(), now);
+        match (origin.purpose(), reason) {
+            // Others' attempts had taken the places, which was not known when it was asked for.
+            (Some(Purpose::Seed), DisconnectReason::Full(_)) => {
+                self.untried_seeds.push(addr);
+                self.is_seed_due = true;
+                return self.refill_soon(now);
+            }
+            (purpose, _) => self.go_on(purpose, now),
+        }
+        if self.is_seed_due && self.num_wanted() > 0 {
+            // Whoever asked for the attempt: it has made room for a seed.
+            self.is_seed_due = false;
+            self.dial_next_seed(now);
+        }
     }
 
     fn failed_at(&mut self, addr: &NetAddress, now: Now) {
         if self.book.dial_failed(addr, now.wall) > MAX_ATTEMPTS {
             let why = format!("{MAX_ATTEMPTS} attempts to connect have failed");
-            self.mark_bad(addr.id(), Some(*addr), BAD_FOR, &why, now);
+            self.found_bad(addr.id(), *addr, &why, now);
+        }
+    }
+
+    /// A machine's verdict about an address: not about one whose node the operator wants.
+    fn found_bad(&mut self, id: NodeId, addr: NetAddress, why: &str, now: Now) {
+        if !self.standings.is_reserved(&id) {
+            self.mark_bad(id, Some(addr), BAD_FOR, why, now);
         }
     }
 

@@ -99,8 +99,9 @@ impl PexHandle {
         &self,
         after: Option<NodeId>,
         limit: usize,
+        besides: BTreeSet<NodeId>,
     ) -> Result<Candidates, ControlError> {
-        match self.ask(|ticket| PexRequest::Candidates { ticket, after, limit })? {
+        match self.ask(|ticket| PexRequest::Candidates { ticket, after, limit, besides })? {
             PexAnswer::Candidates(candidates) => Ok(candidates),
             _ => Err(ControlError::Stopped),
         }

@@ -1,6 +1,6 @@
 //! What goes into the core of peer exchange and what comes out.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{BookView, Candidates, PeerFacts};
 use crate::{
@@ -109,6 +109,8 @@ pub enum PexRequest {
         after: Option<NodeId>,
         /// No more than so many.
         limit: usize,
+        /// Not these: the switch has something to say of them.
+        besides: BTreeSet<NodeId>,
     },
     /// Which addresses are bad?
     BadAddresses {

@@ -35,7 +35,9 @@ impl PexCore {
                 self.answer(ticket, PexAnswer::Unban(result));
             }
             PexRequest::MarkBad { id, addr, duration, reason } => {
-                self.judge(&id, Opinion::Bad);
+                if !self.standings.is_persistent(&id) {
+                    self.judge(&id, Opinion::Bad);
+                }
                 self.mark_bad(id, addr, duration, &reason, self.now);
                 self.store(false);
             }
@@ -50,8 +52,8 @@ impl PexCore {
             }
             PexRequest::AddPrivate { ids } => self.book.add_private(ids),
             PexRequest::RemovePrivate { ids } => self.book.remove_private(&ids),
-            PexRequest::Candidates { ticket, after, limit } => {
-                let candidates = self.candidates(after, limit);
+            PexRequest::Candidates { ticket, after, limit, besides } => {
+                let candidates = self.candidates(after, limit, &besides);
                 self.answer(ticket, PexAnswer::Candidates(candidates));
             }
             PexRequest::BadAddresses { ticket } => {

@@ -49,7 +49,7 @@ impl PexSettings {
         Self {
             is_enabled: config.pex,
             is_seed: config.seed_mode,
-            seeds: config.seeds.clone(),
+            seeds: without_doubles(&config.seeds),
             standings: Standings {
                 persistent: config.persistent_peers.iter().map(PeerAddress::id).collect(),
                 unconditional: config.unconditional_peer_ids.iter().copied().collect(),
@@ -85,4 +85,15 @@ impl PexSettings {
     pub(super) fn proven_after(&self) -> Duration {
         self.ensure_peers_period / 3
     }
+}
+
+/// Each once: who is listed twice is not to be dialed twice.
+fn without_doubles(list: &[PeerAddress]) -> Vec<PeerAddress> {
+    let mut seeds: Vec<PeerAddress> = Vec::new();
+    for seed in list {
+        if !seeds.contains(seed) {
+            seeds.push(seed.clone());
+        }
+    }
+    seeds
 }

@@ -41,7 +41,18 @@ impl PexCore {
                 ids.remove(&id);
             }
         }
-        if persistent || unconditional {
+        let conns: Vec<_> = self.neighbours.iter().filter(|(_, n)| n.facts.id == id).collect();
+        let conns: Vec<_> = conns.into_iter().map(|(conn, n)| (*conn, n.since)).collect();
+        if !persistent && !unconditional {
+            // What was due while it had one is due now.
+            for (conn, since) in conns {
+                for (after, timer) in self.timers_of(conn) {
+                    if since + after <= now.mono && self.is_crawling() {
+                        self.timers.add(now.mono, timer);
+                    }
+                }
+            }
+        } else {
             self.clear_name(&id, now);
             // What was to end its session was not done, or has ended it already.
             for neighbour in self.neighbours.values_mut().filter(|n| n.facts.id == id) {
@@ -64,14 +75,14 @@ impl PexCore {
         }
     }
 
-    /// A node with a standing is not banned by a machine, and a persistent one is not bad: the
-    /// operator wants it, whatever it did before.
+    /// A node that gets a standing is neither banned by a machine nor bad: the operator wants it,
+    /// whatever it did before.
     fn clear_name(&mut self, id: &NodeId, now: Now) {
         if let Some(ban) = self.book.pardon(id) {
             self.lifted(ban);
             self.publish_in_time();
         }
-        if self.standings.is_persistent(id) && self.book.lift_bad(id, now.wall, &mut self.rng) {
+        if self.book.lift_bad(id, now.wall, &mut self.rng) {
             self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id: *id }));
         }
     }

@@ -1,6 +1,6 @@
 //! The book as people look at it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::PexCore;
 use crate::{
@@ -60,12 +60,18 @@ pub struct Candidates {
 
 impl PexCore {
     /// Who is known and not connected, from after this node on, and no more than so many.
-    pub(super) fn candidates(&self, after: Option<NodeId>, limit: usize) -> Candidates {
+    pub(super) fn candidates(
+        &self,
+        after: Option<NodeId>,
+        limit: usize,
+        besides: &BTreeSet<NodeId>,
+    ) -> Candidates {
         let wall = self.now.wall;
         let is_candidate = |known: &&KnownAddress| {
             let id = known.addr.id();
             known.placement != Placement::Bad
                 && !self.is_met(&id)
+                && !besides.contains(&id)
                 && !self.standings.is_persistent(&id)
                 && !self.book.is_banned(&known.addr, wall)
         };

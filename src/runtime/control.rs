@@ -225,10 +225,9 @@ impl SwitchHandle {
     /// The switch has stopped, or called on a thread of the library.
     pub fn peer_states(&self) -> Result<Vec<PeerState>, ControlError> {
         let (mut states, bans) = self.met_states()?;
-        for known in self.inner().pex.candidates(None, MAX_CANDIDATES)?.page {
-            let id = known.addr.id();
-            states.entry(id).or_insert_with(|| candidate(&known));
-        }
+        let met = states.keys().copied().collect();
+        let candidates = self.inner().pex.candidates(None, MAX_CANDIDATES, met)?;
+        states.extend(candidates.page.iter().map(|known| (known.addr.id(), candidate(known))));
         Ok(states.into_values().chain(bans).collect())
     }
 
@@ -238,7 +237,8 @@ impl SwitchHandle {
     /// As [`peer_states`](Self::peer_states).
     pub fn state_counts(&self) -> Result<StateCounts, ControlError> {
         let (states, bans) = self.met_states()?;
-        let candidate = self.inner().pex.candidates(None, 0)?.total;
+        let met = states.keys().copied().collect();
+        let candidate = self.inner().pex.candidates(None, 0, met)?.total;
         let mut counts = StateCounts { candidate, banned: bans.len(), ..StateCounts::default() };
         for state in states.values() {
             let count = match state.state {
@@ -261,7 +261,8 @@ impl SwitchHandle {
     /// # Errors
     /// The switch has stopped, or called on a thread of the library.
     pub fn candidates(&self, after: Option<NodeId>) -> Result<Candidates, ControlError> {
-        self.inner().pex.candidates(after, MAX_CANDIDATES)
+        let met = self.met_states()?.0.into_keys().collect();
+        self.inner().pex.candidates(after, MAX_CANDIDATES, met)
     }
 
     /// Everybody but candidates of the book, by ID, and what is banned that has no ID.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     address::PeerAddress,
     ban::{Ban, BanTable},
+    config::MAX_PEERS,
     event_loop::Command,
     identity::NodeId,
     ids::{ConnId, Direction},
@@ -55,6 +56,14 @@ impl SwitchCore {
                 self.mark(&id);
             }
             Control::SetLimits(limits) => {
+                for (key, value) in [
+                    ("max_num_inbound_peers", limits.max_num_inbound_peers),
+                    ("max_num_outbound_peers", limits.max_num_outbound_peers),
+                ] {
+                    if value > MAX_PEERS {
+                        return Err(ControlError::OutOfRange { key, value, most: MAX_PEERS });
+                    }
+                }
                 self.settings.limits = limits;
                 self.tell_whether_full();
             }

@@ -228,7 +228,8 @@ impl SwitchCore {
     /// as there can be at once, so that peers that come and go cannot fill memory with events.
     pub fn max_unread_sessions(&self) -> usize {
         let limits = &self.settings.limits;
-        (4 * (limits.max_num_inbound_peers + limits.max_num_outbound_peers)).max(4)
+        let peers = limits.max_num_inbound_peers.saturating_add(limits.max_num_outbound_peers);
+        peers.saturating_mul(4).max(4)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.

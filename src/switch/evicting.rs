@@ -13,9 +13,10 @@
 //! | the outbound peer that is needed least | a reactor asked for other peers while there were enough, and another one has proved itself | an application that gets nowhere with the peers it has must get others | [`Replaced`](DisconnectReason::Replaced) |
 //! | a guest of a seed | it was answered, or has stayed for `seed_disconnect_wait_period` | the next one wants the place | [`Finished`](DisconnectReason::Finished) |
 //! | a node that a seed has dialed | it has answered, or had `crawl_timeout` to | it was dialed for its answer | [`Finished`](DisconnectReason::Finished) |
+//! | a seed that we have dialed | it has not answered for a third of `ensure_peers_period` | another one may | [`Finished`](DisconnectReason::Finished) |
 //! | a node that was dialed to see whether it is there | it is there | it was dialed for nothing else | [`Finished`](DisconnectReason::Finished) |
 //!
-//! The last four are asked for by peer exchange; what was accepted for the peer is written first. A reserved peer (persistent or unconditional) is
+//! The last five are asked for by peer exchange; what was accepted for the peer is written first. A reserved peer (persistent or unconditional) is
 //! never evicted but by a ban of the operator's or in favour of a new connection of its own. No
 //! limit that is lowered evicts anybody: it holds for those who come.
 

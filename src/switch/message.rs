@@ -126,6 +126,16 @@ pub enum ControlError {
     /// Nobody can be at the address.
     #[error("{0} cannot be dialed; give an IP address or a host, and a port above 0")]
     Undialable(PeerAddress),
+    /// More peers than there can be connections.
+    #[error("{key} is {value}; it must be at most {most}")]
+    OutOfRange {
+        /// The limit.
+        key: &'static str,
+        /// What was asked for.
+        value: usize,
+        /// What there can be.
+        most: usize,
+    },
     /// The switch has stopped.
     #[error("the switch has stopped")]
     Stopped,

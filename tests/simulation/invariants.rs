@@ -237,6 +237,10 @@ impl<C: Cipher> SimNode<C> {
         let book = pex.book();
         let bad = witness.persistent.iter().find_map(|id| book.bad_address(id));
         assert!(bad.is_none(), "a persistent peer is bad: {bad:?}");
+        for id in &witness.unconditional {
+            let bad = book.bad_address(id);
+            assert!(bad.is_none_or(|bad| bad.reason == BY_HAND), "found bad: {bad:?}");
+        }
         for id in witness.persistent.union(&witness.unconditional) {
             let ban = book.bans().get(&BanTarget::from(*id));
             let is_ours = ban.is_some_and(|ban| ban.origin == BanOrigin::Automatic);

@@ -281,7 +281,13 @@ impl<C: Cipher> SimNode<C> {
     /// Peer exchange takes an input or an event and does all that follows, as its thread does it.
     pub(crate) fn run_pex(&mut self, now: Now, dice: &mut Dice) {
         let effects = self.pex.run(now, dice);
-        effects.inputs.iter().for_each(|input| self.witness.ask(input));
+        for input in &effects.inputs {
+            self.witness.ask(input);
+            if let Input::Request(Request::DialUnasked { addr, .. }) = input {
+                let persistent = &self.pex.core.standings().persistent;
+                assert!(!persistent.contains(&addr.id()), "{addr} is the switch's to dial");
+            }
+        }
         self.commands.extend(effects.commands);
         self.inputs.extend(effects.inputs);
         self.check_agreement();

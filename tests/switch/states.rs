@@ -215,6 +215,40 @@ fn candidates_of_the_book_are_states_too_and_all_are_counted() {
     assert_eq!(known.collect::<Vec<_>>(), ids[2..]);
 }
 
+/// Without peer exchange nobody tells the book of sessions.
+#[test]
+fn a_connected_node_is_no_candidate_without_peer_exchange_either() {
+    let (alice, bob) = (node_from(Config { addr_book_strict: false, ..unlimited() }), node());
+    let handle = alice.0.handle();
+    handle.dial_peers_async(&[bob.0.handle().peer_address().to_string()]).unwrap();
+    up(&alice.1);
+    until("it is booked", || handle.book().unwrap().addresses.len() == 1);
+    let counts = handle.state_counts().unwrap();
+    assert_eq!((counts.connected, counts.candidate), (1, 0));
+    assert_eq!(handle.candidates(None).unwrap().total, 0);
+    assert_eq!(states(&alice.0).len(), 1);
+}
+
+#[test]
+fn limits_that_cannot_be_are_refused() {
+    let alice = node_from(Config { pex: true, ..unlimited() });
+    let handle = alice.0.handle();
+    for (inbound, outbound, key) in
+        [(usize::MAX, 1, "max_num_inbound_peers"), (1, usize::MAX, "max_num_outbound_peers")]
+    {
+        let limits =
+            tmp2p::Limits { max_num_inbound_peers: inbound, max_num_outbound_peers: outbound };
+        let error = handle.set_limits(limits).unwrap_err().to_string();
+        assert!(error.starts_with(key) && error.contains("at most"), "{error}");
+    }
+    handle.import_addrbook(book_of(1).as_bytes()).unwrap();
+    let most = (1 << 23) - 1;
+    let limits = tmp2p::Limits { max_num_inbound_peers: most, max_num_outbound_peers: most };
+    handle.set_limits(limits).unwrap();
+    handle.request_more_peers();
+    assert_eq!(handle.state_counts().unwrap().banned, 0, "it has not hung");
+}
+
 #[test]
 fn what_a_reactor_says_of_a_peer_is_told_to_everybody() {
     let exchanges =

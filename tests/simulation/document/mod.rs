@@ -1,6 +1,7 @@
 //! What the document on peer management says, statement by statement, on whole nodes at default
 //! settings unless a test says otherwise.
 
+mod attacks;
 mod bias;
 mod counting;
 mod dead_book;

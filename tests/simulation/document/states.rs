@@ -22,7 +22,7 @@ fn candidates(
     limit: usize,
 ) -> Candidates {
     let ticket = (1 << 34) + world.nodes[node].pex.answers.len() as u64;
-    world.request(node, PexRequest::Candidates { ticket, after, limit });
+    world.request(node, PexRequest::Candidates { ticket, after, limit, besides: BTreeSet::new() });
     let is_there = |w: &World<Null>| w.nodes[node].pex.answers.contains_key(&ticket);
     assert!(world.run_until(SECOND, is_there));
     match world.nodes[node].pex.answers.insert(ticket, PexAnswer::Import(0)) {
