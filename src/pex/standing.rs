@@ -41,22 +41,20 @@ impl PexCore {
                 ids.remove(&id);
             }
         }
-        let conns: Vec<_> = self.neighbours.iter().filter(|(_, n)| n.facts.id == id).collect();
-        let conns: Vec<_> = conns.into_iter().map(|(conn, n)| (*conn, n.since)).collect();
-        if !persistent && !unconditional {
-            // What was due while it had one is due now.
-            for (conn, since) in conns {
-                for (after, timer) in self.timers_of(conn) {
-                    if since + after <= now.mono && self.is_crawling() {
-                        self.timers.add(now.mono, timer);
-                    }
-                }
-            }
-        } else {
+        if persistent || unconditional {
             self.clear_name(&id, now);
             // What was to end its session was not done, or has ended it already.
             for neighbour in self.neighbours.values_mut().filter(|n| n.facts.id == id) {
                 neighbour.is_over = false;
+            }
+        } else if self.is_crawling()
+            && let Some(conn) = self.by_id.get(&id).copied()
+        {
+            // What was due while it had one is due now.
+            let since = self.neighbours[&conn].since;
+            let timers = self.timers_of(conn).into_iter();
+            for (_, timer) in timers.filter(|(after, _)| since + *after <= now.mono) {
+                self.timers.add(now.mono, timer);
             }
         }
         if was_persistent && !persistent {
@@ -69,8 +67,8 @@ impl PexCore {
     /// What machines have decided about nodes that have a standing from the start.
     pub(super) fn clear_names(&mut self, now: Now) {
         let standings = &self.standings;
-        let ids: BTreeSet<_> = standings.persistent.union(&standings.unconditional).collect();
-        for id in ids.into_iter().copied().collect::<Vec<_>>() {
+        let ids: Vec<_> = standings.persistent.union(&standings.unconditional).copied().collect();
+        for id in ids {
             self.clear_name(&id, now);
         }
     }

@@ -16,15 +16,6 @@ use crate::{
     world::World,
 };
 
-fn living_seed(world: &mut World<Null>, count: usize) -> (usize, Vec<usize>) {
-    let seed = world.join(seed());
-    let others: Vec<_> = (0..count).map(|_| world.join(quiet())).collect();
-    let addrs: Vec<_> = others.iter().map(|other| world.net_addr(*other)).collect();
-    world.tell(seed, addrs);
-    world.run_for(30 * SECOND);
-    (seed, others)
-}
-
 /// The node starts again with what it has booked and another configuration.
 fn restart_as(world: &mut World<Null>, node: usize, config: Config) {
     let options = Options { config, ..world.nodes[node].options.clone() };
@@ -58,7 +49,7 @@ fn a_verdict_outlives_the_session_and_a_restart() {
 #[test]
 fn what_a_seed_tells_after_an_outage_of_our_own_is_dialed_all_the_same() {
     let mut world = internet(1201);
-    let (living, others) = living_seed(&mut world, 15);
+    let (living, others) = world.living_seed(15);
     let (seed_id, at) = (world.nodes[living].id, world.net_addr(living));
     let node = world.join(Config { seeds: vec![at.into()], ..Config::default() });
     world.run_for(120 * SECOND);
@@ -141,7 +132,7 @@ fn who_says_something_and_hangs_up_is_not_dialed_in_a_loop() {
 #[test]
 fn a_full_node_that_loses_a_peer_dials_no_seed_while_the_book_has_somebody() {
     let mut world = internet(1205);
-    let (living, others) = living_seed(&mut world, 40);
+    let (living, others) = world.living_seed(40);
     let seeds = vec![PeerAddress::from(world.net_addr(living))];
     let node = world.join(Config { seeds: seeds.clone(), ..Config::default() });
     world.run_for(600 * SECOND);
@@ -198,7 +189,7 @@ fn an_unconditional_peer_is_found_bad_by_no_machine() {
 fn dead_persistent_peers_do_not_keep_a_node_from_its_seeds() {
     for count in [10, 100] {
         let mut world = internet(1208);
-        let (living, _) = living_seed(&mut world, 15);
+        let (living, _) = world.living_seed(15);
         let seeds = vec![world.net_addr(living).into()];
         let persistent_peers = (3000..3000 + count).map(|n| addr(n).into()).collect();
         let node = world.join(Config { seeds, persistent_peers, ..Config::default() });
@@ -210,7 +201,7 @@ fn dead_persistent_peers_do_not_keep_a_node_from_its_seeds() {
 #[test]
 fn seeds_that_never_answer_hold_no_place() {
     let mut world = internet(1209);
-    let (living, _) = living_seed(&mut world, 15);
+    let (living, _) = world.living_seed(15);
     let mute = [(); 2].map(|()| world.join(quiet()));
     mute.iter().for_each(|seed| world.mute(*seed));
     let seeds: Vec<PeerAddress> =

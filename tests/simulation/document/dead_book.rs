@@ -9,16 +9,6 @@ use crate::{
     world::World,
 };
 
-/// A living seed that knows some living nodes.
-fn living_seed(world: &mut World<Null>) -> usize {
-    let seed = world.join(seed());
-    let others: Vec<_> = (0..15).map(|_| world.join(quiet())).collect();
-    let addrs: Vec<_> = others.iter().map(|other| world.net_addr(*other)).collect();
-    world.tell(seed, addrs);
-    world.run_for(30 * SECOND);
-    seed
-}
-
 /// A node that starts with so many addresses where nobody is, and these seeds.
 fn stale(world: &mut World<Null>, count: u64, config: Config) -> usize {
     let node = world.join(quiet());
@@ -35,7 +25,7 @@ fn a_node_with_a_book_of_the_dead_has_a_peer_within_two_minutes() {
     for count in [5, 900, 5000] {
         for is_silent in [true, false] {
             let mut world = internet(300);
-            let seed = living_seed(&mut world);
+            let seed = world.living_seed(15).0;
             let id = world.nodes[seed].id;
             world.net.borrow_mut().is_silent = is_silent;
             let seeds: Vec<PeerAddress> = vec![world.net_addr(seed).into()];
@@ -53,7 +43,7 @@ fn a_node_with_a_book_of_the_dead_has_a_peer_within_two_minutes() {
 fn a_seed_with_a_book_of_the_dead_has_a_peer_within_two_minutes() {
     for count in [5, 5000] {
         let mut world = internet(301);
-        let first = living_seed(&mut world);
+        let first = world.living_seed(15).0;
         let seeds: Vec<PeerAddress> = vec![world.net_addr(first).into()];
         let second = stale(&mut world, count, Config { seeds, ..seed() });
         let begin = world.now;

@@ -19,11 +19,24 @@ use std::time::Duration;
 
 use tmp2p::{DisconnectReason, NodeId, SwitchEvent, pex::PexMessage, protocol::secret::Null};
 
-use crate::world::World;
+use crate::{
+    internet::{SECOND, quiet, seed},
+    world::World,
+};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 impl World<Null> {
+    /// A seed that has reached so many living nodes, and these.
+    fn living_seed(&mut self, count: usize) -> (usize, Vec<usize>) {
+        let seed = self.join(seed());
+        let others: Vec<_> = (0..count).map(|_| self.join(quiet())).collect();
+        let addrs: Vec<_> = others.iter().map(|other| self.net_addr(*other)).collect();
+        self.tell(seed, addrs);
+        self.run_for(30 * SECOND);
+        (seed, others)
+    }
+
     /// When the node's peer exchange has asked the switch to dial this node, by the wall clock.
     fn asked_to_dial(&self, node: usize, id: NodeId) -> Vec<Duration> {
         let dials = self.nodes[node].pex.dials.iter();

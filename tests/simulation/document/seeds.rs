@@ -3,17 +3,13 @@
 use tmp2p::{Config, NetAddress, PeerAddress, protocol::secret::Null};
 
 use crate::{
-    internet::{SECOND, addr, internet, quiet, seed},
+    internet::{SECOND, addr, internet, quiet},
     world::World,
 };
 
 /// A seed that has reached so many living nodes.
 fn seed_of(world: &mut World<Null>, count: usize) -> NetAddress {
-    let seed = world.join(seed());
-    let others: Vec<_> = (0..count).map(|_| world.join(quiet())).collect();
-    let addrs: Vec<_> = others.into_iter().map(|other| world.net_addr(other)).collect();
-    world.tell(seed, addrs);
-    world.run_for(30 * SECOND);
+    let (seed, _) = world.living_seed(count);
     world.net_addr(seed)
 }
 
