@@ -138,8 +138,9 @@ pub struct Config {
     /// of which nothing is heard for so long is gone. Default 45 s (`p2p/conn/connection.go`).
     pub pong_timeout: Duration,
     /// While a peer that sends too fast is not read, its pings cannot be seen; one pong after each
-    /// such time keeps it from giving us up. Shorter than the 45 s after which it would.
-    /// Default 20 s, two chances.
+    /// such time keeps it from giving us up, also for six such times afterwards, while what it has
+    /// written is still under way. Shorter than the 45 s after which it would. Default 20 s, two
+    /// chances.
     pub unsolicited_pong_interval: Duration,
     /// Largest packet taken from a peer, bytes of data, so that peers with another
     /// [`max_packet_msg_payload_size`](Self::max_packet_msg_payload_size) are understood. Bounds

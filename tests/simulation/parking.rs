@@ -113,7 +113,9 @@ fn a_peer_that_is_not_read_gets_a_pong_every_20_s() {
     assert_eq!(world.nodes[b].reactors[1].num_messages(), 200);
     let before = raw.pongs.len();
     raw.count(world.now);
-    assert_eq!(raw.pongs.len(), before + 1);
+    // One is the answer; one that nobody asked for may be due in these 5 s.
+    let more = raw.pongs.len() - before;
+    assert!((1..=2).contains(&more), "{more} pongs");
     raw.close();
     world.run_for(Duration::from_secs(1));
     world.stop_all();

@@ -12,6 +12,12 @@ const PONG_BURST: u32 = 8;
 /// (45 s), so that no honest peer ever misses an answer.
 const PONG_PACE: Duration = Duration::from_millis(100);
 
+/// So many unsolicited pongs go out after we have begun to read again. What the peer has written
+/// before is not all here by then: it lies in its kernel, behind a window that was shut, and when
+/// the packet that opens the window is lost, the kernel asks again after as long a pause as it has
+/// been shut, 2 minutes at most. Its pings lie there, too.
+const PONGS_AFTER: u32 = 6;
+
 /// Keep-alive of one connection.
 #[derive(Debug)]
 pub(super) struct KeepAlive {
@@ -34,8 +40,11 @@ pub(super) struct KeepAlive {
     pong_at: Option<Mono>,
     /// Until when the pace of pongs is paid for.
     pongs_paid_until: Mono,
-    /// When the next unsolicited pong is due; set exactly while reading is suspended.
+    is_suspended: bool,
+    /// When the next unsolicited pong is due, if we have not read everything lately.
     unsolicited_at: Option<Mono>,
+    /// How many follow if we read everything from now on.
+    unsolicited_left: u32,
 }
 
 /// The peer was silent for too long.
@@ -61,7 +70,9 @@ impl KeepAlive {
             wants_pong: false,
             pong_at: None,
             pongs_paid_until: now,
+            is_suspended: false,
             unsolicited_at: None,
+            unsolicited_left: 0,
         }
     }
 
@@ -80,8 +91,13 @@ impl KeepAlive {
             self.ask(now);
         }
         if let Some(due) = self.unsolicited_at.filter(|&due| due <= now) {
-            self.unsolicited_at = Some(next_after(due, self.unsolicited_pong_interval, now));
             self.wants_pong = true;
+            self.unsolicited_left = match self.is_suspended {
+                true => PONGS_AFTER,
+                false => self.unsolicited_left - 1,
+            };
+            let next = next_after(due, self.unsolicited_pong_interval, now);
+            self.unsolicited_at = (self.unsolicited_left > 0).then_some(next);
         }
         self.release_pong(now);
         Ok(())
@@ -99,7 +115,7 @@ impl KeepAlive {
         self.is_asking = true;
         // The clock runs from here, not from the writing: a peer that stopped reading and
         // sending must not live on because our ping is stuck behind data.
-        if self.unsolicited_at.is_none() && self.pong_deadline.is_none() {
+        if !self.is_suspended && self.pong_deadline.is_none() {
             self.pong_deadline = Some(now + self.pong_timeout);
         }
     }
@@ -138,17 +154,22 @@ impl KeepAlive {
     }
 
     pub(super) fn suspend_reading(&mut self, now: Mono) {
+        if std::mem::replace(&mut self.is_suspended, true) {
+            return;
+        }
+        self.unsolicited_left = PONGS_AFTER;
+        // A reader that takes a little now and then must not put it off each time.
         if self.unsolicited_at.is_none() {
             let interval = self.unsolicited_pong_interval.max(Duration::from_millis(1));
             self.unsolicited_at = Some(now + interval);
-            self.pong_deadline = None;
-            // It would measure our own pause.
-            self.ping_sent = None;
         }
+        self.pong_deadline = None;
+        // It would measure our own pause.
+        self.ping_sent = None;
     }
 
     pub(super) fn resume_reading(&mut self, now: Mono) {
-        if self.unsolicited_at.take().is_some() && self.is_asking {
+        if std::mem::take(&mut self.is_suspended) && self.is_asking {
             self.pong_deadline = Some(now + self.pong_timeout);
         }
     }
@@ -165,7 +186,7 @@ impl KeepAlive {
 
     /// Takes the ping to write.
     pub(super) fn take_ping(&mut self, now: Mono) -> bool {
-        if self.wants_ping && self.unsolicited_at.is_none() {
+        if self.wants_ping && !self.is_suspended {
             self.ping_sent = Some(now);
         }
         std::mem::take(&mut self.wants_ping)

@@ -40,8 +40,8 @@ pub struct MConnSettings {
     pub ping_interval: Duration,
     /// A peer that sends nothing at all for this long after a ping is gone.
     pub pong_timeout: Duration,
-    /// Time between two unsolicited pongs while we do not read what the peer sends. Must be below
-    /// the peer's pong time-out (45 s).
+    /// Time between two unsolicited pongs while we do not read what the peer sends, or have not
+    /// lately. Must be below the peer's pong time-out (45 s).
     pub unsolicited_pong_interval: Duration,
 }
 
@@ -276,7 +276,7 @@ impl MConn {
 
     /// There may be bytes of the peer that we do not read, its pongs among them: its silence means
     /// nothing until [`MConn::resume_reading`], and it gets unsolicited pongs, because its pings
-    /// are not read either. May be repeated.
+    /// are not read either, until some time after that. May be repeated.
     pub fn suspend_reading(&mut self, now: Mono) {
         self.keep_alive.suspend_reading(now);
     }
