@@ -19,6 +19,10 @@ pub(crate) const DIALERS: &str = "--dialers";
 pub(crate) const HOLD: &str = "--hold";
 /// Role: measures round trips. `--rtt SAMPLES`.
 pub(crate) const RTT: &str = "--rtt";
+/// Role: a switch that is attacked. `--stand PLACES UNCONDITIONAL PERSISTENT`.
+pub(crate) const STAND: &str = "--stand";
+/// Role: attacks. `--attack NAME ADDR`.
+pub(crate) const ATTACK: &str = "--attack";
 
 /// A running child, killed when dropped.
 pub(crate) struct Child {

@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write, stdin},
-    net::TcpStream,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -14,6 +14,7 @@ use std::{
 
 use ring::rand::SystemRandom;
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 use tmp2p::{
     ChannelDescriptor, ChannelId, Mono, NetAddress, NodeKey, Payload, PeerAddress,
     protocol::{
@@ -120,8 +121,20 @@ fn dial_all<T: Send>(
     Dialed { made, first_error, elapsed }
 }
 
+/// A connection from this address of the loopback network.
+pub(crate) fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Outcome<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect_timeout(&to.into(), TIMEOUT)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    Ok(stream)
+}
+
 /// One authenticated connection.
-struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     link: Link<ChaCha>,
     /// Received and not used.
@@ -132,11 +145,13 @@ struct Connection {
 impl Connection {
     /// Connects, authenticates, exchanges NodeInfos.
     fn dial(addr: &PeerAddress, key: NodeKey) -> Outcome<Self> {
+        Self::dial_from(Ipv4Addr::LOCALHOST, addr, key)
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) fn dial_from(source: Ipv4Addr, addr: &PeerAddress, key: NodeKey) -> Outcome<Self> {
         let target = addr.net_address().ok_or("a name instead of an address")?;
-        let stream = TcpStream::connect_timeout(&target.socket_addr(), TIMEOUT)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        let stream = connect_from(source, target.socket_addr())?;
         let settings = settings(key, &target)?;
         let agreement = KeyAgreement::ring(&SystemRandom::new()).ok_or("no random numbers")?;
         let mut out = Vec::new();
@@ -173,13 +188,18 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a message and waits for as many bytes.
-    fn exchange(&mut self) -> Outcome<()> {
-        self.send(Some(vec![0x5a; MESSAGE].into()))?;
+    /// Sends a message of this size and waits for as many bytes.
+    pub(crate) fn echo(&mut self, size: usize) -> Outcome<()> {
+        self.send(Some(vec![0x5a; size].into()))?;
         let mut received = 0;
-        while received < MESSAGE {
+        while received < size {
             received += self.receive()?;
         }
+        Ok(())
+    }
+
+    fn exchange(&mut self) -> Outcome<()> {
+        self.echo(MESSAGE)?;
         self.input.shrink_to_fit();
         self.out = Vec::new();
         Ok(())

@@ -39,7 +39,7 @@ pub(crate) fn run() -> Outcome<()> {
     })
 }
 
-fn echo(reactor: &Reactor, added: &AtomicU64) {
+pub(crate) fn echo(reactor: &Reactor, added: &AtomicU64) {
     for event in &reactor.events {
         match event {
             Event::PeerUp(_) => {

@@ -2,6 +2,8 @@
 //! same process. What each case means is told in benches/README.md.
 
 mod allocations;
+mod attack;
+mod attacker;
 mod broadcast;
 mod child;
 mod dialer;
@@ -24,8 +26,8 @@ use std::process::ExitCode;
 use common::{Args, Outcome, Reporter};
 
 use crate::{
-    broadcast::Broadcast, drain::Drain, handshakes::Handshakes, idle::Idle, mixed::Mixed,
-    node::Packet, yardstick::Yardstick,
+    attacker::Attack, broadcast::Broadcast, drain::Drain, handshakes::Handshakes, idle::Idle,
+    mixed::Mixed, node::Packet, yardstick::Yardstick,
 };
 
 #[global_allocator]
@@ -69,6 +71,10 @@ fn child_role() -> Option<Outcome<()>> {
         [child::DIALERS, addr, n, concurrent] => Some(dialer::run(addr, n, concurrent)),
         [child::HOLD, addr, n] => Some(dialer::hold(addr, n)),
         [child::RTT, samples] => Some(rtt::run_child(samples)),
+        [child::STAND, places, unconditional, persistent] => {
+            Some(attacker::stand(places, unconditional, persistent))
+        }
+        [child::ATTACK, name, addr] => Some(attacker::attack(name, addr)),
         _ => None,
     }
 }
@@ -84,6 +90,7 @@ enum Case {
     Handshakes(Handshakes),
     Idle(Idle),
     Allocations(Packet),
+    Attack(Attack),
 }
 
 /// Every case, yardsticks first.
@@ -106,6 +113,7 @@ fn cases() -> Vec<Case> {
     cases.extend([1, 16].map(|concurrent| Case::Handshakes(Handshakes { concurrent })));
     cases.extend([100, 500, 1000].map(|peers| Case::Idle(Idle { peers })));
     cases.extend([Packet::Default, Packet::Max].map(Case::Allocations));
+    cases.extend(Attack::ALL.map(Case::Attack));
     cases
 }
 
@@ -122,6 +130,7 @@ impl Case {
             Self::Handshakes(handshakes) => handshakes.name(),
             Self::Idle(idle) => idle.name(),
             Self::Allocations(packet) => allocations::name(*packet),
+            Self::Attack(attack) => attack::name(*attack),
         }
     }
 
@@ -144,6 +153,7 @@ impl Case {
             Self::Allocations(packet) => {
                 reporter.outcome(name, allocations::line(*packet, args));
             }
+            Self::Attack(attack) => attack::report(*attack, args, reporter),
         }
     }
 }
