@@ -20,13 +20,6 @@ const MAX_CONFIG_SIZE: u64 = 1 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Home(PathBuf);
 
-/// What a genesis file says that matters here.
-pub(crate) struct Genesis {
-    pub(crate) chain_id: String,
-    /// The first height of the chain; 1 if the file does not say.
-    pub(crate) initial_height: i64,
-}
-
 impl Home {
     /// The folder of the flag, else of the environment's `TMHOME`, else this one in the user's.
     pub(crate) fn find(flag: Option<PathBuf>, default: &str) -> Result<Self, Failure> {
@@ -57,13 +50,12 @@ impl Home {
         fs::read_to_string(&path).map(Some).map_err(|error| bad(&error))
     }
 
-    /// What the genesis file says; `None` if there is no such file. Chains have files of hundreds
-    /// of megabytes: everything else in it is passed over while reading.
-    pub(crate) fn genesis(&self, path: &Path) -> Result<Option<Genesis>, Failure> {
+    /// The chain that the genesis file is of; `None` if there is no such file. Chains have files of
+    /// hundreds of megabytes: everything else in it is passed over while reading.
+    pub(crate) fn chain_id(&self, path: &Path) -> Result<Option<String>, Failure> {
         #[derive(Deserialize)]
         struct Document {
             chain_id: String,
-            initial_height: Option<serde_json::Value>,
         }
         let path = self.file(path);
         let bad = |why: &dyn std::fmt::Display| {
@@ -78,14 +70,7 @@ impl Home {
         };
         let document: Document =
             serde_json::from_reader(BufReader::new(file)).map_err(|error| bad(&error))?;
-        // Tendermint writes integers of 64 bits as strings.
-        let initial_height = match &document.initial_height {
-            Some(serde_json::Value::String(text)) => text.parse().ok(),
-            Some(value) => value.as_i64(),
-            None => None,
-        };
-        let initial_height = initial_height.unwrap_or(1).max(1);
-        Ok(Some(Genesis { chain_id: document.chain_id, initial_height }))
+        Ok(Some(document.chain_id))
     }
 
     /// Writes a file that is not there yet; false if there is one, which stays as it is.

@@ -39,18 +39,34 @@ impl Layers {
 
     /// A text outside of `[p2p]`, like `moniker` or `rpc.laddr`. An empty one is none.
     pub(crate) fn text(&self, key: &str, flag: Option<&str>) -> Result<Option<String>, Failure> {
-        let variable = format!("TM_{}", key.replace('.', "_").to_uppercase());
-        if let Some(text) = flag.map(str::to_owned).or_else(|| env::var(&variable).ok()) {
+        if let Some(text) = flag.map(str::to_owned).or_else(|| env::var(variable(key)).ok()) {
             return Ok(Some(text).filter(|text| !text.is_empty()));
         }
-        let found = match key.split_once('.') {
-            Some((table, key)) => self.file.get(table).and_then(|table| table.get(key)),
-            None => self.file.get(key),
-        };
-        match found {
+        match self.in_file(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
             Some(_) => Err(Failure::Usage(format!("{key} in config.toml: write a text in quotes"))),
+        }
+    }
+
+    /// A number outside of `[p2p]`, of the environment or the file.
+    pub(crate) fn number(&self, key: &str, default: i64) -> Result<i64, Failure> {
+        let wrong = |place: &str| Failure::Usage(format!("{place}: write a whole number"));
+        if let Some(text) = env::var(variable(key)).ok().filter(|text| !text.is_empty()) {
+            return text.parse().map_err(|_| wrong(&format!("{} {text:?}", variable(key))));
+        }
+        match self.in_file(key) {
+            None => Ok(default),
+            Some(Value::Integer(number)) => Ok(*number),
+            Some(_) => Err(wrong(&format!("{key} in config.toml"))),
+        }
+    }
+
+    /// The file's value of a key, like `moniker` or `rpc.laddr`.
+    fn in_file(&self, key: &str) -> Option<&Value> {
+        match key.split_once('.') {
+            Some((table, key)) => self.file.get(table).and_then(|table| table.get(key)),
+            None => self.file.get(key),
         }
     }
 
@@ -79,6 +95,11 @@ impl Layers {
         config.check().map_err(|error| Failure::Usage(format!("p2p.{error}")))?;
         Ok(config)
     }
+}
+
+/// The environment's name of a key.
+fn variable(key: &str) -> String {
+    format!("TM_{}", key.replace('.', "_").to_uppercase())
 }
 
 /// Why a text is no value of a key.

@@ -1,43 +1,27 @@
-//! The channels of a complete node, with the descriptors of Tendermint v0.34.24. That of peer
+//! The channels of what this node serves, with the descriptors of Tendermint v0.34.24. That of peer
 //! exchange, 0x00, belongs to the switch.
+//!
+//! A channel that is announced is a promise: a node that catches up takes an answer without blocks
+//! on 0x40 for the end of the chain, and evidence, votes, block parts and snapshots would be sent
+//! here for nothing.
 
+use prost::encoding::encoded_len_varint;
 use tmp2p::ChannelDescriptor;
 
-const MIB: usize = 1 << 20;
-
-/// Blocks. One message carries a block, of at most 100 MiB.
-pub(crate) fn block_sync() -> [ChannelDescriptor; 1] {
-    [channel(0x40, 5, 1000, 100 * MIB + 5)]
+/// Where a node is in consensus.
+pub(crate) fn consensus() -> [ChannelDescriptor; 1] {
+    [ChannelDescriptor::new(0x20)
+        .priority(6)
+        .send_queue_capacity(100)
+        .recv_message_capacity(1 << 20)]
 }
 
-/// Round steps, proposals and block parts, votes, vote sets.
-pub(crate) fn consensus() -> [ChannelDescriptor; 4] {
-    [
-        channel(0x20, 6, 100, MIB),
-        channel(0x21, 10, 100, MIB),
-        channel(0x22, 7, 100, MIB),
-        channel(0x23, 1, 2, MIB),
-    ]
-}
-
-/// Transactions. A message carries one of at most 1 MiB, and the 8 bytes around it.
-pub(crate) fn mempool() -> [ChannelDescriptor; 1] {
-    [channel(0x30, 5, 1, MIB + 8)]
-}
-
-/// Evidence of misbehaviour.
-pub(crate) fn evidence() -> [ChannelDescriptor; 1] {
-    [channel(0x38, 6, 1, MIB)]
-}
-
-/// Snapshots of the application's state and their chunks.
-pub(crate) fn state_sync() -> [ChannelDescriptor; 2] {
-    [channel(0x60, 5, 10, 4_000_000), channel(0x61, 3, 10, 16_000_000)]
-}
-
-fn channel(id: u8, priority: u32, queue: usize, capacity: usize) -> ChannelDescriptor {
-    ChannelDescriptor::new(id)
-        .priority(priority)
-        .send_queue_capacity(queue)
-        .recv_message_capacity(capacity)
+/// Transactions: what a message with the largest one takes.
+pub(crate) fn mempool(max_tx_bytes: usize) -> [ChannelDescriptor; 1] {
+    let field = |len: usize| 1 + encoded_len_varint(len as u64) + len;
+    let capacity = field(field(max_tx_bytes));
+    [ChannelDescriptor::new(0x30)
+        .priority(5)
+        .send_queue_capacity(1)
+        .recv_message_capacity(capacity)]
 }

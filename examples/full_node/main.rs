@@ -10,7 +10,6 @@
 
 #[path = "../common/args.rs"]
 mod args;
-mod block_sync;
 #[path = "../common/book.rs"]
 #[allow(dead_code, reason = "the seed uses the rest")]
 mod book;
@@ -20,6 +19,7 @@ mod cli;
 mod consensus;
 #[path = "../common/console.rs"]
 mod console;
+mod heights;
 #[path = "../common/home.rs"]
 mod home;
 #[path = "../common/http.rs"]

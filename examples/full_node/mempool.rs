@@ -6,12 +6,19 @@ use std::{
     time::Duration,
 };
 
-use prost::Message as _;
+use prost::{
+    Message as _,
+    encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
+};
 use sha2::{Digest, Sha256};
 use tmp2p::{ConnId, NodeId, Payload};
 
-/// Largest transaction, bytes: Tendermint's `max_tx_bytes`.
-pub(crate) const MAX_TX_BYTES: usize = 1 << 20;
+/// Largest transaction where nobody says otherwise, bytes: Tendermint's default of `max_tx_bytes`.
+pub(crate) const DEFAULT_MAX_TX_BYTES: usize = 1 << 20;
+
+/// Most transactions of a message. Tendermint's nodes send one; without a limit a message of a
+/// megabyte could carry 350,000, each with a hash to compute and a place in every peer's queue.
+const MAX_TXS: usize = 1000;
 
 /// Hashes remembered, so that a transaction that goes round in circles is relayed once: ten times
 /// Tendermint's cache.
@@ -21,14 +28,15 @@ const MAX_SEEN: usize = 100_000;
 /// the mempools of all others.
 const RECENT: Duration = Duration::from_secs(60);
 
-/// Most such transactions, and their bytes; beyond it the oldest go first.
+/// Most such transactions; beyond it the oldest go first.
 const MAX_RECENT: usize = 1000;
-const MAX_RECENT_BYTES: usize = 16 << 20;
 
-/// Most transactions that wait for one peer, and their bytes, so that a peer that does not read
-/// cannot make us hold everything. Tendermint's mempool has 5000.
+/// Most transactions that wait for one peer, so that a peer that does not read cannot make us hold
+/// everything. Tendermint's mempool has 5000.
 const MAX_WAITING: usize = 5000;
-const MAX_WAITING_BYTES: usize = 16 << 20;
+
+/// Bytes of the recent ones, and of those that wait for one peer; two of the largest fit in any case.
+const MAX_BYTES: usize = 16 << 20;
 
 /// A SHA-256.
 pub(crate) type Hash = [u8; 32];
@@ -46,9 +54,43 @@ struct Txs {
     txs: Vec<Vec<u8>>,
 }
 
-/// The transactions of a message.
-pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Vec<u8>>, prost::DecodeError> {
-    Ok(Message::decode(payload)?.txs.unwrap_or_default().txs)
+/// The transactions of a message; an error says what is wrong with it.
+pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let no_message = |error| format!("no mempool message: {error}");
+    if count(payload).map_err(no_message)? > MAX_TXS {
+        return Err(format!("a mempool message of more than {MAX_TXS} transactions"));
+    }
+    Ok(Message::decode(payload).map_err(no_message)?.txs.unwrap_or_default().txs)
+}
+
+/// How many transactions a message has, before anything is made of them.
+fn count(mut payload: &[u8]) -> Result<usize, prost::DecodeError> {
+    let mut count = 0;
+    while let Some(mut txs) = field(&mut payload)? {
+        while field(&mut txs)?.is_some() {
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// The next field number 1 with a length; others are passed over.
+fn field<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, prost::DecodeError> {
+    while !rest.is_empty() {
+        let (tag, wire_type) = decode_key(rest)?;
+        if (tag, wire_type) != (1, WireType::LengthDelimited) {
+            skip_field(wire_type, tag, rest, DecodeContext::default())?;
+            continue;
+        }
+        let len = usize::try_from(decode_varint(rest)?).unwrap_or(usize::MAX);
+        let Some((value, after)) = rest.split_at_checked(len) else {
+            *rest = &[];
+            return Ok(None); // cut off: decoding says so
+        };
+        *rest = after;
+        return Ok(Some(value));
+    }
+    Ok(None)
 }
 
 /// A transaction's hash as Tendermint writes it.
@@ -69,8 +111,8 @@ pub(crate) struct Tx {
 
 /// Decides which transaction goes to which peer: each once to everybody who did not send it, and
 /// again only to who was gone in between.
-#[derive(Default)]
 pub(crate) struct Relay {
+    max_bytes: usize,
     seen: BTreeSet<Hash>,
     /// The same, in the order of arrival.
     seen_order: VecDeque<Hash>,
@@ -97,6 +139,19 @@ struct Outbox {
 }
 
 impl Relay {
+    /// For transactions of at most so many bytes.
+    pub(crate) fn new(max_tx_bytes: usize) -> Self {
+        Self {
+            max_bytes: MAX_BYTES.max(max_tx_bytes.saturating_mul(2)),
+            seen: BTreeSet::new(),
+            seen_order: VecDeque::new(),
+            recent: BTreeMap::new(),
+            recent_order: VecDeque::new(),
+            recent_bytes: 0,
+            outboxes: BTreeMap::new(),
+        }
+    }
+
     /// A transaction has come, from a peer or from this machine; its hash if it is a new one.
     pub(crate) fn take(
         &mut self,
@@ -127,7 +182,7 @@ impl Relay {
         let mut told = BTreeSet::from_iter(sender);
         for outbox in self.outboxes.values_mut() {
             if told.insert(outbox.id) {
-                outbox.push(tx.clone());
+                outbox.push(tx.clone(), self.max_bytes);
             }
         }
         self.recent_bytes += tx.message.len();
@@ -146,7 +201,7 @@ impl Relay {
             if let Some(recent) = self.recent.get_mut(hash)
                 && recent.told.insert(id)
             {
-                outbox.push(recent.tx.clone());
+                outbox.push(recent.tx.clone(), self.max_bytes);
             }
         }
     }
@@ -183,7 +238,7 @@ impl Relay {
 
     fn forget_old(&mut self, now: Duration) {
         while let Some(hash) = self.recent_order.front() {
-            let is_full = self.recent.len() > MAX_RECENT || self.recent_bytes > MAX_RECENT_BYTES;
+            let is_full = self.recent.len() > MAX_RECENT || self.recent_bytes > self.max_bytes;
             let at = self.recent.get(hash).map_or(Duration::ZERO, |recent| recent.at);
             if !is_full && now.saturating_sub(at) < RECENT {
                 return;
@@ -197,11 +252,11 @@ impl Relay {
 }
 
 impl Outbox {
-    fn push(&mut self, tx: Arc<Tx>) {
+    fn push(&mut self, tx: Arc<Tx>, max_bytes: usize) {
         self.bytes += tx.message.len();
         self.wanted.insert(tx.hash);
         self.queue.push_back(tx);
-        while self.queue.len() > MAX_WAITING || self.bytes > MAX_WAITING_BYTES {
+        while self.queue.len() > MAX_WAITING || self.bytes > max_bytes {
             self.pop();
         }
     }

@@ -14,7 +14,7 @@ use tmp2p::{
 };
 
 use crate::{
-    mempool::{self, Hash, MAX_TX_BYTES},
+    mempool::{self, Hash},
     verdict,
 };
 
@@ -38,15 +38,16 @@ pub(crate) enum Seen<'a> {
 /// The reactor, and who is told what it sees.
 pub(crate) struct Relay<T> {
     tell: T,
+    max_tx_bytes: usize,
     mempool: mempool::Relay,
     peers: BTreeMap<ConnId, Peer>,
     started: Instant,
 }
 
 impl<T: FnMut(Seen<'_>)> Relay<T> {
-    pub(crate) fn new(tell: T) -> Self {
-        let mempool = mempool::Relay::default();
-        Self { tell, mempool, peers: BTreeMap::new(), started: Instant::now() }
+    pub(crate) fn new(max_tx_bytes: usize, tell: T) -> Self {
+        let mempool = mempool::Relay::new(max_tx_bytes);
+        Self { tell, max_tx_bytes, mempool, peers: BTreeMap::new(), started: Instant::now() }
     }
 
     pub(crate) fn run(mut self, events: &Receiver<Event>, mut submitted: Receiver<Submitted>) {
@@ -85,9 +86,15 @@ impl<T: FnMut(Seen<'_>)> Relay<T> {
 
     fn receive(&mut self, envelope: &Envelope) {
         let peer = envelope.peer();
-        match mempool::decode(envelope.payload()) {
-            Ok(txs) => txs.into_iter().for_each(|tx| self.take(tx, Some(peer), "")),
-            Err(error) => verdict::bad(peer, format!("no mempool message: {error}")),
+        let txs = match mempool::decode(envelope.payload()) {
+            Ok(txs) => txs,
+            Err(why) => return verdict::bad(peer, why),
+        };
+        for tx in txs {
+            // A network whose nodes take larger ones: nothing that this one could relay.
+            if tx.len() <= self.max_tx_bytes {
+                self.take(tx, Some(peer), "");
+            }
         }
     }
 
@@ -122,13 +129,13 @@ fn send(mempool: &mut mempool::Relay, peer: &Peer) {
 }
 
 /// Every line of standard input is a transaction. The thread ends with the input or the process.
-pub(crate) fn read_stdin(submitted: Sender<Submitted>) {
+pub(crate) fn read_stdin(submitted: Sender<Submitted>, max_tx_bytes: usize) {
     thread::spawn(move || {
         let mut stdin = io::stdin().lock();
         loop {
             let mut tx = Vec::new();
             // One more, to see that a line is too long.
-            match stdin.by_ref().take(MAX_TX_BYTES as u64 + 2).read_until(b'\n', &mut tx) {
+            match stdin.by_ref().take(max_tx_bytes as u64 + 2).read_until(b'\n', &mut tx) {
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) => return log::warn!("no more transactions from stdin: {error}"),
@@ -139,9 +146,9 @@ pub(crate) fn read_stdin(submitted: Sender<Submitted>) {
             if tx.last() == Some(&b'\r') {
                 tx.pop();
             }
-            if tx.len() > MAX_TX_BYTES {
+            if tx.len() > max_tx_bytes {
                 return log::warn!(
-                    "a line on stdin has more than {MAX_TX_BYTES} bytes: the rest is not read"
+                    "a line on stdin has more than {max_tx_bytes} bytes: the rest is not read"
                 );
             }
             if !tx.is_empty() && submitted.send(Submitted { tx, from: "stdin" }).is_err() {

@@ -8,11 +8,16 @@ use toml::Table;
 use crate::{
     Args, Command,
     cli::{self, Failure},
-    home::{Genesis, Home},
+    home::Home,
     layers::Layers,
+    mempool::DEFAULT_MAX_TX_BYTES,
 };
 
 const CONFIG_FILE: &str = "config/config.toml";
+
+/// The largest block that Tendermint allows, which a transaction must fit into
+/// (`types.MaxBlockSizeBytes`).
+const MAX_TX_BYTES: usize = 100 << 20;
 
 pub(crate) struct Settings {
     pub(crate) home: Home,
@@ -48,24 +53,36 @@ impl Settings {
         self.layers.p2p(Table::new())
     }
 
-    /// Which chain, and where it begins.
-    pub(crate) fn chain(&self, args: &Args) -> Result<Genesis, Failure> {
+    /// Which chain.
+    pub(crate) fn chain_id(&self, args: &Args) -> Result<String, Failure> {
         let file = self.home.file(&self.genesis_file);
-        match (args.chain_id.clone(), self.home.genesis(&self.genesis_file)?) {
-            (None, Some(genesis)) => Ok(genesis),
+        match (args.chain_id.clone(), self.home.chain_id(&self.genesis_file)?) {
+            (None, Some(found)) => Ok(found),
             (None, None) => Err(Failure::Usage(format!(
                 "chain_id: there is no {}; give --chain-id ID",
                 file.display()
             ))),
-            (Some(chain_id), Some(genesis)) => {
-                if chain_id != genesis.chain_id {
-                    let (file, other) = (file.display(), &genesis.chain_id);
-                    log::warn!("chain-id is {chain_id:?}, although {file} is of {other:?}");
+            (Some(chain_id), Some(found)) => {
+                if chain_id != found {
+                    let file = file.display();
+                    log::warn!("chain-id is {chain_id:?}, although {file} is of {found:?}");
                 }
-                Ok(Genesis { chain_id, ..genesis })
+                Ok(chain_id)
             }
-            (Some(chain_id), None) => Ok(Genesis { chain_id, initial_height: 1 }),
+            (Some(chain_id), None) => Ok(chain_id),
         }
+    }
+
+    /// Largest transaction that is taken and relayed, bytes: `[mempool] max_tx_bytes`.
+    pub(crate) fn max_tx_bytes(&self) -> Result<usize, Failure> {
+        let bytes = self.layers.number("mempool.max_tx_bytes", DEFAULT_MAX_TX_BYTES as i64)?;
+        usize::try_from(bytes).ok().filter(|bytes| (1..=MAX_TX_BYTES).contains(bytes)).ok_or_else(
+            || {
+                Failure::Usage(format!(
+                    "mempool.max_tx_bytes is {bytes}; it must be between 1 and {MAX_TX_BYTES}"
+                ))
+            },
+        )
     }
 
     /// Where the RPC server listens.
@@ -93,16 +110,16 @@ impl Settings {
 
     /// Makes the files of a new node.
     pub(crate) fn init(&self, args: &Args) -> Result<(), Failure> {
-        if let Some(found) = self.home.genesis(&self.genesis_file)?
-            && let Some(wanted) = args.chain_id.as_ref().filter(|id| **id != found.chain_id)
+        if let Some(found) = self.home.chain_id(&self.genesis_file)?
+            && let Some(wanted) = args.chain_id.as_ref().filter(|id| **id != found)
         {
             return Err(Failure::Usage(format!(
                 "chain-id {wanted:?}: {} is of {:?} and stays; give that one or another --home",
                 self.home.file(&self.genesis_file).display(),
-                found.chain_id
+                found
             )));
         }
-        let Genesis { chain_id, .. } = self.chain(args)?;
+        let chain_id = self.chain_id(args)?;
         // Whatever peers would refuse is refused before it is in a file.
         self.node_info(args, &chain_id)?;
         let genesis = serde_json::json!({ "chain_id": chain_id, "initial_height": "1" });

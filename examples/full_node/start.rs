@@ -13,11 +13,11 @@ use tmp2p::{
 };
 
 use crate::{
-    Args, block_sync, book, channels,
+    Args, book, channels,
     cli::Failure,
-    consensus::{Consensus, Heights},
+    consensus::Consensus,
     console::Console,
-    home::Genesis,
+    heights::Heights,
     mempool,
     relay::{self, Relay, Seen},
     rpc::Rpc,
@@ -37,7 +37,8 @@ const SUBMITTED: usize = 1000;
 
 /// Runs until a signal comes.
 pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
-    let Genesis { chain_id, initial_height } = settings.chain(args)?;
+    let chain_id = settings.chain_id(args)?;
+    let max_tx_bytes = settings.max_tx_bytes()?;
     let mut config = settings.p2p()?;
     let rpc_laddr = settings.rpc_laddr(args)?;
     let mut info = settings.node_info(args, &chain_id)?;
@@ -52,35 +53,31 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let mut reactor = |name, channels: &[_]| {
         builder.reactor(name, channels.iter().copied()).map_err(Failure::usage)
     };
-    let blocks = reactor("blocksync", &channels::block_sync())?.events;
     let consensus = reactor("consensus", &channels::consensus())?.events;
-    let mempool = reactor("mempool", &channels::mempool())?.events;
-    let evidence = reactor("evidence", &channels::evidence())?.events;
-    let snapshots = reactor("statesync", &channels::state_sync())?.events;
+    let mempool = reactor("mempool", &channels::mempool(max_tx_bytes))?.events;
 
     let signals = signals::watch()?;
     let switch = builder.start().map_err(Failure::usage)?;
     let handle = switch.handle();
     let happenings = handle.subscribe();
-    let console = Arc::new(Console::new(args.events, 5));
+    let console = Arc::new(Console::new(args.events, 2));
     console.listening("p2p", handle.peer_address());
 
-    let heights = Arc::new(Mutex::new(Heights::new(initial_height)));
+    let heights = Arc::new(Mutex::new(Heights::default()));
     let (submit, submitted) = bounded(SUBMITTED);
     if let Some(laddr) = &rpc_laddr {
-        Rpc::new(handle.clone(), heights.clone(), submit.clone()).serve(laddr, &console)?;
+        Rpc::new(handle.clone(), heights.clone(), submit.clone(), max_tx_bytes)
+            .serve(laddr, &console)?;
     }
     if args.tx_stdin {
-        relay::read_stdin(submit);
+        relay::read_stdin(submit, max_tx_bytes);
     }
 
     let mut threads = Vec::new();
-    let told = console.clone();
-    threads.push(thread::spawn(move || block_sync::run(&told, &blocks)));
     let follower = Consensus::new(console.clone(), heights.clone());
     threads.push(thread::spawn(move || follower.run(&consensus)));
     let told = console.clone();
-    let relay = Relay::new(move |seen: Seen<'_>| match seen {
+    let relay = Relay::new(max_tx_bytes, move |seen: Seen<'_>| match seen {
         Seen::Event(event) => told.reactor_event(event),
         Seen::Tx { hash, bytes, from } => {
             let hash = mempool::shown(&hash);
@@ -88,10 +85,6 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
         }
     });
     threads.push(thread::spawn(move || relay.run(&mempool, submitted)));
-    for events in [evidence, snapshots] {
-        let told = console.clone();
-        threads.push(thread::spawn(move || block_sync::ignore(&told, &events)));
-    }
 
     let (reason, result) = watch(&handle, &console, &heights, &signals, &happenings);
     let stopped = switch.stop(STOP_TIMEOUT).map_err(Failure::failed);

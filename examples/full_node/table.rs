@@ -4,16 +4,13 @@ use std::{fmt::Write, sync::Mutex};
 
 use tmp2p::SwitchHandle;
 
-use crate::{
-    consensus::{self, Heights},
-    states,
-};
+use crate::{consensus, heights::Heights, states};
 
 /// A table with a line per peer and per node that is to be one or not to be one.
 pub(crate) fn peers(handle: &SwitchHandle, heights: &Mutex<Heights>) -> String {
     let peers = handle.peers();
     let heights = consensus::lock(heights);
-    let mut table = format!("height {}, {} peers", heights.highest(), peers.len());
+    let mut table = format!("height {}, {} peers", heights.height(), peers.len());
     for peer in peers {
         let status = peer.status();
         let sum =

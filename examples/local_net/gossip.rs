@@ -13,7 +13,7 @@ use tmp2p::{
 };
 
 use crate::{
-    mempool::Hash,
+    mempool::{DEFAULT_MAX_TX_BYTES, Hash},
     node::lock,
     relay::{Relay, Seen, Submitted},
 };
@@ -32,7 +32,7 @@ impl Mempool {
         let (submit, submitted) = unbounded();
         let known = Arc::<Mutex<Known>>::default();
         let shared = known.clone();
-        let relay = Relay::new(move |seen: Seen<'_>| {
+        let relay = Relay::new(DEFAULT_MAX_TX_BYTES, move |seen: Seen<'_>| {
             if let Seen::Tx { hash, .. } = seen {
                 *lock(&shared).entry(hash).or_default() += 1;
             }

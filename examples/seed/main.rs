@@ -22,6 +22,7 @@ mod home;
 #[allow(dead_code, reason = "full_node uses the rest")]
 mod http;
 #[path = "../common/layers.rs"]
+#[allow(dead_code, reason = "the full node uses the rest")]
 mod layers;
 mod metrics;
 mod peers;

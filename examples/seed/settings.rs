@@ -80,8 +80,8 @@ impl Settings {
         }
         let file = self.layers.text("genesis_file", None)?;
         let file = file.unwrap_or_else(|| "config/genesis.json".to_owned());
-        match self.home.genesis(Path::new(&file))? {
-            Some(genesis) => Ok(genesis.chain_id),
+        match self.home.chain_id(Path::new(&file))? {
+            Some(chain_id) => Ok(chain_id),
             None => Err(Failure::Usage(format!(
                 "chain_id is not set; give --chain-id ID or put chain_id into {}",
                 self.home.file(&args.config).display()

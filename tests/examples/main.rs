@@ -4,6 +4,7 @@
 
 mod command_line;
 mod full_node;
+mod heights;
 mod homes;
 mod program;
 mod relay;

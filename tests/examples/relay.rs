@@ -16,7 +16,7 @@ fn peer(number: u8) -> (ConnId, NodeId) {
 }
 
 fn relay(peers: &[u8]) -> Relay {
-    let mut relay = Relay::default();
+    let mut relay = Relay::new(1 << 20);
     for number in peers {
         let (conn, id) = peer(*number);
         relay.peer_up(conn, id, NOW);
@@ -113,4 +113,43 @@ fn what_waits_is_bounded() {
     relay.peer_up(peer(3).0, peer(3).1, NOW);
     let bytes: usize = drain(&mut relay, 3).iter().map(Vec::len).sum();
     assert!((14 << 20..=16 << 20).contains(&bytes), "{bytes}");
+}
+
+/// The fault: a message of a megabyte with 350,000 transactions of a byte was 350,000 hashes, as many
+/// places in every peer's queue and as many messages to each.
+#[test]
+fn a_message_of_very_many_transactions_is_refused_before_anything_is_made_of_it() {
+    let message = |count: usize| {
+        let txs = [0x0a, 1, b'x'].repeat(count);
+        let mut message = vec![0x0a];
+        prost::encoding::encode_varint(txs.len() as u64, &mut message);
+        [message, txs].concat()
+    };
+    assert_eq!(mempool::decode(&message(1000)).unwrap().len(), 1000);
+    let error = mempool::decode(&message(350_000)).unwrap_err();
+    assert_eq!(error, "a mempool message of more than 1000 transactions");
+    // A field that is repeated replaces nothing: all of it counts.
+    let many = message(10).repeat(101);
+    assert_eq!(mempool::decode(&many).unwrap_err(), error);
+    // Other fields are none.
+    assert_eq!(mempool::decode(&[0x12, 1, 0, 0x18, 7]).unwrap(), Vec::<Vec<u8>>::new());
+    for cut in [&[0x0a_u8][..], &[0x0a, 0xff, 1], &[0x0a, 2, 0x0a, 7], &[0x18], &[0x0a, 1, 0xff]] {
+        let error = mempool::decode(cut).unwrap_err();
+        assert!(error.starts_with("no mempool message: "), "{error}");
+    }
+}
+
+/// Files with `max_tx_bytes` of 8 MiB exist.
+#[test]
+fn the_largest_transaction_that_is_allowed_waits_for_everybody() {
+    let largest = 40 << 20;
+    let mut relay = Relay::new(largest);
+    relay.peer_up(peer(1).0, peer(1).1, NOW);
+    relay.take(vec![7; largest], None, NOW).unwrap();
+    relay.take(vec![8; largest / 2], None, NOW).unwrap();
+    relay.peer_up(peer(2).0, peer(2).1, NOW);
+    for number in [1, 2] {
+        let sizes: Vec<usize> = drain(&mut relay, number).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [largest, largest / 2], "{number}");
+    }
 }
