@@ -1,6 +1,8 @@
 //! Who is banned: what the address book decides, and the event loop and the switch look up.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap, fmt, net::IpAddr, ops::Bound, str::FromStr, sync::Arc, time::Duration,
+};
 
 use crate::{address::Cidr, identity::NodeId, text::shown};
 
@@ -44,8 +46,22 @@ pub struct Ban {
 pub struct BanTable {
     ids: BTreeMap<NodeId, Ban>,
     ips: BTreeMap<IpAddr, Ban>,
-    /// Looked through one by one: only an operator adds ranges.
-    cidrs: BTreeMap<Cidr, Ban>,
+    /// Only an operator adds ranges, and may have lists of 50,000 of them: a table that differs in a
+    /// node or an address shares them.
+    cidrs: Arc<Ranges>,
+}
+
+/// Bans of ranges. Two ranges are apart, or one lies within the other: who knows for each the
+/// narrowest one around it finds all that cover an address by one search. Behind pointers, so that
+/// what is searched is small and a copy of the table copies no texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ranges(BTreeMap<Cidr, Arc<Range>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Range {
+    ban: Ban,
+    /// **Invariant:** the narrowest of the other ranges that this one lies within.
+    within: Option<Cidr>,
 }
 
 impl Ban {
@@ -61,17 +77,12 @@ impl BanTable {
         self.ids.get(id).filter(|ban| ban.is_in_force(wall))
     }
 
-    /// The ban in force for this address, if any: its own or that of a range.
+    /// The ban in force for this address, if any: its own, or that of the narrowest range. A search
+    /// or two, however many bans there are.
     pub fn find_ip(&self, ip: IpAddr, wall: Duration) -> Option<&Ban> {
         let ip = ip.to_canonical();
         let own = self.ips.get(&ip).filter(|ban| ban.is_in_force(wall));
-        own.or_else(|| {
-            let covers = |ban: &&Ban| match &ban.target {
-                BanTarget::Cidr(cidr) => cidr.contains(ip) && ban.is_in_force(wall),
-                BanTarget::Id(_) | BanTarget::Ip(_) => false,
-            };
-            self.cidrs.values().find(covers)
-        })
+        own.or_else(|| self.cidrs.find(ip, wall))
     }
 
     /// The ban of exactly this target, in force or not.
@@ -79,18 +90,19 @@ impl BanTable {
         match target {
             BanTarget::Id(id) => self.ids.get(id),
             BanTarget::Ip(ip) => self.ips.get(ip),
-            BanTarget::Cidr(cidr) => self.cidrs.get(cidr),
+            BanTarget::Cidr(cidr) => self.cidrs.0.get(cidr).map(|range| &range.ban),
         }
     }
 
     /// Every ban, nodes first, then addresses, then ranges.
     pub fn iter(&self) -> impl Iterator<Item = &Ban> {
-        self.ids.values().chain(self.ips.values()).chain(self.cidrs.values())
+        let ranges = self.cidrs.0.values().map(|range| &range.ban);
+        self.ids.values().chain(self.ips.values()).chain(ranges)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.ids.len() + self.ips.len() + self.cidrs.len()
+        self.ids.len() + self.ips.len() + self.cidrs.0.len()
     }
 
     /// Whether there is none.
@@ -101,10 +113,10 @@ impl BanTable {
     /// Adds the ban, in place of an earlier one of the same target.
     pub(crate) fn insert(&mut self, ban: Ban) {
         match ban.target {
-            BanTarget::Id(id) => self.ids.insert(id, ban),
-            BanTarget::Ip(ip) => self.ips.insert(ip, ban),
-            BanTarget::Cidr(cidr) => self.cidrs.insert(cidr, ban),
-        };
+            BanTarget::Id(id) => _ = self.ids.insert(id, ban),
+            BanTarget::Ip(ip) => _ = self.ips.insert(ip, ban),
+            BanTarget::Cidr(cidr) => Arc::make_mut(&mut self.cidrs).insert(cidr, ban),
+        }
     }
 
     /// Takes the ban of exactly this target out.
@@ -112,7 +124,51 @@ impl BanTable {
         match target {
             BanTarget::Id(id) => self.ids.remove(id),
             BanTarget::Ip(ip) => self.ips.remove(ip),
-            BanTarget::Cidr(cidr) => self.cidrs.remove(cidr),
+            BanTarget::Cidr(cidr) => Arc::make_mut(&mut self.cidrs).remove(cidr),
+        }
+    }
+}
+
+impl Ranges {
+    /// The narrowest range with a ban in force that this canonical address lies in.
+    fn find(&self, ip: IpAddr, wall: Duration) -> Option<&Ban> {
+        // Whatever covers the address begins before it, and is the last that does or around that.
+        let last = self.0.range(..=Cidr::from(ip)).next_back().map(|(cidr, _)| *cidr);
+        self.around(last)
+            .find(|(cidr, range)| cidr.contains(ip) && range.ban.is_in_force(wall))
+            .map(|(_, range)| &range.ban)
+    }
+
+    /// This range, then those around it, from the narrowest on.
+    fn around(&self, from: Option<Cidr>) -> impl Iterator<Item = (&Cidr, &Range)> {
+        let at = |cidr: Cidr| self.0.get_key_value(&cidr).map(|(cidr, range)| (cidr, &**range));
+        std::iter::successors(from.and_then(at), move |(_, range)| range.within.and_then(at))
+    }
+
+    fn insert(&mut self, cidr: Cidr, ban: Ban) {
+        if let Some(range) = self.0.get_mut(&cidr) {
+            Arc::make_mut(range).ban = ban;
+            return;
+        }
+        let last = self.0.range(..cidr).next_back().map(|(cidr, _)| *cidr);
+        let within = self.around(last).find(|(around, _)| around.covers(&cidr)).map(|(c, _)| *c);
+        self.move_inner(cidr, within, Some(cidr));
+        self.0.insert(cidr, Arc::new(Range { ban, within }));
+    }
+
+    fn remove(&mut self, cidr: &Cidr) -> Option<Ban> {
+        let Range { ban, within } = Arc::unwrap_or_clone(self.0.remove(cidr)?);
+        self.move_inner(*cidr, Some(*cidr), within);
+        Some(ban)
+    }
+
+    /// The ranges inside of this one that were next to `from` are next to `to` from now on.
+    fn move_inner(&mut self, outer: Cidr, from: Option<Cidr>, to: Option<Cidr>) {
+        let behind = self.0.range_mut((Bound::Excluded(outer), Bound::Unbounded));
+        for (_, inner) in behind.take_while(|(cidr, _)| outer.covers(cidr)) {
+            if inner.within == from {
+                Arc::make_mut(inner).within = to;
+            }
         }
     }
 }
@@ -171,5 +227,65 @@ impl fmt::Display for BanTarget {
             Self::Ip(ip) => ip.fmt(f),
             Self::Cidr(cidr) => cidr.fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn ban(cidr: Cidr, is_over: bool) -> Ban {
+        let until = is_over.then_some(NOW);
+        let (reason, origin) = (String::new(), BanOrigin::Operator);
+        Ban { target: BanTarget::Cidr(cidr), until, reason, origin }
+    }
+
+    /// A range of few addresses, so that many lie within others.
+    fn range() -> impl Strategy<Value = Cidr> {
+        let v4 = (0u32..64, 24u8..=31).prop_map(|(n, prefix)| (IpAddr::V4((n * 8).into()), prefix));
+        let v6 = (0u128..64, 116u8..=127)
+            .prop_map(|(n, prefix)| (IpAddr::V6(((0x2001 << 112) + n * 64).into()), prefix));
+        prop_oneof![v4, v6].prop_map(|(ip, prefix)| Cidr::new(ip, prefix).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_found_as_if_each_was_looked_at(
+            steps in vec((range(), any::<bool>(), 0u8..4), 0..60),
+        ) {
+            let mut table = BanTable::default();
+            let mut all: BTreeMap<Cidr, Ban> = BTreeMap::new();
+            for (cidr, is_over, kind) in steps {
+                if kind == 0 {
+                    prop_assert_eq!(table.remove(&BanTarget::Cidr(cidr)), all.remove(&cidr));
+                } else {
+                    table.insert(ban(cidr, is_over));
+                    all.insert(cidr, ban(cidr, is_over));
+                }
+                prop_assert!(table.iter().eq(all.values()));
+            }
+            let v4 = (0..600u32).map(|n| IpAddr::V4(n.into()));
+            let v6 = (0..5000u128).step_by(7).map(|n| IpAddr::V6(((0x2001 << 112) + n).into()));
+            for ip in v4.chain(v6) {
+                let covers = |(cidr, ban): &(&Cidr, &Ban)| cidr.contains(ip) && ban.is_in_force(NOW);
+                // Of ranges around one address the narrowest is the last.
+                let expected = all.iter().rfind(covers).map(|(_, ban)| ban);
+                prop_assert_eq!(table.find_ip(ip, NOW), expected, "{}", ip);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_that_differs_in_a_node_shares_its_ranges() {
+        let cidr = "1.2.3.0/24".parse().unwrap();
+        let first: BanTable = [ban(cidr, false)].into_iter().collect();
+        let mut second = first.clone();
+        let target = NodeId::from_bytes([1; 20]).into();
+        second.insert(Ban { target, ..ban(cidr, false) });
+        assert!(Arc::ptr_eq(&first.cidrs, &second.cidrs));
     }
 }

@@ -170,8 +170,8 @@ pub use reactor::{
     Room, SendError, SendErrorKind,
 };
 pub use runtime::{
-    DialError, DialPeersError, DialTicket, ImportBookError, NumPeers, Reactor, RegisterError,
-    StartError, StopError, StopReport, Stopped, Switch, SwitchBuilder, SwitchHandle,
+    BanManyError, DialError, DialPeersError, DialTicket, ImportBookError, NumPeers, Reactor,
+    RegisterError, StartError, StopError, StopReport, Stopped, Switch, SwitchBuilder, SwitchHandle,
 };
 #[doc(inline)]
 pub use switch::evicting;

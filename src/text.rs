@@ -7,9 +7,14 @@ const MAX_SHOWN: usize = 96;
 /// A foreign text for an error or a log: cut to 96 characters, everything but printable ASCII
 /// escaped, so that it can neither forge a log line nor steer a terminal.
 pub(crate) fn shown(text: &str) -> String {
+    shown_up_to(text, MAX_SHOWN)
+}
+
+/// The same, cut to so many characters.
+pub(crate) fn shown_up_to(text: &str, most: usize) -> String {
     let mut shown = String::new();
     for (count, character) in text.chars().enumerate() {
-        if count == MAX_SHOWN {
+        if count == most {
             shown.push_str("...");
             break;
         }

@@ -98,6 +98,7 @@ fn each_key_sets_its_field_and_no_other() {
         ("accept_rate_per_subnet", "7".into(), Box::new(|c| c.accept_rate_per_subnet = 7)),
         ("accept_burst_per_subnet", "7".into(), Box::new(|c| c.accept_burst_per_subnet = 7)),
         ("max_peers_per_ip", "7".into(), Box::new(|c| c.max_peers_per_ip = 7)),
+        ("max_inbound_per_subnet", "7".into(), Box::new(|c| c.max_inbound_per_subnet = 7)),
         ("reconnect_give_up", "7".into(), Box::new(|c| c.reconnect_give_up = 7)),
         (
             "connection_filter_timeout",
@@ -230,6 +231,7 @@ fn defaults_are_as_documented() {
         accept_rate_per_subnet: 20,
         accept_burst_per_subnet: 40,
         max_peers_per_ip: 0,
+        max_inbound_per_subnet: 4,
         exempt_cidrs: Vec::new(),
         connection_filter_timeout: second,
         peer_filter_timeout: 5 * second,
@@ -289,6 +291,7 @@ fn defaults_are_as_documented() {
         ("accept_rate_per_subnet", "20"),
         ("accept_burst_per_subnet", "40"),
         ("max_peers_per_ip", "0"),
+        ("max_inbound_per_subnet", "4"),
         ("exempt_cidrs", "none"),
         ("connection_filter_timeout", "1 s"),
         ("peer_filter_timeout", "5 s"),
@@ -310,7 +313,7 @@ fn defaults_are_as_documented() {
         let says = text.strip_prefix(default).is_some_and(is_end);
         assert!(says, "{field}: documented is \"{text}\", not \"{default}\"");
     }
-    assert_eq!(documented.len(), 55, "a field is not in the list");
+    assert_eq!(documented.len(), 56, "a field is not in the list");
 }
 
 /// What the documentation of each field says behind the last "Default".

@@ -29,20 +29,45 @@ impl Book {
         wall: Duration,
     ) -> Result<Ban, BanError> {
         let target = canonical(target);
-        match target {
-            BanTarget::Id(id) if id == self.own() => return Err(BanError::OwnId),
-            BanTarget::Cidr(cidr) if covers_everything(&cidr) => {
-                return Err(BanError::CoversEverything(cidr));
-            }
-            _ if duration == Some(Duration::ZERO) => return Err(BanError::ZeroDuration),
-            _ => {}
-        }
+        self.check_ban(&target, duration)?;
         let until = duration.map(|duration| wall.saturating_add(duration));
         let ban = Ban { target, until, reason, origin: BanOrigin::Operator };
         self.dirty_bans.insert(target);
         let displaced = self.put_ban(ban.clone());
         debug_assert_eq!(displaced, None, "an operator's ban displaces nothing");
         Ok(ban)
+    }
+
+    /// The same for a list: all of it, or nothing.
+    ///
+    /// # Errors
+    /// The first target that cannot be banned, by its place from 0; the book is as before.
+    pub fn ban_many(
+        &mut self,
+        targets: Vec<BanTarget>,
+        duration: Option<Duration>,
+        reason: &str,
+        wall: Duration,
+    ) -> Result<Vec<Ban>, (usize, BanError)> {
+        for (at, target) in targets.iter().enumerate() {
+            self.check_ban(&canonical(*target), duration).map_err(|error| (at, error))?;
+        }
+        let ban = |(at, target)| {
+            self.ban(target, duration, reason.to_owned(), wall).map_err(|error| (at, error))
+        };
+        targets.into_iter().enumerate().map(ban).collect()
+    }
+
+    /// Why an operator may not ban this.
+    fn check_ban(&self, target: &BanTarget, duration: Option<Duration>) -> Result<(), BanError> {
+        match *target {
+            BanTarget::Id(id) if id == self.own() => Err(BanError::OwnId),
+            BanTarget::Cidr(cidr) if covers_everything(&cidr) => {
+                Err(BanError::CoversEverything(cidr))
+            }
+            _ if duration == Some(Duration::ZERO) => Err(BanError::ZeroDuration),
+            _ => Ok(()),
+        }
     }
 
     /// The library's own ban. `None` if it changes nothing: the target is banned by an operator, or

@@ -39,6 +39,11 @@ impl Cidr {
         ip.is_ipv4() == self.base.is_ipv4() && mask(ip, self.prefix) == self.base
     }
 
+    /// Whether all of the other range lies in this one.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.base)
+    }
+
     /// The address, if the range is of one alone.
     pub fn as_single(&self) -> Option<IpAddr> {
         let bits = if self.base.is_ipv4() { 32 } else { 128 };

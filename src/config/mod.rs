@@ -108,11 +108,11 @@ pub struct Config {
     /// Most bytes of a message in one packet. Peers with the default refuse packets that
     /// are larger than theirs. Default 1024.
     pub max_packet_msg_payload_size: usize,
-    /// Most bytes a second sent to one peer, counting encoded packets; 0 is no limit.
-    /// Default 5,120,000.
+    /// Most bytes a second sent to one peer, counted as [`recv_rate`](Self::recv_rate) counts; 0 is no
+    /// limit. Default 5,120,000.
     pub send_rate: u64,
-    /// Most bytes a second received from one peer, counting encoded packets; 0 is no limit.
-    /// Default 5,120,000.
+    /// Most bytes a second received from one peer, counting encoded packets, and for each sealed
+    /// frame of 1044 bytes on the line 256 on average; 0 is no limit. Default 5,120,000.
     pub recv_rate: u64,
     /// Whether to exchange addresses with peers, on channel 0x00, which is the switch's own then,
     /// and to dial nodes of the address book. Default on.
@@ -150,7 +150,9 @@ pub struct Config {
     /// leaves the number alone to decide, as the reference does. Default 64 KiB: with a capacity of
     /// one message each small message costs two changes of threads.
     pub send_queue_bytes: usize,
-    /// How long sending waits for a place in the queue. Default 10 s (`p2p/conn/connection.go`).
+    /// How long sending waits for a place in the queue. A peer that takes less than a frame (1 KiB) of
+    /// what is queued for it in three times as long is disconnected. Default 10 s
+    /// (`p2p/conn/connection.go`).
     pub send_timeout: Duration,
     /// Bytes of messages that one reactor may have received from one peer and not yet dropped.
     /// Beyond it messages are parked. Default 1 MiB.
@@ -194,8 +196,13 @@ pub struct Config {
     /// on, not counting persistent and unconditional ones; 0 is no limit, as in the reference.
     /// Default 0.
     pub max_peers_per_ip: usize,
+    /// Most peers that dialed us from one /24 of IPv4 or /64 of IPv6, and twice as many from one /48;
+    /// 0 is no limit. So that who has one network cannot take all places. Counts public addresses
+    /// only, no persistent and unconditional peers, and nobody where
+    /// [`allow_duplicate_ip`](Self::allow_duplicate_ip) says that many share one. Default 4.
+    pub max_inbound_per_subnet: usize,
     /// Addresses to which none of the limits per address or network applies: neither the pending
-    /// connections nor the accept rates nor `max_peers_per_ip`. For one's own machines
+    /// connections nor the accept rates nor `max_peers_per_ip` nor `max_inbound_per_subnet`. For one's own machines
     /// behind one address. Default none.
     pub exempt_cidrs: Vec<Cidr>,
     /// How long a connection filter may take to decide; no answer is a refusal. Default 1 s.
@@ -301,6 +308,7 @@ impl Default for Config {
             accept_rate_per_subnet: 20,
             accept_burst_per_subnet: 40,
             max_peers_per_ip: 0,
+            max_inbound_per_subnet: 4,
             exempt_cidrs: Vec::new(),
             connection_filter_timeout: Duration::from_secs(1),
             peer_filter_timeout: Duration::from_secs(5),

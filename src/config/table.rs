@@ -99,6 +99,8 @@ struct Table {
     accept_burst_per_subnet: u32,
     #[serde(deserialize_with = "number")]
     max_peers_per_ip: usize,
+    #[serde(deserialize_with = "number")]
+    max_inbound_per_subnet: usize,
     #[serde(deserialize_with = "list")]
     exempt_cidrs: Vec<Cidr>,
     #[serde(deserialize_with = "time")]

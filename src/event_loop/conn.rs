@@ -6,6 +6,7 @@ use super::{
     inflow::{Inflow, Parking},
     outflow::Outflow,
     pool::Place,
+    stall::Stall,
 };
 use crate::{
     identity::NodeId,
@@ -101,6 +102,8 @@ pub(super) struct Opened {
     pub(super) recv_after: Option<Mono>,
     /// When the first waiting entry of a broadcast expires.
     pub(super) expires: Option<Mono>,
+    /// Whether the peer takes what is written.
+    pub(super) stall: Stall,
     /// Bytes counted in the pool of unfinished messages.
     pub(super) pooled: usize,
     /// The link was told that we do not read to the end.
@@ -157,6 +160,9 @@ impl<C: Cipher> Conn<C> {
             next = earliest(next, opened.send_after);
             next = earliest(next, opened.recv_after);
             next = earliest(next, opened.expires);
+            if !opened.is_ending && matches!(self.stage, Stage::Open) {
+                next = earliest(next, opened.stall.deadline(opened.session.send_timeout));
+            }
         }
         // Once either side has ended the connection, nobody acts on keep-alive: a deadline that is
         // never met would keep the loop running in circles.
@@ -179,6 +185,7 @@ impl Opened {
             send_after: None,
             recv_after: None,
             expires: None,
+            stall: Stall::default(),
             pooled: 0,
             is_suspended: false,
             has_reported_first: false,

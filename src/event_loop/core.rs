@@ -526,8 +526,9 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         }
     }
 
-    /// Writes what is sealed. An error ends writing, not reading.
-    pub(super) fn write_out(&mut self, conn: &mut Conn<C>) {
+    /// Writes what is sealed; how many bytes the socket took. An error ends writing, not reading.
+    pub(super) fn write_out(&mut self, conn: &mut Conn<C>) -> usize {
+        let mut taken = 0;
         while conn.has_output() && conn.writable && !conn.write_failed {
             let bytes = &conn.out[conn.out_at..];
             match self.sockets.write(conn.id.slot(), bytes) {
@@ -535,6 +536,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                     // A short write means that the kernel's buffer is full: an edge will come.
                     conn.writable = written == bytes.len();
                     conn.out_at += written;
+                    taken += written;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -545,6 +547,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             conn.out_at = 0;
             self.recycle(std::mem::take(&mut conn.out));
         }
+        taken
     }
 
     fn admit_link(&mut self, slot: u32, now: Now) {

@@ -11,6 +11,7 @@ use crate::{
         secret::Cipher,
     },
     reactor::{Envelope, Event, Peer, Permit, Session},
+    time::Mono,
     wake::Charged,
 };
 
@@ -153,11 +154,13 @@ pub(super) struct Delivery<'a, I> {
     pub(super) session: &'a Arc<Session>,
     pub(super) parking: &'a mut Parking,
     pub(super) inbox: &'a mut Watched<I>,
+    pub(super) now: Mono,
 }
 
 impl<I: Inbox> Incoming for Delivery<'_, I> {
     fn message(&mut self, channel: usize, payload: Payload) -> Flow {
         self.session.channels[channel].counters.on_received(payload.len());
+        self.session.heard(self.now);
         self.inflow.offer(self.session, channel, payload, self.parking, self.inbox)
     }
 }

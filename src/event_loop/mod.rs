@@ -22,6 +22,7 @@ mod pool;
 mod probe;
 mod settings;
 mod sockets;
+mod stall;
 mod timers;
 
 pub(crate) use self::mio::start;

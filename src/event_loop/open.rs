@@ -8,13 +8,14 @@ use super::{
     core::Next,
     inflow::Delivery,
     outflow::Supply,
+    stall,
 };
 use crate::{
     protocol::{
         LinkError,
         secret::{Cipher, FRAME_SEALED},
     },
-    reactor::{Event, Peer},
+    reactor::{DisconnectReason, Event, Peer},
     time::Now,
 };
 
@@ -56,6 +57,12 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         if conn.write_failed && !opened.is_ending {
             self.begin_ending(conn, opened, now);
         }
+        let send_timeout = opened.session.send_timeout;
+        if !opened.is_ending
+            && opened.stall.deadline(send_timeout).is_some_and(|deadline| deadline <= now.mono)
+        {
+            return Ok(Next::Over(DisconnectReason::NotReading(stall::limit(send_timeout))));
+        }
         let may_read = unread && !opened.inflow.is_stalled() && opened.recv_after.is_none();
         Ok(if may_read || unsent { Next::Again } else { Next::Wait })
     }
@@ -93,6 +100,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 session: &opened.session,
                 parking: &mut self.parking,
                 inbox: &mut self.inbox,
+                now: now.mono,
             };
             has_read = filled > have;
             let received = link.receive(&mut scratch[..filled], now.mono, &mut delivery);
@@ -135,13 +143,14 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         if opened.is_ending {
             return Ok(false);
         }
-        self.write_out(conn);
+        let mut taken = self.write_out(conn);
         opened.send_after = opened.send_after.filter(|&after| after > now.mono);
         let has_output = conn.has_output();
         let link = conn.link.as_mut().expect("an open connection has a link");
-        let is_wanted = link.wants_control()
-            || opened.is_dirty
-            || (opened.is_pending && opened.send_after.is_none());
+        // What is new waits for the rate like the rest, or each small message had a frame of its own.
+        let may_cut =
+            |opened: &Opened| (opened.is_dirty || opened.is_pending) && opened.send_after.is_none();
+        let is_wanted = link.wants_control() || may_cut(opened);
         if is_wanted && conn.writable && !has_output && !conn.write_failed {
             if std::mem::take(&mut opened.is_dirty) {
                 opened.session.clear_dirty();
@@ -152,17 +161,17 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             opened.is_pending = filled.more;
             opened.send_after = filled.throttled_until;
             conn.out = out;
-            self.write_out(conn);
+            taken += self.write_out(conn);
             for channel in opened.outflow.take_writable() {
                 let channel = &opened.session.channels[channel];
                 let peer = Peer::new(opened.session.clone());
                 self.inbox.deliver(channel.reactor, Event::Writable(peer, channel.id));
             }
         }
+        opened.stall.note(taken, conn.has_output(), now.mono);
         let is_blocked = opened.is_dirty || opened.is_pending;
         opened.expires = if is_blocked { opened.session.expire_waiting(now.mono) } else { None };
-        let may_cut = opened.is_dirty || (opened.is_pending && opened.send_after.is_none());
-        Ok(may_cut && conn.writable && !conn.write_failed)
+        Ok(may_cut(opened) && conn.writable && !conn.write_failed)
     }
 
     /// The peer has ended or broken the connection: nothing more is sent, and what has arrived has

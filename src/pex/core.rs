@@ -1,7 +1,7 @@
 //! The decisions about the book, without a thread, a clock or a disk.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     time::Duration,
 };
@@ -44,6 +44,8 @@ pub struct PexCore {
     pub(super) outputs: VecDeque<PexOutput>,
     pub(super) timers: Timers,
     pub(super) neighbours: BTreeMap<ConnId, Neighbour>,
+    /// **Invariant:** those of them that we dialed: a few, where guests of a seed may be many.
+    pub(super) outbound: BTreeSet<ConnId>,
     /// **Invariant:** the newest session of each node among `neighbours`.
     pub(super) by_id: BTreeMap<NodeId, ConnId>,
     pub(super) standings: Standings,
@@ -93,6 +95,7 @@ impl PexCore {
             outputs: VecDeque::new(),
             timers: Timers::default(),
             neighbours: BTreeMap::new(),
+            outbound: BTreeSet::new(),
             by_id: BTreeMap::new(),
             dials: Dials::default(),
             asked: BTreeMap::new(),
@@ -217,8 +220,12 @@ impl PexCore {
 
     /// Sessions that we dialed and that count against the limit.
     pub fn num_outbound(&self) -> usize {
-        let outbound = self.neighbours.values().filter(|n| n.is_outbound());
-        outbound.filter(|n| !self.standings.is_reserved(&n.facts.id)).count()
+        self.dialed().filter(|n| !self.standings.is_reserved(&n.facts.id)).count()
+    }
+
+    /// Sessions that we dialed.
+    pub(super) fn dialed(&self) -> impl Iterator<Item = &Neighbour> {
+        self.outbound.iter().filter_map(|conn| self.neighbours.get(conn))
     }
 
     /// Sessions, by connection.
@@ -331,13 +338,8 @@ impl PexCore {
     pub(super) fn publish(&mut self) {
         self.published_at = Some(self.now.mono);
         self.publish_at = None;
-        let table = self.book.bans();
-        let publish = |added| PexOutput::Publish { table: table.clone(), added };
-        if self.unpublished.is_empty() {
-            self.outputs.push_back(publish(None));
-        } else {
-            self.outputs.extend(self.unpublished.drain(..).map(|ban| publish(Some(ban))));
-        }
+        let (table, added) = (self.book.bans().clone(), std::mem::take(&mut self.unpublished));
+        self.outputs.push_back(PexOutput::Publish { table, added });
     }
 
     pub(super) fn store(&mut self, is_urgent: bool) {
@@ -407,16 +409,51 @@ mod tests {
         core.handle(ban(id(1).into(), None), at(5));
         let outputs = outputs(&mut core);
         let [
-            PexOutput::Publish { table, added: Some(added) },
+            PexOutput::Publish { table, added },
             PexOutput::Store { batch, is_urgent: true },
             PexOutput::Answer { ticket: 7, answer: PexAnswer::Ban(Ok(answer)) },
         ] = &outputs[..]
         else {
             panic!("{outputs:?}");
         };
+        assert_eq!(added, std::slice::from_ref(answer));
+        assert_eq!(table.find_id(&id(1), START), Some(answer));
+        assert_eq!(batch.bans[&answer.target].as_ref(), Some(answer));
+    }
+
+    /// A list of 50,000 ranges would else be 50,000 tables, each a copy of the one before.
+    #[test]
+    fn a_list_of_bans_is_one_publication_or_none() {
+        let mut core = core();
+        let many = |ticket, targets| {
+            let (duration, reason) = (None, "list".to_owned());
+            PexInput::Request(PexRequest::BanMany { ticket, targets, duration, reason })
+        };
+        let cidr = |n: u8| format!("9.9.{n}.0/24").parse::<BanTarget>().unwrap();
+        core.handle(many(1, (0..100).map(cidr).collect()), at(0));
+        let outputs = outputs(&mut core);
+        let [
+            PexOutput::Publish { table, added },
+            PexOutput::Store { batch, is_urgent: true },
+            PexOutput::Answer { ticket: 1, answer: PexAnswer::BanMany(Ok(answer)) },
+        ] = &outputs[..]
+        else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!((table.len(), batch.bans.len()), (100, 100));
         assert_eq!(added, answer);
-        assert_eq!(table.find_id(&id(1), START), Some(added));
-        assert_eq!(batch.bans[&added.target].as_ref(), Some(added));
+        // One that cannot be, and none is.
+        core.handle(many(2, vec![cidr(200), OWN.into(), cidr(201)]), at(0));
+        core.handle(many(3, Vec::new()), at(0));
+        let outputs: Vec<_> = std::iter::from_fn(|| core.poll_output()).collect();
+        let [
+            PexOutput::Answer { answer: PexAnswer::BanMany(Err((1, BanError::OwnId))), .. },
+            PexOutput::Answer { ticket: 3, .. },
+        ] = &outputs[..]
+        else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!(core.book().bans().len(), 100);
     }
 
     #[test]
@@ -461,21 +498,21 @@ mod tests {
         core.handle_timeout(at(30_000));
         let outputs = outputs(&mut core);
         let [
-            PexOutput::Publish { table, added: None },
+            PexOutput::Publish { table, added },
             PexOutput::Event(SwitchEvent::Unbanned(over)),
             PexOutput::Store { batch, .. },
         ] = &outputs[..]
         else {
             panic!("{outputs:?}");
         };
-        assert!(table.is_empty());
+        assert!(table.is_empty() && added.is_empty());
         assert_eq!(over.target, id(1).into());
         assert_eq!(batch.bans[&id(1).into()], None);
         assert_eq!(core.next_deadline(), None);
     }
 
     #[test]
-    fn automatic_bans_are_published_together_after_a_pause_each_with_its_own() {
+    fn automatic_bans_are_published_together_after_a_pause() {
         let mut core = core();
         core.handle(misbehaved(1), at(0));
         assert_eq!(num_published(&outputs(&mut core)), 1);
@@ -486,11 +523,9 @@ mod tests {
         assert_eq!(core.next_deadline(), Some(at(200).mono));
         core.handle_timeout(at(200));
         let outputs = outputs(&mut core);
-        assert_eq!(num_published(&outputs), 3);
-        for (output, n) in outputs.iter().zip(2..) {
-            let PexOutput::Publish { table, added: Some(ban) } = output else { panic!() };
-            assert_eq!((table.len(), ban.target), (4, id(n).into()));
-        }
+        let [PexOutput::Publish { table, added }] = &outputs[..] else { panic!("{outputs:?}") };
+        let added: Vec<BanTarget> = added.iter().map(|ban| ban.target).collect();
+        assert_eq!((table.len(), added), (4, (2..=4).map(|n| id(n).into()).collect()));
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl PexCore {
 
     /// Attempts and sessions of the crawl.
     fn num_crawled(&self) -> usize {
-        let sessions = self.neighbours.values().filter(|n| n.purpose() == Some(Purpose::Crawl));
+        let sessions = self.dialed().filter(|n| n.purpose() == Some(Purpose::Crawl));
         sessions.count() + self.dials.num_for(Purpose::Crawl)
     }
 

@@ -46,6 +46,9 @@ impl PexCore {
         let is_reserved = self.standings.is_reserved(&id);
         self.by_id.insert(id, conn);
         self.neighbours.insert(conn, neighbour);
+        if is_outbound {
+            self.outbound.insert(conn);
+        }
         if !self.settings.is_enabled {
             return;
         }
@@ -101,6 +104,7 @@ impl PexCore {
 
     pub(super) fn peer_down(&mut self, conn: ConnId, reason: &DisconnectReason, now: Now) {
         let Some(neighbour) = self.neighbours.remove(&conn) else { return };
+        self.outbound.remove(&conn);
         for (after, timer) in self.timers_of(conn) {
             self.timers.remove(neighbour.since + after, timer);
         }

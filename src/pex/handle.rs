@@ -85,6 +85,20 @@ impl PexHandle {
         }
     }
 
+    /// An operator's bans of a list, or the first of it that cannot be, by its place from 0; or none
+    /// because nobody is there. When this returns, the table with them is published.
+    pub(crate) fn ban_many(
+        &self,
+        targets: Vec<BanTarget>,
+        duration: Option<Duration>,
+        reason: String,
+    ) -> Result<Result<Vec<Ban>, (usize, BanError)>, ControlError> {
+        match self.ask(|ticket| PexRequest::BanMany { ticket, targets, duration, reason })? {
+            PexAnswer::BanMany(result) => Ok(result),
+            _ => Err(ControlError::Stopped),
+        }
+    }
+
     /// Lifts a ban, likewise.
     pub(crate) fn unban(&self, target: BanTarget) -> Result<Ban, UnbanError> {
         match self.ask(|ticket| PexRequest::Unban { ticket, target }) {

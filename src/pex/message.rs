@@ -68,6 +68,17 @@ pub enum PexRequest {
         /// Why, for people.
         reason: String,
     },
+    /// An operator's bans of a whole list, or none of them.
+    BanMany {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// Whom.
+        targets: Vec<BanTarget>,
+        /// For how long; `None`: until they are lifted.
+        duration: Option<Duration>,
+        /// Why, for people.
+        reason: String,
+    },
     /// Lift a ban.
     Unban {
         /// Comes back with the answer.
@@ -156,6 +167,8 @@ pub struct Misbehaviour {
 pub enum PexAnswer {
     /// To `Ban`: the ban as it stands in the table now.
     Ban(Result<Ban, BanError>),
+    /// To `BanMany`: the bans, or the first target that cannot be banned, by its place from 0.
+    BanMany(Result<Vec<Ban>, (usize, BanError)>),
     /// To `Unban`: the ban that was lifted.
     Unban(Result<Ban, UnbanError>),
     /// To `Candidates`.
@@ -177,8 +190,8 @@ pub enum PexOutput {
     Publish {
         /// Every ban.
         table: Arc<BanTable>,
-        /// A new one among them: its target is to be disconnected.
-        added: Option<Ban>,
+        /// The new ones among them: their targets are to be disconnected.
+        added: Vec<Ban>,
     },
     /// Answer a request.
     Answer {

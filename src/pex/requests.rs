@@ -25,6 +25,17 @@ impl PexCore {
                 }
                 self.answer(ticket, PexAnswer::Ban(result));
             }
+            PexRequest::BanMany { ticket, targets, duration, reason } => {
+                let result = self.book.ban_many(targets, duration, &reason, wall);
+                if let Ok(bans) = &result
+                    && !bans.is_empty()
+                {
+                    self.unpublished.extend_from_slice(bans);
+                    self.publish();
+                    self.store(true);
+                }
+                self.answer(ticket, PexAnswer::BanMany(result));
+            }
             PexRequest::Unban { ticket, target } => {
                 let result = self.book.unban(target);
                 if let Ok(lifted) = &result {

@@ -44,7 +44,8 @@ impl PexCore {
         if persistent || unconditional {
             self.clear_name(&id, now);
             // What was to end its session was not done, or has ended it already.
-            for neighbour in self.neighbours.values_mut().filter(|n| n.facts.id == id) {
+            let conn = self.by_id.get(&id);
+            if let Some(neighbour) = conn.and_then(|conn| self.neighbours.get_mut(conn)) {
                 neighbour.is_over = false;
             }
         } else if self.is_crawling()

@@ -282,6 +282,7 @@ impl<C: Cipher> Link<C> {
             consumed += FRAME_SEALED;
             let plain = open.opener.open(frame).map_err(LinkError::Frame)?;
             let used = open.mconn.receive(plain, now, &mut incoming).map_err(LinkError::MConn)?;
+            open.mconn.end_frame(plain.len());
             if used < plain.len() {
                 open.rest = plain[used..].to_vec();
             }

@@ -46,6 +46,10 @@ pub enum DisconnectReason {
     /// node does that has no room for us.
     #[error("the node closed the connection right after the handshake; it may have no room for us")]
     RefusedAfterHandshake,
+    /// Something was sent to the peer, and it took less than a frame of it in three times
+    /// `Config::send_timeout`.
+    #[error("read nothing of what was sent for {0:?}")]
+    NotReading(Duration),
     /// The session had given no sign of life when the same node connected anew.
     #[error("silent while the same node connected anew")]
     Superseded,
@@ -127,6 +131,9 @@ pub enum Room {
     /// `max_peers_per_ip`.
     #[error("as many peers have this address as may (max_peers_per_ip)")]
     Ip,
+    /// `max_inbound_per_subnet`.
+    #[error("as many peers dialed us from this network as may (max_inbound_per_subnet)")]
+    Subnet,
     /// `accept_rate_per_ip`.
     #[error("this address connects too often (accept_rate_per_ip)")]
     IpRate,
@@ -158,6 +165,7 @@ impl DisconnectReason {
             Self::Unreachable(_) => "unreachable",
             Self::Lookup { .. } => "lookup",
             Self::RefusedAfterHandshake => "refused_after_handshake",
+            Self::NotReading(_) => "send_timeout",
             Self::Superseded => "pong_timeout",
             Self::Full(_) => "full",
             Self::DuplicateIp(_) => "duplicate_ip",

@@ -17,4 +17,6 @@ pub use event::{Envelope, Event};
 pub use peer::{ChannelStatus, Peer, PeerStatus, SendError, SendErrorKind};
 pub use send_queue::{Pushed, Refused, SendQueue};
 pub(crate) use session::Waiter;
-pub use session::{Admission, CloseMode, Never, Notify, Session, SessionSettings, Verdicts};
+pub use session::{
+    Admission, CloseMode, Never, Notify, Session, SessionSettings, Verdicts, Vitals,
+};

@@ -167,11 +167,7 @@ impl Peer {
             received_bytes: c.counters.received_bytes.load(Relaxed),
             dropped: c.counters.dropped.load(Relaxed),
         });
-        let rtt = self.0.rtt.load(Relaxed);
-        PeerStatus {
-            channels: channels.collect(),
-            rtt: (rtt > 0).then(|| Duration::from_nanos(rtt)),
-        }
+        PeerStatus { channels: channels.collect(), rtt: self.0.vitals().rtt }
     }
 
     /// Queues a message, waiting for a place if the queue is full, at most `Config::send_timeout`

@@ -92,6 +92,15 @@ pub struct SessionSettings {
     pub verdicts: Arc<dyn Verdicts>,
 }
 
+/// What is seen of a session from outside, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Last measured round trip of a ping.
+    pub rtt: Option<Duration>,
+    /// When the last message came, on whatever channel.
+    pub last_message: Option<Mono>,
+}
+
 /// A connection that is to become a session.
 #[derive(Clone, Debug)]
 pub struct Admission {
@@ -176,6 +185,8 @@ pub struct Session {
     pub(crate) send_timeout: Duration,
     /// Nanoseconds; 0 = not measured yet.
     pub(crate) rtt: AtomicU64,
+    /// When the last message came, nanoseconds; 0 = none yet.
+    last_message: AtomicU64,
     closed_sender: Mutex<Option<Sender<Never>>>,
     pub(crate) closed: Receiver<Never>,
     values: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -240,6 +251,7 @@ impl Session {
             verdicts: settings.verdicts.clone(),
             send_timeout: settings.send_timeout,
             rtt: AtomicU64::new(0),
+            last_message: AtomicU64::new(0),
             closed_sender: Mutex::new(Some(closed_sender)),
             closed,
             values: Mutex::new(HashMap::new()),
@@ -306,7 +318,21 @@ impl Session {
         self.notify.dirty(self.conn);
     }
 
+    /// What tells whether it is worth having.
+    pub fn vitals(&self) -> Vitals {
+        let (rtt, last) = (self.rtt.load(Relaxed), self.last_message.load(Relaxed));
+        Vitals {
+            rtt: (rtt > 0).then(|| Duration::from_nanos(rtt)),
+            last_message: (last > 0).then(|| Mono::from_nanos(last)),
+        }
+    }
+
     // ---- called by the event loop ----
+
+    /// A message is complete.
+    pub(crate) fn heard(&self, now: Mono) {
+        self.last_message.store(now.as_nanos().max(1), Relaxed);
+    }
 
     /// The loop is about to look at the queues. Before it does.
     pub(crate) fn clear_dirty(&self) {

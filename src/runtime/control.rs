@@ -51,6 +51,23 @@ pub enum DialPeersError {
     Control(#[from] ControlError),
 }
 
+/// Why a list of targets is not banned. None of them is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BanManyError {
+    /// An entry cannot be banned.
+    #[error("entry {position} of the list: {error}")]
+    Target {
+        /// Which, from 1.
+        position: usize,
+        /// Why not.
+        error: BanError,
+    },
+    /// Nobody took the list.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
 impl SwitchHandle {
     /// Dials nodes, given as `id@host:port`: in random order, each after a random part of
     /// [`Config::dial_spread`](crate::Config::dial_spread). Nodes that are connected or being
@@ -166,6 +183,24 @@ impl SwitchHandle {
         reason: impl Into<String>,
     ) -> Result<Ban, BanError> {
         self.inner().pex.ban(target.into(), duration, reason.into())
+    }
+
+    /// Bans a whole list as [`ban`](Self::ban) does one: all of it, or nothing if an entry cannot be
+    /// banned. The way to set a list of thousands of ranges: it takes effect and is stored at
+    /// once, not entry by entry, each of which would copy the table of all bans. The bans as they
+    /// stand, in the order of the list.
+    ///
+    /// # Errors
+    /// See [`BanManyError`]; nobody is banned then.
+    pub fn ban_many<T: Into<BanTarget>>(
+        &self,
+        targets: impl IntoIterator<Item = T>,
+        duration: Option<Duration>,
+        reason: impl Into<String>,
+    ) -> Result<Vec<Ban>, BanManyError> {
+        let targets = targets.into_iter().map(Into::into).collect();
+        let target = |(at, error): (usize, _)| BanManyError::Target { position: at + 1, error };
+        self.inner().pex.ban_many(targets, duration, reason.into())?.map_err(target)
     }
 
     /// Lifts the ban of exactly this target.

@@ -9,6 +9,6 @@ mod switch;
 
 pub use book::ImportBookError;
 pub use builder::{Reactor, RegisterError, StartError, SwitchBuilder};
-pub use control::DialPeersError;
+pub use control::{BanManyError, DialPeersError};
 pub use handle::{DialError, DialTicket, NumPeers, Stopped, SwitchHandle};
 pub use switch::{StopError, StopReport, Switch};

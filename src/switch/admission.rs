@@ -1,6 +1,9 @@
 //! Whether an authenticated connection becomes a session.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use super::{
     Candidate, Output, SwitchCore, SwitchEvent,
@@ -9,10 +12,12 @@ use super::{
     timers::Timer,
 };
 use crate::{
+    address::{GroupKey, NetAddress},
     event_loop::{Command, Established},
     identity::NodeId,
     ids::{ConnId, Direction},
-    reactor::{Admission, CloseMode, DisconnectReason, Room},
+    reactor::{Admission, CloseMode, DisconnectReason, Room, Vitals},
+    text::shown,
     time::Now,
 };
 
@@ -30,6 +35,10 @@ const PROVEN: Duration = Duration::from_secs(10);
 /// What becomes of a connection.
 enum Verdict {
     Admit,
+    /// It would be admitted if another one left.
+    Weigh,
+    /// It is admitted, and this session leaves.
+    Replace(ConnId),
     Refuse(DisconnectReason),
     /// It waits what becomes of the session with the same node.
     Park(Parked),
@@ -49,8 +58,10 @@ impl SwitchCore {
             stage: Stage::New,
             since: now.mono,
             is_reserved: self.is_reserved(&id),
+            group: self.counted_group(id, direction, remote),
             is_proven: false,
             is_ending: false,
+            is_replaced: false,
         };
         self.peers.insert(conn, new);
         self.consider(conn, false, now);
@@ -59,21 +70,52 @@ impl SwitchCore {
     /// Decides about a connection that is not a session yet.
     fn consider(&mut self, id: ConnId, is_filtered: bool, now: Now) {
         let Some(conn) = self.peers.get(id) else { return };
-        match self.judge(id, conn, now) {
+        let verdict = self.judge(conn, now);
+        self.settle(id, verdict, is_filtered, now);
+    }
+
+    fn settle(&mut self, id: ConnId, verdict: Verdict, is_filtered: bool, now: Now) {
+        match verdict {
             Verdict::Refuse(reason) => self.refuse(id, reason, now),
             Verdict::Park(why) => self.park(id, why, now),
-            Verdict::Admit if !is_filtered && self.settings.peer_filters > 0 => {
+            Verdict::Weigh => self.weigh(id, now),
+            Verdict::Admit | Verdict::Replace(_)
+                if !is_filtered && self.settings.peer_filters > 0 =>
+            {
                 self.peers.enter(id, Stage::Filtering, now.mono);
                 let Some(conn) = self.peers.get(id) else { return };
                 let (direction, node) = (conn.direction, Some(conn.id));
                 self.ask_filters(Subject::Peer(id), direction, node, now);
             }
             Verdict::Admit => self.introduce(id, now),
+            Verdict::Replace(session) => {
+                self.replace(session);
+                self.introduce(id, now);
+            }
         }
         self.tell_whether_full();
     }
 
-    fn judge(&self, id: ConnId, conn: &Conn, now: Now) -> Verdict {
+    /// What is known of the sessions that [`Output::Weigh`] has named: whether one of them leaves for
+    /// the newcomer. Before the next output is polled.
+    pub fn handle_weighed(&mut self, newcomer: ConnId, sessions: &[(ConnId, Vitals)], now: Now) {
+        let Some(conn) = self.peers.get(newcomer) else { return };
+        let is_filtered = conn.stage == Stage::Filtering;
+        if !is_filtered && conn.stage != Stage::New {
+            return;
+        }
+        let verdict = match self.judge(conn, now) {
+            Verdict::Weigh => match self.choose(conn, sessions, now) {
+                Some(session) => Verdict::Replace(session),
+                None => Verdict::Refuse(DisconnectReason::Full(Room::Inbound)),
+            },
+            // There is room by now, or there are other reasons.
+            verdict => verdict,
+        };
+        self.settle(newcomer, verdict, is_filtered, now);
+    }
+
+    fn judge(&self, conn: &Conn, now: Now) -> Verdict {
         if self.is_stopping {
             return Verdict::Refuse(DisconnectReason::Stopped);
         }
@@ -93,13 +135,42 @@ impl SwitchCore {
         if let Some(reason) = self.why_no_more_of(conn.remote.ip(), &conn.id) {
             return Verdict::Refuse(reason);
         }
-        let inbound = self.peers.count(Direction::Inbound, Some(id));
-        if conn.direction == Direction::Inbound
-            && inbound >= self.settings.limits.max_num_inbound_peers
-        {
-            return Verdict::Refuse(DisconnectReason::Full(Room::Inbound));
+        if conn.direction == Direction::Outbound {
+            return Verdict::Admit;
         }
-        Verdict::Admit
+        let itself = usize::from(conn.is_limited());
+        let most = self.settings.max_inbound_per_subnet;
+        if conn.group.is_some() && self.peers.networks().is_full(conn.remote.ip(), most, itself) {
+            return Verdict::Refuse(DisconnectReason::Full(Room::Subnet));
+        }
+        let inbound = self.peers.count(Direction::Inbound) - itself;
+        if inbound < self.settings.limits.max_num_inbound_peers {
+            Verdict::Admit
+        } else if self.settings.is_seed || conn.group.is_some() {
+            Verdict::Weigh
+        } else {
+            Verdict::Refuse(DisconnectReason::Full(Room::Inbound))
+        }
+    }
+
+    /// The part of the internet that a peer has dialed us from, if it is a matter how many others
+    /// have: not in private networks, nor where the operator says that many share an address.
+    fn counted_group(
+        &self,
+        id: NodeId,
+        direction: Direction,
+        remote: SocketAddr,
+    ) -> Option<GroupKey> {
+        let addr = NetAddress::new(id, remote.ip(), remote.port());
+        let is_counted = direction == Direction::Inbound
+            && !self.settings.allow_duplicate_ip
+            && addr.is_routable()
+            && !self.is_exempt(addr.ip());
+        is_counted.then(|| addr.group_key(true))
+    }
+
+    fn is_exempt(&self, ip: IpAddr) -> bool {
+        self.settings.exempt.iter().any(|cidr| cidr.contains(ip))
     }
 
     /// A second connection with the node of a session.
@@ -123,13 +194,13 @@ impl SwitchCore {
 
     /// Why there is to be no other peer with this address.
     pub(super) fn why_no_more_of(&self, ip: IpAddr, besides: &NodeId) -> Option<DisconnectReason> {
-        let (all, counted) = self.peers.count_ip(ip, besides);
+        let held = self.peers.count_ip(ip, besides);
         if !self.settings.allow_duplicate_ip {
-            return (all > 0).then_some(DisconnectReason::DuplicateIp(ip));
+            return (held.all > 0).then_some(DisconnectReason::DuplicateIp(ip));
         }
         let most = self.settings.max_peers_per_ip;
-        let is_exempt = || self.settings.exempt.iter().any(|cidr| cidr.contains(ip));
-        (most > 0 && counted >= most && !is_exempt()).then_some(DisconnectReason::Full(Room::Ip))
+        (most > 0 && held.limited >= most && !self.is_exempt(ip))
+            .then_some(DisconnectReason::Full(Room::Ip))
     }
 
     fn park(&mut self, id: ConnId, why: Parked, now: Now) {
@@ -225,7 +296,7 @@ impl SwitchCore {
                     id: conn.id,
                     addr: conn.remote,
                     direction: conn.direction,
-                    moniker: conn.node_info.moniker().to_owned(),
+                    moniker: shown(conn.node_info.moniker()),
                 };
                 let node = conn.id;
                 self.event(up);
@@ -302,7 +373,8 @@ impl SwitchCore {
         let Some(conn) = self.peers.remove(id) else { return };
         self.outputs.push_back(Output::Down { conn: id, reason: reason.clone() });
         self.persistent_down(&conn.id, &reason, conn.is_proven);
-        self.event(SwitchEvent::PeerDown { id: conn.id, addr: conn.remote, reason });
+        let Conn { id, remote: addr, direction, .. } = conn;
+        self.event(SwitchEvent::PeerDown { id, addr, direction, reason });
         if let Some(parked) = parked {
             self.peers.enter(parked, Stage::New, now.mono);
             self.consider(parked, false, now);
@@ -313,7 +385,7 @@ impl SwitchCore {
     /// Tells the loop when inbound peers have no room any more, or again.
     pub(super) fn tell_whether_full(&mut self) {
         let most = self.settings.limits.max_num_inbound_peers;
-        let is_full = self.peers.count(Direction::Inbound, None) >= most;
+        let is_full = self.peers.count(Direction::Inbound) >= most;
         if is_full != self.is_told_full {
             self.is_told_full = is_full;
             self.outputs.push_back(Output::Command(Command::InboundFull(is_full)));

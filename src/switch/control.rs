@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::{
     Answer, ConnectionState, Control, ControlError, Notice, Origin, Output, PeerState, SwitchCore,
-    SwitchEvent, peer_set::Stage,
+    SwitchEvent,
+    peer_set::{Conn, Stage},
 };
 use crate::{
     address::PeerAddress,
-    ban::{Ban, BanTable},
+    ban::{Ban, BanTable, BanTarget},
     config::MAX_PEERS,
     event_loop::Command,
     identity::NodeId,
@@ -99,13 +100,7 @@ impl SwitchCore {
     /// exchange are told.
     pub(super) fn mark(&mut self, id: &NodeId) {
         let is_reserved = self.is_reserved(id);
-        let conns: Vec<ConnId> =
-            self.peers.iter().filter(|(_, conn)| conn.id == *id).map(|(conn, _)| conn).collect();
-        for conn in conns {
-            if let Some(conn) = self.peers.get_mut(conn) {
-                conn.is_reserved = is_reserved;
-            }
-        }
+        self.peers.set_reserved(id, is_reserved);
         let is_persistent = self.persistent.contains(id);
         let is_unconditional = self.unconditional.contains(id);
         self.notice(Notice::Standing { id: *id, is_persistent, is_unconditional });
@@ -116,14 +111,25 @@ impl SwitchCore {
     }
 
     /// Who is banned from now on: connections with them end.
-    pub(super) fn set_bans(&mut self, table: Arc<BanTable>, added: Option<Ban>, now: Now) {
+    pub(super) fn set_bans(&mut self, table: Arc<BanTable>, added: Vec<Ban>, now: Now) {
         self.bans = table;
-        if let Some(ban) = added {
-            self.event(SwitchEvent::Banned(ban));
+        if added.is_empty() {
+            // Some were lifted.
+            return;
         }
-        let banned: Vec<_> = self
-            .peers
-            .iter()
+        let node = |ban: &Ban| match ban.target {
+            BanTarget::Id(node) => Some(node),
+            BanTarget::Ip(_) | BanTarget::Cidr(_) => None,
+        };
+        // Bans of nodes come one by one, and their connections are known. For a list with addresses
+        // each connection is looked at once, however long the list is.
+        let nodes: Option<Vec<_>> = added.iter().map(node).collect();
+        let conns: Vec<(ConnId, &Conn)> = match &nodes {
+            Some(nodes) => nodes.iter().flat_map(|node| self.peers.of(node)).collect(),
+            None => self.peers.iter().collect(),
+        };
+        let banned: Vec<_> = conns
+            .into_iter()
             .filter(|(_, conn)| conn.stage != Stage::Refused)
             .filter_map(|(id, conn)| {
                 let ban = self.bans.find_id(&conn.id, now.wall);
@@ -131,6 +137,7 @@ impl SwitchCore {
                 Some((id, conn.stage, DisconnectReason::Banned(ban.target)))
             })
             .collect();
+        added.into_iter().for_each(|ban| self.event(SwitchEvent::Banned(ban)));
         for (conn, stage, reason) in banned {
             if matches!(stage, Stage::Introducing | Stage::Up) {
                 let mode = CloseMode::Now(reason);

@@ -44,6 +44,10 @@ pub struct SwitchSettings {
     pub allow_duplicate_ip: bool,
     /// See `Config::max_peers_per_ip`.
     pub max_peers_per_ip: usize,
+    /// See `Config::max_inbound_per_subnet`.
+    pub max_inbound_per_subnet: usize,
+    /// See `Config::seed_mode`.
+    pub is_seed: bool,
     /// See `Config::exempt_cidrs`.
     pub exempt: Vec<Cidr>,
     /// See `Config::persistent_peers`.
@@ -105,6 +109,10 @@ pub struct SwitchCore {
     pub(super) outputs: VecDeque<Output>,
     /// What the loop was told last.
     pub(super) is_told_full: bool,
+    /// Decides whom nobody can foresee, see [`evicting`](super::evicting).
+    pub(super) salt: u64,
+    /// When a newcomer may take somebody's place again.
+    pub(super) weigh_at: Mono,
     /// The reactor that does not take its events.
     pub(super) stalled: Option<String>,
     pub(super) is_stopping: bool,
@@ -127,6 +135,8 @@ impl SwitchSettings {
             },
             allow_duplicate_ip: config.allow_duplicate_ip,
             max_peers_per_ip: config.max_peers_per_ip,
+            max_inbound_per_subnet: config.max_inbound_per_subnet,
+            is_seed: config.seed_mode,
             exempt: config.exempt_cidrs.clone(),
             persistent_peers: config.persistent_peers.clone(),
             persistent_peers_max_dial_period: config.persistent_peers_max_dial_period,
@@ -146,6 +156,8 @@ impl SwitchCore {
     pub fn new(settings: SwitchSettings, bans: Arc<BanTable>, seed: [u8; 32]) -> Self {
         Self {
             unconditional: settings.unconditional_peer_ids.iter().copied().collect(),
+            salt: seed.iter().fold(0, |salt: u64, byte| salt.rotate_left(8) ^ u64::from(*byte)),
+            weigh_at: Mono::ZERO,
             rng: StdRng::from_seed(seed),
             settings,
             peers: PeerSet::default(),
@@ -259,7 +271,7 @@ impl SwitchCore {
 
     /// Sessions by direction, without those that count against no limit.
     pub fn num_limited(&self, direction: Direction) -> usize {
-        self.peers.count(direction, None)
+        self.peers.count(direction)
     }
 
     /// Whether limits do not apply to this node.

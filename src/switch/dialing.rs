@@ -165,7 +165,7 @@ impl SwitchCore {
             return Some(DisconnectReason::AlreadyDialing(id));
         }
         if attempt.origin.is_limited() {
-            let taken = self.peers.count(Direction::Outbound, None) + self.dialing.len();
+            let taken = self.peers.count(Direction::Outbound) + self.dialing.len();
             if taken >= self.settings.limits.max_num_outbound_peers && !self.is_reserved(&id) {
                 return Some(DisconnectReason::Full(Room::Outbound));
             }

@@ -23,7 +23,8 @@ pub enum SwitchEvent {
         addr: SocketAddr,
         /// Who dialed.
         direction: Direction,
-        /// What the peer calls itself: printable ASCII.
+        /// What the peer calls itself: printable ASCII, cut to 96 characters. All of it is in
+        /// [`Peer::node_info`](crate::Peer::node_info).
         moniker: String,
     },
     /// A session ended.
@@ -32,6 +33,8 @@ pub enum SwitchEvent {
         id: NodeId,
         /// The socket's remote address.
         addr: SocketAddr,
+        /// Who had dialed.
+        direction: Direction,
         /// Why.
         reason: DisconnectReason,
     },

@@ -34,8 +34,8 @@ pub enum Input {
     Bans {
         /// All of them.
         table: Arc<BanTable>,
-        /// The one that is new.
-        added: Option<Ban>,
+        /// Those that are new.
+        added: Vec<Ban>,
     },
     /// Something that subscribers are to hear, of the book.
     Event(SwitchEvent),
@@ -206,6 +206,14 @@ pub enum Output {
     /// Run the init hooks, tell every reactor, then say how it went with
     /// [`handle_introduced`](super::SwitchCore::handle_introduced).
     Introduce(Admission),
+    /// There is no room for this connection unless one of these sessions leaves: tell what is known
+    /// of them with [`handle_weighed`](super::SwitchCore::handle_weighed).
+    Weigh {
+        /// Who is to be let in.
+        newcomer: ConnId,
+        /// Who may have to leave.
+        sessions: Vec<ConnId>,
+    },
     /// Tell every reactor that the session is over.
     Down {
         /// Which.

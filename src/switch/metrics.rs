@@ -99,7 +99,7 @@ fn add_channels(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DisconnectReason, identity::NodeId};
+    use crate::{DisconnectReason, identity::NodeId, ids::Direction};
 
     fn series(metrics: &Metrics) -> usize {
         metrics.channels.len()
@@ -128,7 +128,8 @@ mod tests {
                 reason: reason.clone(),
                 others: 1,
             });
-            tally.count(&SwitchEvent::PeerDown { id, addr, reason });
+            let direction = Direction::Inbound;
+            tally.count(&SwitchEvent::PeerDown { id, addr, direction, reason });
             let channel = |id: u8| ChannelStatus { sent_bytes: 7, ..ChannelStatus::new(id.into()) };
             tally.retire(&PeerStatus { channels: vec![channel(1), channel(2)], rtt: None });
             if n == 10 {

@@ -108,6 +108,12 @@ impl<I: Inbox> SwitchThread<I> {
                     .map(|session| self.mailbox.command(Command::Admit { conn, session }));
                 self.core.handle_introduced(conn, result, self.clock.now());
             }
+            Output::Weigh { newcomer, sessions } => {
+                let vitals =
+                    |conn: &ConnId| Some((*conn, self.sessions.get(conn)?.session().vitals()));
+                let sessions: Vec<_> = sessions.iter().filter_map(vitals).collect();
+                self.core.handle_weighed(newcomer, &sessions, self.clock.now());
+            }
             Output::Down { conn, reason } => {
                 let Some(peer) = self.sessions.remove(&conn) else { return };
                 // First, so that who was told of the end does not find the session listed.

@@ -178,7 +178,8 @@ fn a_flush_at_the_send_rate_to_a_peer_that_does_not_read_sleeps() {
     let mut world = World::<Null>::new(1);
     world.net.borrow_mut().weather.recv_buffer = 2000;
     world.net.borrow_mut().weather.send_buffer = 2000;
-    let options = Options::with(|c| c.send_rate = 64_000);
+    let options =
+        Options::with(|c| (c.send_rate, c.send_timeout) = (64_000, Duration::from_secs(60)));
     let a = world.add(options);
     let raw = RawPeer::session(&mut world, a, 1);
     let peer = world.nodes[a].peer(0, raw.id()).unwrap();

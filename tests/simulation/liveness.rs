@@ -6,7 +6,7 @@ use tmp2p::{
     DisconnectReason, SwitchEvent,
     protocol::{
         LinkError,
-        mconn::MConnError,
+        mconn::{MConnError, packet::Packet},
         secret::{FRAME_SEALED, Null},
     },
 };
@@ -148,4 +148,45 @@ fn ping_flood() {
     assert_eq!(accepted, delivered, "the other peer is undisturbed");
     raw.close();
     world.stop_all();
+}
+
+/// The fault: a peer that took a byte a minute of what was queued for it, and sent something now and
+/// then, was kept for ever.
+#[test]
+fn a_peer_that_reads_nothing_is_ended_after_three_send_time_outs() {
+    for (bytes, every, is_ended) in
+        [(0, 1, true), (1, 10, true), (100, 10, true), (8 << 10, 1, false)]
+    {
+        let mut world = World::<Null>::new(1);
+        let b = world.add(Options::default());
+        let mut raw = RawPeer::session(&mut world, b, 1);
+        let peer = world.nodes[b].peer(0, raw.id()).unwrap();
+        let mut ping = Vec::new();
+        Packet::Ping.encode(&mut ping);
+        // Nothing is queued: it need not read.
+        for _ in 0..20 {
+            raw.put(&ping);
+            raw.flush(&mut world);
+            world.run_for(5 * SECOND);
+        }
+        assert_eq!(world.down(b, 0, peer.conn()), None);
+        let began = world.now;
+        for second in 0..300 {
+            while world.send(b, &peer, 0x20, 10_000).is_ok() {}
+            raw.put(&ping);
+            raw.write();
+            if second % every == 0 && bytes > 0 {
+                raw.read_some(bytes);
+            }
+            world.run_for(SECOND);
+            if let Some(reason) = world.down(b, 0, peer.conn()) {
+                assert_eq!(reason, DisconnectReason::NotReading(30 * SECOND));
+                assert_eq!(reason.kind(), "send_timeout");
+                break;
+            }
+        }
+        let took = world.now.since(began);
+        assert_eq!(world.down(b, 0, peer.conn()).is_some(), is_ended, "{bytes} every {every} s");
+        assert!(!is_ended || (30 * SECOND..60 * SECOND).contains(&took), "{bytes}: {took:?}");
+    }
 }

@@ -123,7 +123,8 @@ fn half_open_connection_blocks_reconnect() {
 fn a_session_that_we_do_not_read_is_not_replaced() {
     let mut world = World::<Null>::new(1);
     let narrow = Options::with(|c| (c.reactor_budget, c.parking_per_peer) = (1000, 1000));
-    let (a, b) = (world.add(Options::default()), world.add(narrow));
+    let patient = Options::with(|c| c.send_timeout = 60 * SECOND);
+    let (a, b) = (world.add(patient), world.add(narrow));
     let (at_a, at_b) = world.connect(a, b);
     world.set_mode(b, 0, Mode::Stuck);
     while world.send(a, &at_a, 0x20, 10_000).is_ok() {

@@ -147,7 +147,7 @@ impl Run {
         self.model.bans.retain(|other| other.target != ban.target);
         self.model.bans.push(ban.clone());
         let table = self.model.ban_table();
-        self.feed(Some(Input::Bans { table, added: Some(ban) }));
+        self.feed(Some(Input::Bans { table, added: vec![ban] }));
         let wall = self.now().wall;
         for (id, conn) in &self.model.conns {
             let is_banned = self.model.is_banned(&conn.id, conn.remote, wall);
@@ -240,7 +240,7 @@ impl Run {
     fn calm(&mut self) {
         self.model.bans.clear();
         (self.stalled, self.hooks_fail, self.model.is_stalled) = (None, false, false);
-        self.feed(Some(Input::Bans { table: Arc::default(), added: None }));
+        self.feed(Some(Input::Bans { table: Arc::default(), added: Vec::new() }));
         let end = self.now + self.cap.mul_f64(1.25) + 15 * SECOND;
         loop {
             let closing: Vec<ConnId> =

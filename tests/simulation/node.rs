@@ -407,6 +407,11 @@ impl<C: Cipher> SimNode<C> {
                 });
                 self.switch.handle_introduced(conn, result, now);
             }
+            Output::Weigh { newcomer, sessions } => {
+                let vitals = |conn: &ConnId| Some((*conn, self.introduced.get(conn)?.vitals()));
+                let sessions: Vec<_> = sessions.iter().filter_map(vitals).collect();
+                self.switch.handle_weighed(newcomer, &sessions, now);
+            }
             Output::Down { conn, reason } => {
                 self.witness.is_down(conn);
                 if let Some(peer) = self.sessions.remove(&conn) {

@@ -28,6 +28,8 @@ fn a_slow_receive_blocks_pongs_and_all_channels() {
         world.net.borrow_mut().weather.send_buffer = 64 << 10;
         let options = Options::with(|c| {
             (c.reactor_budget, c.parking_per_peer) = (50_000, 100_000);
+            // Who sends is patient with who does not read.
+            c.send_timeout = 5 * MINUTE;
         });
         let (a, b, c) =
             (world.add(options.clone()), world.add(options.clone()), world.add(options));

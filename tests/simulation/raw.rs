@@ -199,6 +199,17 @@ impl RawPeer {
         }
     }
 
+    /// Takes at most so many bytes of what has come.
+    pub(crate) fn read_some(&mut self, most: usize) {
+        let mut buffer = vec![0; most];
+        match self.sockets.read(SLOT, &mut buffer) {
+            Ok(0) => self.end = Some(Ok(())),
+            Ok(n) => self.input.extend(&buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => self.end = Some(Err(error.kind())),
+        }
+    }
+
     pub(crate) fn close(&mut self) {
         self.sockets.close(SLOT);
     }

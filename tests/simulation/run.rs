@@ -12,7 +12,7 @@ use tmp2p::{
     Config, ConnId, Direction, DisconnectReason, Mono, NodeId, NodeInfo, Now, PeerAddress,
     PeerState, SwitchEvent,
     event_loop::{Command, Established, Report},
-    reactor::CloseMode,
+    reactor::{CloseMode, Vitals},
     switch::{Answer, Input, Notice, Origin, Output, ReactorSettings, SwitchCore, SwitchSettings},
 };
 
@@ -215,6 +215,11 @@ impl Run {
                         Ok(())
                     };
                     self.core.handle_introduced(conn, result, self.now());
+                }
+                Output::Weigh { newcomer, sessions } => {
+                    let silent = |conn: &ConnId| (*conn, Vitals::default());
+                    let sessions: Vec<_> = sessions.iter().map(silent).collect();
+                    self.core.handle_weighed(newcomer, &sessions, self.now());
                 }
                 Output::Down { conn, .. } => {
                     self.downs += 1;

@@ -181,7 +181,7 @@ impl<C: Cipher> World<C> {
         let table: Arc<BanTable> = Arc::new(targets.iter().map(ban).collect());
         let node = &mut self.nodes[at];
         node.commands.push_back(Command::Bans(table.clone()));
-        let added = targets.last().map(ban);
+        let added = targets.iter().map(ban).collect();
         node.inputs.push_back(Input::Bans { table, added });
     }
 

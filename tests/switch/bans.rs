@@ -6,8 +6,8 @@ use std::{
 };
 
 use tmp2p::{
-    Ban, BanError, BanOrigin, BanTarget, Cidr, Config, ControlError, DialPeersError,
-    DisconnectReason, Limits, MemoryStore, NodeKey, SwitchEvent, UnbanError,
+    Ban, BanError, BanManyError, BanOrigin, BanTarget, Cidr, Config, ControlError, DialPeersError,
+    DisconnectReason, Limits, MemoryStore, NodeId, NodeKey, SwitchEvent, UnbanError,
 };
 
 use crate::support::*;
@@ -294,4 +294,31 @@ fn a_ban_of_a_persistent_peer_ends_with_the_ban() {
     assert_eq!(dial_failed(&events).1, banned(id));
     handle.unban(id).unwrap();
     assert_eq!(peer_up(&events), id);
+}
+
+#[test]
+fn a_list_is_banned_at_once_or_not_at_all() {
+    let (alice, bob) = (node(), node());
+    let handle = alice.0.handle();
+    pair(&bob, &alice);
+    let ranges = (0..50_000u32).map(|n| {
+        let ip = Ipv4Addr::from(0x2000_0000 + (n << 8));
+        BanTarget::from(Cidr::new(ip.into(), 24).unwrap())
+    });
+    let with = |last: BanTarget| ranges.clone().chain([last]);
+    let error = BanManyError::Target { position: 50_001, error: BanError::OwnId };
+    assert_eq!(handle.ban_many(with(handle.id().into()), None, "list"), Err(error.clone()));
+    assert_eq!(error.to_string(), format!("entry 50001 of the list: {}", BanError::OwnId));
+    assert_eq!(handle.bans(), []);
+    let bans = handle.ban_many(with(bob.0.handle().id().into()), None, "list").unwrap();
+    assert_eq!((bans.len(), handle.bans().len()), (50_001, 50_001));
+    assert_eq!(bans[7].target, "32.0.7.0/24".parse().unwrap());
+    let (_, reason) = down(&alice.1);
+    assert_eq!(reason, banned(bob.0.handle().id()).into(), "who is on the list leaves");
+    assert_eq!(handle.ban_many([] as [NodeId; 0], None, "nobody"), Ok(Vec::new()));
+    // A single one is lifted as it was imposed.
+    assert!(handle.unban(bans[7].target).is_ok());
+    alice.0.stop(Duration::from_secs(5)).unwrap();
+    let stopped = BanManyError::Control(ControlError::Stopped);
+    assert_eq!(handle.ban_many(ranges, None, "late"), Err(stopped));
 }

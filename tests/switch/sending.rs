@@ -126,7 +126,8 @@ fn stuck() -> (Config, ChannelDescriptor) {
 
 #[test]
 fn a_broadcast_is_not_held_up_by_a_peer_that_does_not_read() {
-    let timeout = Duration::from_millis(300);
+    // After three of them the sleeper is let go.
+    let timeout = Duration::from_secs(1);
     let channel = stuck().1;
     let hub = node_with(Config { send_timeout: timeout, ..unlimited() }, channel);
     let (reader, sleeper) = (node_with(stuck().0, channel), node_with(stuck().0, channel));
@@ -135,7 +136,7 @@ fn a_broadcast_is_not_held_up_by_a_peer_that_does_not_read() {
     let handle = hub.0.handle();
     let mut refusals = Vec::new();
     let mut sent = 0;
-    while refusals.len() < 3 {
+    while refusals.len() < 2 {
         let broadcast = handle.broadcast(CHANNEL, vec![3; 100_000]);
         sent += 1;
         assert_eq!(message(&reader.1).payload().len(), 100_000, "the reader gets each at once");
@@ -153,8 +154,8 @@ fn a_broadcast_is_not_held_up_by_a_peer_that_does_not_read() {
         }
         assert!(sent < 2000, "the sleeper's kernel cannot hold that much");
     }
-    assert_eq!(refusals, [SendErrorKind::TimedOut; 3]);
-    assert_eq!(to_sleeper.status().channels[0].dropped, 3);
+    assert_eq!(refusals, [SendErrorKind::TimedOut; 2]);
+    assert_eq!(to_sleeper.status().channels[0].dropped, 2);
     assert_eq!(to_reader.status().channels[0].dropped, 0);
 }
 

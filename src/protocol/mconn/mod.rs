@@ -16,7 +16,7 @@ mod send;
 use crate::{channel::ChannelDescriptor, ids::ChannelId, payload::Payload, time::Mono};
 use keepalive::KeepAlive;
 use packet::{Header, PacketError};
-use rate::Bucket;
+use rate::{Bucket, Frames};
 use receive::{Received, Receiver};
 use send::{Sender, Stopped};
 use std::time::Duration;
@@ -144,8 +144,12 @@ pub struct Filled {
 pub struct MConn {
     receiver: Receiver,
     recv_bucket: Option<Bucket>,
+    recv_frames: Frames,
+    /// What was charged since the last frame ended.
+    recv_charged: usize,
     sender: Sender,
     send_bucket: Option<Bucket>,
+    send_frames: Frames,
     keep_alive: KeepAlive,
 }
 
@@ -157,6 +161,9 @@ impl MConn {
         Self {
             receiver: Receiver::new(channels, settings.max_recv_packet_size),
             recv_bucket: Bucket::receiving(settings.recv_rate, now),
+            recv_frames: Frames::default(),
+            recv_charged: 0,
+            send_frames: Frames::default(),
             sender: Sender::new(channels, max_data, now),
             send_bucket: Bucket::sending(settings.send_rate, send::largest_on_wire(max_data), now),
             keep_alive: KeepAlive::new(
@@ -202,8 +209,20 @@ impl MConn {
         let consumed = plain.len() - rest.len();
         if let Some(bucket) = &mut self.recv_bucket {
             bucket.take(consumed as isize - exempt as isize);
+            self.recv_charged += consumed.saturating_sub(exempt);
         }
         Ok(consumed)
+    }
+
+    /// A frame with so many bytes was opened, and given to [`MConn::receive`]: however little was in
+    /// it, it costs the receive rate something. A ping or a pong in time, alone in its frame, does not.
+    pub fn end_frame(&mut self, opened: usize) {
+        let charged = std::mem::take(&mut self.recv_charged);
+        if let Some(bucket) = &mut self.recv_bucket
+            && (charged > 0 || opened == 0)
+        {
+            bucket.take(self.recv_frames.surcharge(charged) as isize);
+        }
     }
 
     /// Bytes that the receive rate allows now: `usize::MAX` without a limit, 0 = wait until
@@ -238,14 +257,20 @@ impl MConn {
         self.keep_alive.release_pong(now);
         self.sender.discover(outgoing, now);
         self.sender.limit_batch(sink);
-        let stopped = if self.put_controls(sink, outgoing, now) {
+        let mut sink = Counted { sink, bytes: 0 };
+        let (mut stopped, mut controls) = (Stopped::NoRoom, 0);
+        if self.put_controls(&mut sink, outgoing, now) {
+            controls = sink.bytes;
             if let Some(bucket) = &mut self.send_bucket {
                 bucket.refill(now);
             }
-            self.sender.cut_packets(sink, outgoing, &mut self.send_bucket)
-        } else {
-            Stopped::NoRoom
-        };
+            stopped = self.sender.cut_packets(&mut sink, outgoing, &mut self.send_bucket);
+        }
+        if let Some(bucket) = &mut self.send_bucket
+            && sink.bytes > controls
+        {
+            bucket.take(self.send_frames.surcharge_batch(sink.bytes) as isize);
+        }
         Filled {
             more: stopped != Stopped::Idle,
             throttled_until: match stopped {
@@ -321,5 +346,26 @@ impl MConn {
             }
         }
         true
+    }
+}
+
+/// Counts what is put.
+struct Counted<'a, S> {
+    sink: &'a mut S,
+    bytes: usize,
+}
+
+impl<S: Sink> Sink for Counted<'_, S> {
+    fn room(&self) -> usize {
+        self.sink.room()
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        self.sink.put(bytes);
+    }
+
+    fn limit_frames(&mut self, frames: usize) {
+        self.sink.limit_frames(frames);
     }
 }

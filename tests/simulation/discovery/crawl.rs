@@ -116,7 +116,8 @@ fn each_address_is_crawled_at_most_every_two_minutes() {
 fn thousand_bootstraps_thousand_answers() {
     let mut world = internet(25);
     let alive: Vec<_> = (0..50).map(|_| world.join(quiet())).collect();
-    let config = Config { max_num_inbound_peers: 2000, ..seed() };
+    // Five of them live in each network.
+    let config = Config { max_num_inbound_peers: 2000, max_inbound_per_subnet: 5, ..seed() };
     let seed = world.join(config);
     let real: Vec<_> = alive.iter().map(|node| world.net_addr(*node)).collect();
     world.tell(seed, real);
