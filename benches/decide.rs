@@ -1,0 +1,214 @@
+//! What decides, without a socket or a thread: whether it goes on at the pace at which peers come and
+//! go, however many there are.
+
+#![allow(clippy::unwrap_used, reason = "a bench")]
+
+mod common;
+
+use std::{
+    hint::black_box,
+    net::IpAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use common::{Args, Goal, Line, Reporter, Summary};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use tmp2p::{
+    Ban, BanOrigin, BanTable, BookKey, Cidr, Config, ConnId, Direction, DisconnectReason, Mono,
+    NetAddress, NodeId, NodeInfo, Now,
+    addrbook::{Book, BookLimits, BookSettings, NodeFacts},
+    event_loop::{Established, Report},
+    pex::{PeerFacts, PexCore, PexInput, PexMessage, PexSettings},
+    switch::{Input, Output, SwitchCore, SwitchSettings},
+};
+
+const START: Duration = Duration::from_secs(1_700_000_000);
+
+/// Decisions a second of one core.
+const GOAL: f64 = 20_000.0;
+/// Nanoseconds of a look-up.
+const LOOK_UP_GOAL: f64 = 1000.0;
+
+fn main() -> ExitCode {
+    let args = Args::parse("decide");
+    let (sessions, ranges) = (args.pick(10_000, 1000), args.pick(50_000, 5000));
+    let switch = format!("switch/sessions={sessions}");
+    let seed = format!("seed/sessions={sessions}");
+    let find_ip = format!("find_ip/ranges={ranges}");
+    let names = [&*switch, &*seed, &*find_ip];
+    let wanted = args.select(&names);
+    if wanted.is_empty() {
+        args.nothing_matches("decide", &names);
+    }
+    let mut reporter = Reporter::new(&args);
+    for name in wanted {
+        let run = |n: usize| match name {
+            name if name == switch => at_switch(sessions, n as u64),
+            name if name == seed => at_seed(sessions, n as u64),
+            _ => look_up(ranges, n as u64),
+        };
+        let value = Summary::of((0..args.runs()).map(run));
+        let is_pace = name != find_ip;
+        let goal = if is_pace {
+            Goal::at_least("value", GOAL, value.median)
+        } else {
+            Goal::at_most("value", LOOK_UP_GOAL, value.median)
+        };
+        let unit = if is_pace { "decisions/s" } else { "ns" };
+        reporter.line(&Line::new(name, value, unit).goal(goal));
+    }
+    reporter.finish()
+}
+
+fn now(millis: u64) -> Now {
+    let time = Duration::from_millis(millis);
+    Now { mono: Mono::ZERO + time, wall: START + time }
+}
+
+fn id(number: usize) -> NodeId {
+    let mut bytes = [7; 20];
+    bytes[..8].copy_from_slice(&(number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    NodeId::from_bytes(bytes)
+}
+
+/// Each in a network of its own.
+fn ip(number: usize) -> IpAddr {
+    let [.., a, b] = (number as u32).to_be_bytes();
+    [20 + (number >> 16) as u8, a, b, 1].into()
+}
+
+fn conn(number: usize) -> ConnId {
+    ConnId::new(0, number as u32, 0)
+}
+
+/// The order in which they leave.
+fn shuffled(sessions: usize, rng: &mut StdRng) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..sessions).collect();
+    order.shuffle(rng);
+    order
+}
+
+/// As many dial us and are admitted, then each ends.
+fn at_switch(sessions: usize, run: u64) -> f64 {
+    let mut rng = StdRng::seed_from_u64(run);
+    let config = Config { max_num_inbound_peers: sessions, ..Config::default() };
+    let settings = SwitchSettings::new(id(usize::MAX), &config, Vec::new());
+    let mut core = SwitchCore::new(settings, Arc::default(), [1; 32]);
+    let info = NodeInfo::new("bench", "bench").unwrap();
+    let order = shuffled(sessions, &mut rng);
+    let established: Vec<_> = (0..sessions)
+        .map(|n| Established {
+            conn: conn(n),
+            ticket: None,
+            id: id(n),
+            node_info: Box::new(info.clone().with_id(id(n))),
+            direction: Direction::Inbound,
+            remote: (ip(n), 26656).into(),
+        })
+        .collect();
+    let begin = Instant::now();
+    core.start(now(0));
+    let (mut up, mut down) = (0, 0);
+    let ends = order.into_iter().map(|n| (conn(n), DisconnectReason::Eof));
+    let ends = ends.map(|(conn, reason)| Report::Closed { conn, reason });
+    for (millis, report) in established.into_iter().map(Report::Established).chain(ends).enumerate()
+    {
+        let now = now(millis as u64);
+        core.handle(Input::Report(report), now);
+        core.handle_timeout(now);
+        while let Some(output) = core.poll_output() {
+            match output {
+                Output::Introduce(admission) => {
+                    up += 1;
+                    core.handle_introduced(admission.conn, Ok(()), now);
+                }
+                Output::Down { .. } => down += 1,
+                output => drop(black_box(output)),
+            }
+        }
+    }
+    assert_eq!((up, down), (sessions, sessions));
+    (2 * sessions) as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// As many guests come to a seed and ask for addresses, then each leaves.
+fn at_seed(sessions: usize, run: u64) -> f64 {
+    let mut rng = StdRng::seed_from_u64(run);
+    let settings =
+        BookSettings { own: id(usize::MAX), is_strict: true, limits: BookLimits::default() };
+    let mut book = Book::new(settings, BookKey::random(&mut rng));
+    let facts = NodeFacts::default();
+    for n in 100_000..105_000 {
+        let addr = NetAddress::new(id(n), ip(n), 26656);
+        if book.add(addr, addr, START, &mut rng).is_ok() {
+            book.authenticated(&addr, &facts, START);
+        }
+    }
+    let config = Config { seed_mode: true, ..Config::default() };
+    let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], now(0));
+    core.start(now(0));
+    let came = |n: usize| {
+        let announced = NetAddress::new(id(n), ip(n), 26656);
+        PexInput::PeerUp(PeerFacts {
+            conn: conn(n),
+            id: id(n),
+            direction: Direction::Inbound,
+            remote: (ip(n), 40_000).into(),
+            dialed: None,
+            announced: Some(announced),
+            origin: None,
+            speaks_pex: true,
+            facts: NodeFacts::default(),
+        })
+    };
+    let request = PexMessage::Request.encode();
+    let asks = |n: usize| PexInput::Message { conn: conn(n), payload: request.clone().into() };
+    let reason = Arc::new(DisconnectReason::Finished);
+    let leaves = |n: usize| PexInput::PeerDown { conn: conn(n), reason: reason.clone() };
+    let order = shuffled(sessions, &mut rng);
+    let inputs: Vec<_> = (0..sessions)
+        .map(came)
+        .chain((0..sessions).map(asks))
+        .chain(order.into_iter().map(leaves))
+        .collect();
+    let decisions = inputs.len();
+    let begin = Instant::now();
+    for (millis, input) in inputs.into_iter().enumerate() {
+        core.handle(input, now(millis as u64 / 10));
+        while let Some(output) = core.poll_output() {
+            drop(black_box(output));
+        }
+    }
+    assert_eq!(core.sessions().count(), 0);
+    decisions as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// Nanoseconds of a look-up, half of them of banned addresses.
+fn look_up(ranges: usize, run: u64) -> f64 {
+    let mut rng = StdRng::seed_from_u64(run);
+    let ban = |target: Cidr| Ban {
+        target: target.into(),
+        until: None,
+        reason: "bench".to_owned(),
+        origin: BanOrigin::Operator,
+    };
+    let bases: Vec<[u8; 4]> = (0..ranges).map(|_| rng.random()).collect();
+    let prefixes = [16, 20, 22, 24, 24, 24, 24, 28];
+    let cidrs = bases.iter().map(|base| {
+        Cidr::new(IpAddr::from(*base), prefixes[rng.random_range(0..prefixes.len())]).unwrap()
+    });
+    let table: BanTable = cidrs.map(ban).collect();
+    let asked: Vec<IpAddr> = (0..1_000_000)
+        .map(|n| match n % 2 {
+            0 => bases[rng.random_range(0..ranges)].into(),
+            _ => rng.random::<[u8; 4]>().into(),
+        })
+        .collect();
+    let begin = Instant::now();
+    let found = asked.iter().filter(|ip| black_box(table.find_ip(**ip, START)).is_some()).count();
+    let took = begin.elapsed();
+    assert!(found >= asked.len() / 2);
+    took.as_nanos() as f64 / asked.len() as f64
+}
