@@ -165,8 +165,8 @@ impl DisconnectReason {
             Self::Unreachable(_) => "unreachable",
             Self::Lookup { .. } => "lookup",
             Self::RefusedAfterHandshake => "refused_after_handshake",
-            Self::NotReading(_) => "send_timeout",
-            Self::Superseded => "pong_timeout",
+            // To programs the same: the peer is not there.
+            Self::NotReading(_) | Self::Superseded => "pong_timeout",
             Self::Full(_) => "full",
             Self::DuplicateIp(_) => "duplicate_ip",
             Self::Filtered(_) => "filtered",

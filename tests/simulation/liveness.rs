@@ -181,7 +181,7 @@ fn a_peer_that_reads_nothing_is_ended_after_three_send_time_outs() {
             world.run_for(SECOND);
             if let Some(reason) = world.down(b, 0, peer.conn()) {
                 assert_eq!(reason, DisconnectReason::NotReading(30 * SECOND));
-                assert_eq!(reason.kind(), "send_timeout");
+                assert_eq!(reason.kind(), "pong_timeout");
                 break;
             }
         }
