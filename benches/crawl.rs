@@ -5,6 +5,8 @@
 mod common;
 #[path = "../tests/simulation/dice.rs"]
 mod dice;
+#[path = "../tests/simulation/faults.rs"]
+mod faults;
 #[path = "../tests/simulation/internet.rs"]
 mod internet;
 #[path = "../tests/simulation/invariants.rs"]

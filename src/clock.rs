@@ -4,20 +4,28 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::time::{Mono, Now};
 
-/// The clocks of the machine, with the switch's start as the origin of monotonic time.
+/// The clocks of the machine, with the switch's start as the origin of monotonic time. Copies agree
+/// with each other: a leap of the wall clock is believed by all of a switch's threads or by none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     origin: Instant,
+    /// What the wall clock showed at the origin.
+    wall: Duration,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: Instant::now(), wall: shown() }
+    }
+
+    /// The same clock where it is this time now, whatever the machine's clock shows.
+    pub(crate) fn set_to(self, wall: Duration) -> Self {
+        Self { wall: wall.saturating_sub(self.origin.elapsed()), ..self }
     }
 
     pub(crate) fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.mono(), wall }
+        let elapsed = self.origin.elapsed();
+        Now::believed(Mono::ZERO + elapsed, shown(), self.wall.saturating_add(elapsed))
     }
 
     pub(crate) fn mono(&self) -> Mono {
@@ -27,5 +35,28 @@ impl Clock {
     /// How long until `deadline`.
     pub(crate) fn until(&self, deadline: Mono) -> Duration {
         deadline.since(self.mono())
+    }
+}
+
+/// What the machine's wall clock shows.
+fn shown() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if it had been 1970, or twenty years from now, when the switch started.
+    #[test]
+    fn a_clock_that_was_set_to_another_time_goes_on_from_there() {
+        let years = Duration::from_secs(20 * 365 * 24 * 3600);
+        for wall in [Duration::from_secs(5), shown() + years] {
+            let now = Clock::start().set_to(wall).now().wall;
+            assert!(wall <= now && now < wall + Duration::from_secs(3600), "{now:?}");
+        }
+        // It is believed again as soon as it may well be right.
+        let now = Clock::start().set_to(shown() - Duration::from_secs(7 * 24 * 3600)).now().wall;
+        assert!(shown() - now < Duration::from_secs(3600));
     }
 }

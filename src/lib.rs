@@ -166,8 +166,8 @@ pub use origin::{Origin, Purpose};
 pub use payload::Payload;
 pub use pex::{BookEntry, BookState, BookView, Candidates};
 pub use reactor::{
-    BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, Never, Peer, PeerStatus,
-    Room, SendError, SendErrorKind,
+    BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, LocalFault, Never, Peer,
+    PeerStatus, Room, SendError, SendErrorKind,
 };
 pub use runtime::{
     BanManyError, DialError, DialPeersError, DialTicket, ImportBookError, NumPeers, Reactor,

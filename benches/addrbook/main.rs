@@ -166,7 +166,7 @@ impl Bench {
         let mut rng = rng();
         let start = Instant::now();
         for n in 0..count {
-            let picked = self.full.pick((n % 101) as u8, WALL, &mut rng);
+            let picked = self.full.pick((n % 101) as u8, WALL, &mut rng, true, |_| true);
             assert!(black_box(picked).is_some() || n % 101 == 0 || n % 101 == 100);
         }
         Ok(count as f64 / start.elapsed().as_secs_f64())

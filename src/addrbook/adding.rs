@@ -85,6 +85,7 @@ impl Book {
             return Err(AddError::Bad);
         }
         let Some(n) = self.table.find(&addr.id()) else {
+            self.make_room_of(&src, wall, start(rng));
             let n = self.table.insert(KnownAddress::told(addr, src));
             self.place_anew(n, wall, start(rng));
             return Ok(Added::New);
@@ -139,7 +140,7 @@ impl Book {
 
     /// Whether a book may hold the address at all.
     pub(super) fn check_address(&self, addr: &NetAddress) -> Result<(), AddError> {
-        if addr.id() == self.own() || self.own_addrs.contains(&addr.socket_addr()) {
+        if addr.id() == self.own() || self.is_own(&addr.socket_addr()) {
             return Err(AddError::Own);
         }
         if !addr.is_valid() {
@@ -178,6 +179,26 @@ impl Book {
             self.table.leave_new(victim, bucket);
         }
         self.table.join_new(n, bucket);
+    }
+
+    /// If this source's group has as many addresses in the book as it may for those of them that were
+    /// ever reached, one of the others gives way: of those that nobody else has told, in the same
+    /// order as in a full bucket. What the operator has listed has no such limit.
+    fn make_room_of(&mut self, src: &NetAddress, wall: Duration, start: usize) {
+        if src.id() == self.own() {
+            return;
+        }
+        let Some(crowd) = self.table.crowd(&self.group_of(src)) else { return };
+        let rank = |n: &u32| {
+            let known = self.table.get(*n);
+            let is_told_by_others =
+                matches!(&known.placement, Placement::New(buckets) if buckets.len() > 1);
+            (is_told_by_others, !known.is_hopeless(wall), known.last_attempt)
+        };
+        let (first, later) = (crowd.iter().skip(start), crowd.iter().take(start));
+        let victim = first.chain(later).copied().min_by_key(rank);
+        let victim = victim.expect("a crowd is not empty");
+        self.table.remove(victim);
     }
 
     /// What was bad or banned, if its address is known, is new with a clean record.

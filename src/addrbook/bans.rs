@@ -81,7 +81,9 @@ impl Book {
     ) -> Option<Ban> {
         let (target, duration) = match target {
             AutomaticTarget::Id(id) if id == self.own() => return None,
-            AutomaticTarget::Id(id) => (BanTarget::from(id), duration),
+            AutomaticTarget::Id(id) => {
+                (BanTarget::from(id), duration.min(self.settings.limits.automatic_ban))
+            }
             AutomaticTarget::Ip(ip) => (BanTarget::from(ip), duration.min(AUTOMATIC_IP_BAN)),
         };
         let until = wall.saturating_add(duration);
@@ -140,12 +142,10 @@ impl Book {
             (BanTarget::Cidr(cidr), _) if covers_everything(&cidr) => None,
             (_, BanOrigin::Operator) => Some(ban),
             (BanTarget::Cidr(_), BanOrigin::Automatic) => None,
-            (BanTarget::Id(_), BanOrigin::Automatic) => ban.until.map(|_| ban),
-            (BanTarget::Ip(_), BanOrigin::Automatic) => {
-                // Longer if the wall clock was set back since.
-                ban.until = Some(ban.until?.min(wall.saturating_add(AUTOMATIC_IP_BAN)));
-                Some(ban)
+            (BanTarget::Id(_), BanOrigin::Automatic) => {
+                clamped(ban, wall, self.settings.limits.automatic_ban)
             }
+            (BanTarget::Ip(_), BanOrigin::Automatic) => clamped(ban, wall, AUTOMATIC_IP_BAN),
         }
     }
 
@@ -194,6 +194,13 @@ impl Book {
             (BanOrigin::Automatic, BanTarget::Cidr(_)) | (BanOrigin::Operator, _) => None,
         }
     }
+}
+
+/// The automatic ban, which lasts no longer than those do: more is left of it if the wall clock was
+/// set back since. None of them is for ever.
+fn clamped(mut ban: Ban, wall: Duration, longest: Duration) -> Option<Ban> {
+    ban.until = Some(ban.until?.min(wall.saturating_add(longest)));
+    Some(ban)
 }
 
 /// The target in the one form in which it is looked up.

@@ -74,6 +74,11 @@ impl KnownAddress {
         }
     }
 
+    /// When there last was a sign of the node itself: found, in a session, or good.
+    pub(super) fn met(&self) -> Option<Duration> {
+        self.verified.max(self.last_seen).max(self.last_success)
+    }
+
     /// How long ago it was last attempted; `None` if it never was, or later than it is now: the
     /// wall clock was set back since, and nobody knows.
     pub(crate) fn attempted_ago(&self, wall: Duration) -> Option<Duration> {

@@ -13,7 +13,28 @@ impl Book {
     /// The book as it was stored, without what has ended since. What no book may hold (a store is
     /// anybody's code, and anybody may edit a file) is left out, and taken out of the store with
     /// the next batch. `fresh` is the key of a book that has none yet.
+    ///
+    /// Where the clock was set by years since, in either direction, everything in it is as long ago,
+    /// and lasts as long, as it was and did: see [`StoredBook::now`] for the time to give here.
     pub fn load(
+        settings: BookSettings,
+        fresh: BookKey,
+        mut stored: StoredBook,
+        wall: Duration,
+        rng: &mut impl Rng,
+    ) -> Self {
+        let leap = stored.leap(wall);
+        if let Some(leap) = leap {
+            stored.move_by(leap);
+        }
+        let mut book = Self::take_up(settings, fresh, stored, wall, rng);
+        if leap.is_some() {
+            book.set_all_dirty();
+        }
+        book
+    }
+
+    fn take_up(
         settings: BookSettings,
         fresh: BookKey,
         stored: StoredBook,
@@ -49,6 +70,16 @@ impl Book {
         book.load_addresses(stored.addresses, wall, rng);
         book.anchors = stored.anchors;
         book
+    }
+
+    /// Has everything stored again.
+    fn set_all_dirty(&mut self) {
+        self.dirty_bans.extend(self.bans.iter().map(|ban| ban.target));
+        self.dirty_bad.extend(self.bad.keys());
+        let ids: Vec<_> = self.table.iter().map(|known| known.addr.id()).collect();
+        for n in ids.iter().filter_map(|id| self.table.find(id)).collect::<Vec<_>>() {
+            self.table.set_changed(n);
+        }
     }
 
     fn load_addresses(

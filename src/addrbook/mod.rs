@@ -17,6 +17,7 @@ mod adding;
 mod bad_address;
 mod bans;
 mod buckets;
+mod calendar;
 mod collisions;
 mod dense;
 mod error;
@@ -28,6 +29,7 @@ mod memory;
 mod outcomes;
 mod sampler;
 mod selection;
+mod sources;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
@@ -36,7 +38,7 @@ mod table;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -53,11 +55,14 @@ pub use memory::MemoryStore;
 pub use outcomes::NodeFacts;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite::UnwritableStore;
 pub use store::{BookStore, StoreBatch, StoreError, StoredBook};
 
 use crate::{
-    address::NetAddress,
+    address::{GroupKey, NetAddress},
     ban::{Ban, BanTable, BanTarget},
+    config::Config,
     identity::NodeId,
     time::{Mono, Now},
 };
@@ -80,8 +85,16 @@ const BUCKET_SIZE: usize = 64;
 /// New buckets that one address can be in, each by another group of sources.
 const MAX_NEW_BUCKETS: usize = 4;
 
-/// With fewer addresses the book needs more (`p2p/pex/addrbook.go`, `needAddressThreshold`).
+/// With fewer addresses the book needs more (`p2p/pex/addrbook.go`, `needAddressThreshold`). Of those
+/// that count: the reference counts what anybody has told.
 const ENOUGH: usize = 1000;
+
+/// Whom nobody has met for so long does not count. A month: as long as nodes are away and come back.
+const RECENT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Addresses at which we met ourselves, the last ones. More are told by somebody who sends our own
+/// connections back to us.
+const MAX_MET_OWN: usize = 16;
 
 /// How long the book may overlook that the wall clock was set forward. Who looks into a
 /// [`BanTable`] compares with the wall clock itself, so this only delays removal.
@@ -112,6 +125,9 @@ pub struct BookLimits {
     /// Automatic bans of IP addresses, apart from those of nodes: these end sooner and would always
     /// give way to them, so that throw-away keys would buy impunity for addresses.
     pub automatic_ips: usize,
+    /// The longest automatic ban of a node: the longer one of `Config::pex_ban_time` and
+    /// `Config::pex_abuse_ban_time`. One that lasts longer was imposed by a clock that was wrong.
+    pub automatic_ban: Duration,
     /// Bad addresses. As many as 256 + 64 buckets of 64 can hold: the whole book may be bad.
     pub bad: usize,
 }
@@ -137,6 +153,8 @@ pub struct Book {
     collisions: Collisions,
     /// Where we listen ourselves.
     own_addrs: BTreeSet<SocketAddr>,
+    /// Where we met ourselves, besides: our address as others see it.
+    met_own: VecDeque<SocketAddr>,
     anchors: Vec<NetAddress>,
     /// Shared with whoever reads it; copied by the first change after it was given away.
     bans: Arc<BanTable>,
@@ -160,7 +178,19 @@ pub struct Book {
 
 impl Default for BookLimits {
     fn default() -> Self {
-        Self { automatic_ids: 50_000, automatic_ips: 50_000, bad: (256 + 64) * 64 }
+        Self::of(&Config::default())
+    }
+}
+
+impl BookLimits {
+    /// What of the configuration concerns them; the others are as they are.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            automatic_ids: 50_000,
+            automatic_ips: 50_000,
+            automatic_ban: config.pex_ban_time.max(config.pex_abuse_ban_time),
+            bad: (256 + 64) * 64,
+        }
     }
 }
 
@@ -171,9 +201,10 @@ impl Book {
             settings,
             hash: BucketHash::new(&key, settings.is_strict),
             key,
-            table: Table::new(),
+            table: Table::new(settings.is_strict),
             collisions: Collisions::default(),
             own_addrs: BTreeSet::new(),
+            met_own: VecDeque::new(),
             anchors: Vec::new(),
             bans: Arc::default(),
             ban_ends: BTreeSet::new(),
@@ -205,9 +236,31 @@ impl Book {
     /// it. Not stored.
     pub fn add_own(&mut self, addr: SocketAddr) {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        if !self.own_addrs.insert(addr) {
+        if self.own_addrs.insert(addr) {
+            self.forget_at(addr);
+        }
+    }
+
+    /// We dialed there and met ourselves: the address is not booked again, whoever tells it. Not
+    /// stored, and only the last 16.
+    pub fn meet_own(&mut self, addr: SocketAddr) {
+        if self.is_own(&addr) {
             return;
         }
+        if self.met_own.len() == MAX_MET_OWN {
+            self.met_own.pop_front();
+        }
+        self.met_own.push_back(addr);
+        self.forget_at(addr);
+    }
+
+    /// Whether it is an address of ours.
+    fn is_own(&self, addr: &SocketAddr) -> bool {
+        self.own_addrs.contains(addr) || self.met_own.contains(addr)
+    }
+
+    /// Whoever is booked at this address is so no more.
+    fn forget_at(&mut self, addr: SocketAddr) {
         let ids: Vec<_> = self.table.iter().filter(|k| k.addr.socket_addr() == addr).collect();
         let ids: Vec<_> = ids.into_iter().map(|known| known.addr.id()).collect();
         for n in ids.iter().filter_map(|id| self.table.find(id)).collect::<Vec<_>>() {
@@ -263,9 +316,19 @@ impl Book {
         self.bad.len()
     }
 
-    /// Whether the node should ask others for addresses.
-    pub fn needs_more(&self) -> bool {
-        self.len() < ENOUGH
+    /// Whether the node should ask others for addresses: it knows fewer than a thousand nodes that it
+    /// has met within a month and that have not failed since. What was only told does not count, or
+    /// whoever tells a thousand black holes has the last word.
+    pub fn needs_more(&self, wall: Duration) -> bool {
+        let met = self.table.met();
+        let since = wall.saturating_sub(RECENT);
+        let is_recent = |n: &&u32| self.table.get(**n).met() >= Some(since);
+        met.len() < ENOUGH || met.iter().filter(is_recent).take(ENOUGH).count() < ENOUGH
+    }
+
+    /// The part of the internet that the address is in, as this book counts.
+    pub fn group_of(&self, addr: &NetAddress) -> GroupKey {
+        addr.group_key(self.settings.is_strict)
     }
 
     /// Whether the node proved good and is not bad now.

@@ -43,6 +43,18 @@ impl Book {
         });
     }
 
+    /// The address was not dialed after all, for no fault of its own: the attempt does not count, and
+    /// this was the last one.
+    pub fn take_back(&mut self, addr: &NetAddress, last_attempt: Option<Duration>) {
+        let Some((n, which)) = self.which(addr) else { return };
+        self.table.update(n, |known| {
+            known.last_attempt = last_attempt;
+            if let Which::Known = which {
+                known.attempts = known.attempts.saturating_sub(1);
+            }
+        });
+    }
+
     /// The dial brought no session. How often in a row that was so; 0 if the address is not the
     /// known one. An address on probation leaves the book.
     pub fn dial_failed(&mut self, addr: &NetAddress, wall: Duration) -> u32 {
@@ -67,7 +79,7 @@ impl Book {
 
     /// Somebody else is at this address. It leaves the book; the node is not to blame, for anybody
     /// can tell a wrong address of it. If there is another one on probation, that is told anew.
-    pub fn wrong_id(&mut self, addr: &NetAddress) {
+    pub fn wrong_id(&mut self, addr: &NetAddress, wall: Duration) {
         let Some((n, which)) = self.which(addr) else { return };
         let known = self.table.get(n);
         match (which, known.probation) {
@@ -85,7 +97,7 @@ impl Book {
                 if is_bad {
                     self.table.set_bad(n);
                 } else {
-                    self.place_anew(n, Duration::ZERO, 0);
+                    self.place_anew(n, wall, 0);
                 }
             }
         }

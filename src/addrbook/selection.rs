@@ -23,32 +23,49 @@ const MAX_SELECTION: usize = 250;
 const DRAWS: usize = 16;
 
 impl Book {
-    /// An address to dial, from the new buckets rather than the old ones the larger `bias` is: 0
-    /// is never, 100 always. First a bucket is drawn and then an entry of it, so that an address
-    /// is not likelier because its group has told many.
-    pub fn pick(&self, bias: u8, wall: Duration, rng: &mut impl Rng) -> Option<&KnownAddress> {
+    /// An address to dial that may be dialed, from the new buckets rather than the old ones the larger
+    /// `bias` is: 0 is never, 100 always. First the half is drawn, then a bucket, then an entry of it,
+    /// so that an address is not likelier because its group has told many.
+    ///
+    /// `None`: some draws found nobody and, if `may_walk`, there is nobody.
+    pub fn pick(
+        &self,
+        bias: u8,
+        wall: Duration,
+        rng: &mut impl Rng,
+        may_walk: bool,
+        may_be: impl Fn(&KnownAddress) -> bool,
+    ) -> Option<&KnownAddress> {
         let bias = f64::from(bias.min(100));
         let old = (self.num_old() as f64).sqrt() * (100.0 - bias);
         let new = (self.num_new() as f64).sqrt() * bias;
         if old + new <= 0.0 {
             return None;
         }
+        let is_fit =
+            |n: u32| may_be(self.table.get(n)) && self.may_be_handed_out(self.table.addr(n), wall);
+        let is_old = rng.random_range(0.0..old + new) < old;
+        let buckets = if is_old { &self.table.old } else { &self.table.new };
         for _ in 0..DRAWS {
-            let is_old = rng.random_range(0.0..old + new) < old;
-            let buckets = if is_old { &self.table.old } else { &self.table.new };
             let bucket = buckets.nth_occupied(draw(buckets.occupied().len(), rng));
             let n = bucket[draw(bucket.len(), rng)];
-            if self.may_be_handed_out(self.table.addr(n), wall) {
+            if is_fit(n) {
                 return Some(self.table.get(n));
             }
         }
-        let halves = [(Half::Old, old), (Half::New, new)];
+        if !may_walk {
+            return None;
+        }
+        let mut halves = [(Half::Old, old), (Half::New, new)];
+        if !is_old {
+            halves.reverse();
+        }
         let items = halves.into_iter().filter(|(_, weight)| *weight > 0.0).flat_map(|(half, _)| {
             let items = self.table.half(half);
             let (later, first) = items.split_at(draw(items.len(), rng));
             first.iter().chain(later)
         });
-        let n = items.copied().find(|n| self.may_be_handed_out(self.table.addr(*n), wall))?;
+        let n = items.copied().find(|n| is_fit(*n))?;
         Some(self.table.get(n))
     }
 

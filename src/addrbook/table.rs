@@ -1,9 +1,17 @@
 //! The addresses and where they are kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{KnownAddress, NEW_BUCKETS, OLD_BUCKETS, Placement, buckets::Buckets, dense::Dense};
-use crate::{address::NetAddress, identity::NodeId};
+use super::{
+    KnownAddress, NEW_BUCKETS, OLD_BUCKETS, Placement,
+    buckets::Buckets,
+    dense::Dense,
+    sources::{Sources, Told},
+};
+use crate::{
+    address::{GroupKey, NetAddress},
+    identity::NodeId,
+};
 
 /// Changes between two batches that are not worth a look for repetitions.
 const TIDY_AT: usize = 1 << 16;
@@ -21,11 +29,15 @@ pub(super) struct Table {
     numbers: HashMap<NodeId, u32>,
     pub(super) new: Buckets,
     pub(super) old: Buckets,
-    /// **Invariant:** these four hold what [`sync`](Self::sync) says.
+    /// Of the groups.
+    is_strict: bool,
+    /// **Invariant:** these six hold what [`sync`](Self::sync) says.
     new_ones: Dense,
     old_ones: Dense,
     checked_new_ones: Dense,
     checked_old_ones: Dense,
+    met_ones: Dense,
+    sources: Sources,
     /// Whose record has changed, or is gone.
     changed: Vec<NodeId>,
     /// So long `changed` is looked through for repetitions.
@@ -47,7 +59,7 @@ pub(super) enum Half {
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(is_strict: bool) -> Self {
         Self {
             slots: Vec::new(),
             addrs: Vec::new(),
@@ -55,10 +67,13 @@ impl Table {
             numbers: HashMap::new(),
             new: Buckets::new(NEW_BUCKETS),
             old: Buckets::new(OLD_BUCKETS),
+            is_strict,
             new_ones: Dense::default(),
             old_ones: Dense::default(),
             checked_new_ones: Dense::default(),
             checked_old_ones: Dense::default(),
+            met_ones: Dense::default(),
+            sources: Sources::default(),
             changed: Vec::new(),
             tidy_at: TIDY_AT,
         }
@@ -106,6 +121,17 @@ impl Table {
         }
     }
 
+    /// Those in the buckets with whom there ever was a session, or an attempt that was good, and that
+    /// have not failed since.
+    pub(super) fn met(&self) -> &[u32] {
+        self.met_ones.items()
+    }
+
+    /// If this group has told as much as it may, what of it nobody has reached.
+    pub(super) fn crowd(&self, group: &GroupKey) -> Option<&BTreeSet<u32>> {
+        self.sources.crowd(group)
+    }
+
     /// Takes the record in, in no bucket whatever it says. There must be none with this ID.
     pub(super) fn insert(&mut self, mut known: KnownAddress) -> u32 {
         known.placement = Placement::New(Vec::new());
@@ -132,6 +158,7 @@ impl Table {
     pub(super) fn remove(&mut self, n: u32) {
         self.leave_all(n);
         self.set_changed(n);
+        self.sources.set(n, None);
         let slot = self.slots[n as usize].take().expect("a number is of an entry");
         self.numbers.remove(&slot.known.addr.id());
         self.free.push(n);
@@ -250,11 +277,21 @@ impl Table {
             Placement::Old(_) => (false, true),
             Placement::Bad => (false, false),
         };
+        let is_met = known.dial_failures == 0 && known.met().is_some();
+        let told = match (known.verified, is_new) {
+            (Some(_), _) => Some(Told::Reached),
+            (None, true) => Some(Told::Unreached),
+            (None, false) => None,
+        };
+        let told = told.map(|told| (known.src.group_key(self.is_strict), told));
+        self.sources.set(n, told);
+        let known = self.get(n);
         self.addrs[n as usize] = known.addr;
         self.new_ones.set(n, is_new);
         self.old_ones.set(n, is_old);
         self.checked_new_ones.set(n, is_new && is_checked);
         self.checked_old_ones.set(n, is_old && is_checked);
+        self.met_ones.set(n, (is_new || is_old) && is_met);
     }
 }
 
@@ -262,19 +299,26 @@ impl Table {
 impl Table {
     /// Checks every invariant the slow way.
     pub(super) fn check(&self) {
-        use std::collections::BTreeSet;
-
         let changed: BTreeSet<_> = self.changed.iter().collect();
+        let told = (0..self.slots.len() as u32).filter_map(|n| self.sources.get(n)).count();
+        assert_eq!(self.sources.len(), told);
         let mut places = 0;
         let mut old = 0;
         for (n, slot) in self.slots.iter().enumerate() {
             let n = n as u32;
             let Some(slot) = slot else {
-                assert!(self.free.contains(&n));
+                assert!(self.free.contains(&n) && self.sources.get(n).is_none());
                 continue;
             };
             assert_eq!(self.find(&slot.known.addr.id()), Some(n));
             assert_eq!(*self.addr(n), slot.known.addr);
+            let group = slot.known.src.group_key(self.is_strict);
+            let expected = match &slot.known.placement {
+                _ if slot.known.verified.is_some() => Some((group, Told::Reached)),
+                Placement::New(_) => Some((group, Told::Unreached)),
+                Placement::Old(_) | Placement::Bad => None,
+            };
+            assert_eq!(self.sources.get(n), expected);
             assert!(!slot.is_changed || changed.contains(&slot.known.addr.id()));
             match &slot.known.placement {
                 Placement::New(buckets) => {

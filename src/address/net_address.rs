@@ -55,8 +55,10 @@ impl NetAddress {
     /// Whether the address can be reached from anywhere on the internet.
     ///
     /// Beyond what the reference refuses (invalid, private, link-local, loopback and 0.0.0.0/8)
-    /// multicast, 240.0.0.0/4 and the documentation ranges are not routable: nobody answers there,
-    /// so they would only serve to fill a book with rubbish.
+    /// multicast, 240.0.0.0/4, 192.0.0.0/24, 198.18.0.0/15 and the documentation ranges are not
+    /// routable: nobody answers there, so they would only serve to fill a book with rubbish. Nor are
+    /// NAT64, 6to4 and Teredo addresses of an IPv4 address that is not. 100.64.0.0/10 is: private
+    /// networks are built on it.
     pub fn is_routable(&self) -> bool {
         ranges::is_routable(self.ip)
     }

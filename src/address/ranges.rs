@@ -32,13 +32,27 @@ pub(super) fn is_routable_upstream(ip: IpAddr) -> bool {
     is_valid(ip) && !is_local(ip) && !is_reserved
 }
 
-/// [`is_routable_upstream`] without the ranges in which nobody can answer.
+/// [`is_routable_upstream`] without the ranges in which nobody can answer, and without the IPv6
+/// addresses that lead to an IPv4 address that is not routable: whoever tells `64:ff9b::10.0.0.1`
+/// would have us dial what is behind our own translator.
 pub(super) fn is_routable(ip: IpAddr) -> bool {
     let is_nobodys = match ip {
-        // TEST-NET-1 to 3 (RFC 5737), class E.
-        IpAddr::V4(ip) => ip.is_multicast() || ip.is_documentation() || ip.octets()[0] >= 240,
+        // TEST-NET-1 to 3 (RFC 5737), class E. 100.64.0.0/10 (RFC 6598) stays: private networks are
+        // built on it.
+        IpAddr::V4(ip) => {
+            ip.is_multicast()
+                || ip.is_documentation()
+                || ip.octets()[0] >= 240
+                || is_rfc6890(ip)
+                || is_rfc2544(ip)
+        }
         // RFC 9637; 2001:db8::/32 is not even valid.
-        IpAddr::V6(ip) => ip.is_multicast() || starts_with(ip, 0x3fff << 112, 20),
+        IpAddr::V6(ip) => {
+            let leads_nowhere = |inside: Ipv4Addr| !is_routable(inside.into());
+            ip.is_multicast()
+                || starts_with(ip, 0x3fff << 112, 20)
+                || embedded_ipv4(ip).is_some_and(leads_nowhere)
+        }
     };
     is_routable_upstream(ip) && !is_nobodys
 }
@@ -55,6 +69,17 @@ pub(super) fn embedded_ipv4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     } else {
         None
     }
+}
+
+/// Protocol assignments, 192.0.0.0/24.
+fn is_rfc6890(ip: Ipv4Addr) -> bool {
+    ip.octets()[..3] == [192, 0, 0]
+}
+
+/// Benchmarks, 198.18.0.0/15.
+fn is_rfc2544(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    a == 198 && b & 0xfe == 18
 }
 
 /// Documentation.
@@ -114,7 +139,15 @@ mod tests {
             ("239.255.255.255", false),
             ("240.0.0.0", false),
             ("255.255.255.254", false),
+            ("191.255.255.255", true),
+            ("192.0.0.0", false),
+            ("192.0.0.255", false),
+            ("192.0.1.0", true),
             ("192.0.1.255", true),
+            ("198.17.255.255", true),
+            ("198.18.0.0", false),
+            ("198.19.255.255", false),
+            ("198.20.0.0", true),
             ("192.0.2.0", false),
             ("192.0.2.255", false),
             ("192.0.3.0", true),
@@ -124,7 +157,8 @@ mod tests {
             ("203.0.112.255", true),
             ("203.0.113.255", false),
             ("203.0.114.0", true),
-            ("100.64.0.1", true),
+            ("100.64.0.0", true),
+            ("100.127.255.255", true),
             ("3ffe:ffff::", true),
             ("3fff::", false),
             ("3fff:fff:ffff::", false),
@@ -134,6 +168,38 @@ mod tests {
             ("ffff::", false),
         ] {
             assert_eq!(is_routable(text.parse().unwrap()), routable, "{text}");
+        }
+    }
+
+    /// NAT64, 6to4, Teredo and translated IPv4.
+    #[test]
+    fn ipv6_that_leads_to_private_ipv4_is_not_routable() {
+        for (inside, routable) in [
+            ("8.8.8.8", true),
+            ("100.64.0.1", true),
+            ("10.0.0.1", false),
+            ("127.0.0.1", false),
+            ("0.0.0.0", false),
+            ("169.254.169.254", false),
+            ("192.168.1.1", false),
+            ("192.0.0.8", false),
+            ("198.18.0.1", false),
+            ("255.255.255.255", false),
+        ] {
+            let bits = u128::from(inside.parse::<Ipv4Addr>().unwrap().to_bits());
+            for ip in [
+                (0x0064_ff9b << 96) | bits,
+                (0x2002 << 112) | (bits << 80) | 1,
+                (0x2001_0000 << 96) | (0x0808_0808 << 64) | (bits ^ 0xffff_ffff),
+                (0xffff << 48) | bits,
+            ] {
+                let ip = Ipv6Addr::from_bits(ip);
+                assert_eq!(is_routable(ip.into()), routable, "{ip} with {inside}");
+            }
+        }
+        // What only begins alike holds no IPv4 address.
+        for text in ["64:ff9b:2::a00:1", "2003:a00:1::", "2001:1::f5ff:fffe"] {
+            assert!(is_routable(text.parse().unwrap()), "{text}");
         }
     }
 }

@@ -127,7 +127,9 @@ pub struct Config {
     /// [`max_peers_per_ip`](Self::max_peers_per_ip). Persistent and unconditional peers always
     /// may. Default off.
     pub allow_duplicate_ip: bool,
-    /// Time from the connection to the end of the handshake, all its steps together. Default 20 s.
+    /// Time from the connection to the end of the handshake, all its steps together. What peer
+    /// exchange dials has 6 s in all at most, this and [`dial_timeout`](Self::dial_timeout) together.
+    /// Default 20 s.
     pub handshake_timeout: Duration,
     /// Time for a dial to reach the other side. Default 3 s.
     pub dial_timeout: Duration,

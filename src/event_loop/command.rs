@@ -1,6 +1,6 @@
 //! What crosses between the switch and the event loop: plain data.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     ban::BanTable,
@@ -23,6 +23,9 @@ pub enum Command {
         addr: SocketAddr,
         /// Who must be there.
         expected: NodeId,
+        /// How long all of it may take, from `connect` to the peer's NodeInfo, where that is less
+        /// than the time-outs of dial and handshake; `None`: those alone.
+        within: Option<Duration>,
     },
     /// The connection filters have decided about an `Accepted`.
     Filtered {

@@ -1,6 +1,6 @@
 //! One connection as the loop holds it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     inflow::{Inflow, Parking},
@@ -28,6 +28,8 @@ pub(super) struct Conn<C: Cipher> {
     pub(super) stage: Stage,
     /// When the stage must be over.
     pub(super) deadline: Option<Mono>,
+    /// When a dial must be established, whatever the time-outs of its stages, and how long that is.
+    pub(super) until: Option<(Mono, Duration)>,
     pub(super) link: Option<Link<C>>,
     /// A reactor was faster than the switch's `Admit`, which brings what is to be flushed.
     pub(super) flush_once_admitted: Option<CloseMode>,
@@ -126,6 +128,7 @@ impl<C: Cipher> Conn<C> {
             expected: None,
             stage,
             deadline: None,
+            until: None,
             link: None,
             flush_once_admitted: None,
             opened: None,
@@ -146,6 +149,18 @@ impl<C: Cipher> Conn<C> {
             // Who dials speaks first.
             may_begin: direction == Direction::Outbound,
         }
+    }
+
+    /// The stage of a dial must be over after this time, or earlier if all of the dial must.
+    pub(super) fn give(&mut self, time: Duration, now: Mono) {
+        self.deadline = earliest(Some(now + time), self.until.map(|(until, _)| until));
+    }
+
+    /// The time that the stage of a dial was given by its deadline, if not this one then that for
+    /// all of the dial.
+    pub(super) fn time_given(&self, configured: Duration) -> Duration {
+        let within = self.until.filter(|(until, _)| self.deadline == Some(*until));
+        within.map_or(configured, |(_, within)| within)
     }
 
     /// Whether sealed bytes wait to be written.

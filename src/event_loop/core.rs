@@ -1,6 +1,6 @@
 //! The event loop's decisions, without a socket, a clock or a thread.
 
-use std::{collections::VecDeque, io, net::SocketAddr};
+use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use super::{
     Command, Inbox, LoopSettings, Mailbox, Posts, Readiness, Report, Sockets,
@@ -163,7 +163,9 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     /// One command of the switch, or a close that anybody asked for.
     pub fn handle_command(&mut self, command: Command, now: Now) {
         match command {
-            Command::Dial { ticket, addr, expected } => self.dial(ticket, addr, expected, now),
+            Command::Dial { ticket, addr, expected, within } => {
+                self.dial(ticket, addr, expected, within, now);
+            }
             Command::Admit { conn: id, session } => {
                 let reactors = self.settings.reactors;
                 let Some(conn) = self.conn_mut(id) else { return };
@@ -274,7 +276,14 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     // ---- connections ----
 
-    fn dial(&mut self, ticket: u64, addr: SocketAddr, expected: NodeId, now: Now) {
+    fn dial(
+        &mut self,
+        ticket: u64,
+        addr: SocketAddr,
+        expected: NodeId,
+        within: Option<Duration>,
+        now: Now,
+    ) {
         if self.shutdown.is_some() {
             let reason = DisconnectReason::Stopped;
             self.reports.push_back(Report::DialFailed { ticket, reason });
@@ -284,9 +293,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         let mut conn = Conn::new(id, Direction::Outbound, addr, Stage::Connecting);
         conn.ticket = Some(ticket);
         conn.expected = Some(expected);
-        conn.deadline = Some(now.mono + self.settings.dial_timeout);
+        conn.until = within.map(|within| (now.mono + within, within));
+        conn.give(self.settings.dial_timeout, now.mono);
         if let Err(error) = self.sockets.connect(id.slot(), addr) {
-            self.finish(Box::new(conn), DisconnectReason::from_io(&error));
+            self.finish(Box::new(conn), DisconnectReason::from_connect(&error));
             return;
         }
         let slot = id.slot();
@@ -301,10 +311,12 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             let over = conn.deadline.is_some_and(|deadline| deadline <= now.mono);
             let reason = match &conn.stage {
                 Stage::Connecting if over => {
-                    Some(DisconnectReason::DialTimeout(self.settings.dial_timeout))
+                    Some(DisconnectReason::DialTimeout(conn.time_given(self.settings.dial_timeout)))
                 }
                 Stage::AwaitingFilter | Stage::Handshaking if over => {
-                    Some(DisconnectReason::HandshakeTimeout(self.settings.handshake_timeout))
+                    Some(DisconnectReason::HandshakeTimeout(
+                        conn.time_given(self.settings.handshake_timeout),
+                    ))
                 }
                 // Its peer has ended the stream, and a reactor did not take the rest in time.
                 Stage::Open if over => Some(conn.end.clone().unwrap_or(DisconnectReason::Reset)),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     protocol::{Link, LinkError, Step, secret::Cipher},
-    reactor::DisconnectReason,
+    reactor::{DisconnectReason, LocalFault},
     time::Now,
 };
 
@@ -26,7 +26,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             match self.sockets.connect_result(conn.id.slot()) {
                 Ok(true) => {
                     conn.stage = Stage::Handshaking;
-                    conn.deadline = Some(now.mono + self.settings.handshake_timeout);
+                    conn.give(self.settings.handshake_timeout, now.mono);
                 }
                 Ok(false) => {
                     conn.writable = false;
@@ -60,7 +60,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             let Some(link) = &mut conn.link else {
                 // Without randomness there is no key, and nothing that waiting would mend.
                 let Some(agreement) = (self.key_agreement)() else {
-                    return Next::Over(DisconnectReason::Unreachable(io::ErrorKind::Other));
+                    return Next::Over(DisconnectReason::Local(LocalFault::Randomness));
                 };
                 self.handshake_steps -= 1;
                 let link =

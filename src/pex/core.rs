@@ -14,6 +14,7 @@ use super::{
     dials::Dials,
     ensure::Round,
     neighbour::{Neighbour, Opinion},
+    outage::Outage,
     timers::{Timer, Timers},
 };
 use crate::{
@@ -50,6 +51,9 @@ pub struct PexCore {
     pub(super) by_id: BTreeMap<NodeId, ConnId>,
     pub(super) standings: Standings,
     pub(super) dials: Dials,
+    pub(super) outage: Outage,
+    /// When a large book may be looked through again for somebody to dial.
+    pub(super) walk_at: Mono,
     /// When each node was asked last, for as long as it is not to be asked again.
     pub(super) asked: BTreeMap<NodeId, Mono>,
     pub(super) ensure_at: Option<Mono>,
@@ -98,6 +102,8 @@ impl PexCore {
             outbound: BTreeSet::new(),
             by_id: BTreeMap::new(),
             dials: Dials::default(),
+            outage: Outage::default(),
+            walk_at: Mono::ZERO,
             asked: BTreeMap::new(),
             ensure_at: None,
             refill_at: None,
@@ -160,6 +166,7 @@ impl PexCore {
             PexInput::PeerUp(facts) => self.peer_up(facts, now),
             PexInput::Message { conn, payload } => self.message(conn, &payload, now),
             PexInput::PeerDown { conn, reason } => self.peer_down(conn, &reason, now),
+            PexInput::NotSent(conn) => self.request_not_sent(conn, now),
             PexInput::Notice(notice) => self.notice(notice, now),
             PexInput::StoreFailed(error) => {
                 self.outputs.push_back(PexOutput::Notice(PexNotice::StoreFailed(error)));

@@ -98,6 +98,10 @@ impl PexCore {
                 continue;
             }
             let addr = self.where_to_dial(&id).expect("the book has just shown it");
+            if let Some(until) = self.outage.until(addr.ip(), now.mono) {
+                self.crawl.schedule(id, until);
+                continue;
+            }
             self.dial(PeerAddress::from(addr), Purpose::Crawl, now);
             room -= 1;
             self.crawl_soon(&id, now);

@@ -1,6 +1,9 @@
 //! Attempts to connect that are under way, whoever asked for them.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use super::Purpose;
 use crate::identity::NodeId;
@@ -10,22 +13,30 @@ use crate::identity::NodeId;
 #[derive(Debug, Default)]
 pub(super) struct Dials {
     /// What peer exchange has asked for, until the outcome is told.
-    own: BTreeMap<NodeId, Purpose>,
+    own: BTreeMap<NodeId, Own>,
     /// By node, how many more attempts of others were told to begin than to end. Below 0 while a
     /// session is heard of before its attempt is: the two come on different ways.
     others: BTreeMap<NodeId, i32>,
 }
 
+/// What peer exchange has asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Own {
+    purpose: Purpose,
+    /// What the book had for the last attempt before this one, by the wall clock.
+    pub(super) attempted_before: Option<Duration>,
+}
+
 impl Dials {
     /// Peer exchange asks the switch to dial.
-    pub(super) fn ask(&mut self, id: NodeId, purpose: Purpose) {
-        let before = self.own.insert(id, purpose);
+    pub(super) fn ask(&mut self, id: NodeId, purpose: Purpose, attempted_before: Option<Duration>) {
+        let before = self.own.insert(id, Own { purpose, attempted_before });
         debug_assert_eq!(before, None, "{id} is dialed twice");
     }
 
     /// What it has asked for has brought a session, or failed.
-    pub(super) fn settle(&mut self, id: &NodeId) {
-        self.own.remove(id);
+    pub(super) fn settle(&mut self, id: &NodeId) -> Option<Own> {
+        self.own.remove(id)
     }
 
     /// An attempt of others begins.
@@ -58,7 +69,13 @@ impl Dials {
 
     /// How many peer exchange has asked for, for this purpose.
     pub(super) fn num_for(&self, purpose: Purpose) -> usize {
-        self.own.values().filter(|own| **own == purpose).count()
+        self.own.values().filter(|own| own.purpose == purpose).count()
+    }
+
+    /// Who is dialed. Some twice.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &NodeId> {
+        let others = self.others.iter().filter(|(_, count)| **count > 0);
+        self.own.keys().chain(others.map(|(id, _)| id))
     }
 }
 
@@ -70,7 +87,7 @@ mod tests {
     fn a_node_counts_once_whoever_dials_it_and_only_while_somebody_does() {
         let id = |n| NodeId::from_bytes([n; 20]);
         let mut dials = Dials::default();
-        dials.ask(id(1), Purpose::Peers);
+        dials.ask(id(1), Purpose::Peers, None);
         dials.begun(id(1));
         dials.begun(id(2));
         assert_eq!((dials.len(), dials.num_for(Purpose::Peers)), (2, 1));

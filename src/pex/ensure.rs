@@ -5,13 +5,11 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::RngExt;
 
 use super::{
-    PexCore, PexNotice, PexOutput, Purpose,
+    PexCore, PexOutput, Purpose,
     neighbour::{Neighbour, Opinion},
 };
 use crate::{
-    addrbook::{KnownAddress, Placement},
     address::{NetAddress, PeerAddress},
-    config::{PexBias, UnfitBias},
     identity::NodeId,
     ids::ConnId,
     origin::Origin,
@@ -95,7 +93,8 @@ impl PexCore {
             self.dial_seeds(now);
         }
         let dialed = self.fill(now);
-        if self.book.needs_more() {
+        let needs_more = self.book.needs_more(now.wall);
+        if needs_more {
             let may_ask = |n: &&Neighbour| n.facts.speaks_pex && !n.is_over;
             let peers: Vec<_> =
                 self.neighbours.values().filter(may_ask).map(|n| n.facts.conn).collect();
@@ -104,7 +103,7 @@ impl PexCore {
                 self.ask(peer, now);
             }
         }
-        if dialed == 0 && self.num_wanted() > 0 && self.book.needs_more() {
+        if dialed == 0 && self.num_wanted() > 0 && needs_more {
             self.dial_seeds(now);
         }
     }
@@ -127,6 +126,11 @@ impl PexCore {
         for addr in &picked {
             self.dial((*addr).into(), Purpose::Peers, now);
         }
+        if picked.is_empty()
+            && let Some(at) = self.outage.next(now.mono)
+        {
+            self.refill_at.get_or_insert(at);
+        }
         picked.len()
     }
 
@@ -136,67 +140,6 @@ impl PexCore {
             self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id: bad.id }));
             self.crawl_soon(&bad.id, now);
         }
-    }
-
-    /// Addresses to dial now, up to as many as wanted: those that a seed has just told, then by chance.
-    fn pick(&mut self, wanted: usize, now: Now) -> Vec<NetAddress> {
-        let outbound = self.neighbours.values().filter(|n| n.is_outbound()).count();
-        let (bias, unfit) = self.settings.bias.percent(outbound);
-        if let Some(unfit) = unfit {
-            let has_panicked = unfit == UnfitBias::Panicked;
-            if !std::mem::replace(&mut self.is_bias_reported, true) || has_panicked {
-                let notice = PexNotice::UnfitBias(unfit.to_string());
-                self.outputs.push_back(PexOutput::Notice(notice));
-            }
-            if has_panicked {
-                // Nobody wants to read its panic in every round.
-                self.settings.bias = PexBias::default();
-            }
-        }
-        let (mut picked, mut seen) = (Vec::new(), BTreeSet::new());
-        while picked.len() < wanted
-            && let Some(id) = self.newcomers.pop_front()
-        {
-            // It may have failed because it was we who were not there.
-            let cap = self.settings.ensure_peers_period;
-            if seen.insert(id) && self.is_due(&id, cap, now) {
-                picked.extend(self.where_to_dial(&id));
-            }
-        }
-        for _ in 0..3 * wanted.min(self.book.len()) {
-            if picked.len() == wanted {
-                break;
-            }
-            let known = self.book.pick(bias, now.wall, &mut self.rng);
-            let Some(id) = known.map(|known| known.addr.id()) else { break };
-            if seen.insert(id) && self.is_due(&id, Duration::MAX, now) {
-                picked.extend(self.where_to_dial(&id));
-            }
-        }
-        picked
-    }
-
-    /// Whether the book has an address of the node that may be dialed now: after a failure there is
-    /// a pause, no longer than the cap. Without a failure there is one, too: a period, or what is
-    /// refused for no fault of its own, or hangs up at once, would be dialed all the time. A seed is dialed for what it knows, when that is wanted: it is no peer that stays.
-    fn is_due(&mut self, id: &NodeId, cap: Duration, now: Now) -> bool {
-        let is_in_use = |known: &&KnownAddress| known.placement != Placement::Bad;
-        let Some(known) = self.book.get(id).filter(is_in_use) else { return false };
-        let (failures, ago) = (known.dial_failures, known.attempted_ago(now.wall));
-        if !self.may_dial(id)
-            || self.is_seed(id)
-            || self.book.is_private(id)
-            || self.book.is_banned(&known.addr, now.wall)
-        {
-            return false;
-        }
-        let unit = self.settings.backoff_unit();
-        let jitter = unit.mul_f64(self.rng.random_range(0.0..1.0));
-        let pause = match failures {
-            0 => self.settings.ensure_peers_period,
-            _ => self.pause_after(failures) + jitter,
-        };
-        ago.is_none_or(|ago| ago >= pause.min(cap))
     }
 
     /// How many peers are to be dialed: whoever dials whom, it may become one.
@@ -258,7 +201,11 @@ impl PexCore {
             return;
         }
         while let Some(seed) = self.untried_seeds.pop() {
-            if self.may_dial(&seed.id()) && seed.id() != self.book.own() {
+            let is_out = |addr: NetAddress| self.outage.concerns(addr.ip(), now.mono);
+            if self.may_dial(&seed.id())
+                && seed.id() != self.book.own()
+                && !seed.net_address().is_some_and(is_out)
+            {
                 return self.dial(seed, Purpose::Seed, now);
             }
         }
@@ -369,23 +316,18 @@ impl PexCore {
 
     /// Asks the switch to dial.
     pub(super) fn dial(&mut self, addr: PeerAddress, purpose: Purpose, now: Now) {
-        let failures = self.book.get(&addr.id()).map_or(0, |known| known.dial_failures);
+        let known = self.book.get(&addr.id());
+        let failures = known.map_or(0, |known| known.dial_failures);
+        let attempted_before = known.and_then(|known| known.last_attempt);
         if let Some(addr) = addr.net_address() {
             self.book.attempted(&addr, now.wall);
         }
         // The switch counts for itself, and does not count what is closed again at once.
         let is_limited = matches!(purpose, Purpose::Peers | Purpose::Seed) && !self.is_crawling();
-        self.dials.ask(addr.id(), purpose);
+        self.dials.ask(addr.id(), purpose, attempted_before);
         self.round.dialed += 1;
         let origin = Origin::Discovery { purpose, failures, is_limited };
         self.outputs.push_back(PexOutput::Dial { addr, origin });
-    }
-
-    /// Where to dial a node: at the other address that was told, in turn, if this one fails.
-    pub(super) fn where_to_dial(&self, id: &NodeId) -> Option<NetAddress> {
-        let known = self.book.get(id)?;
-        let is_other = known.dial_failures % 2 == 1;
-        Some(known.probation.filter(|_| is_other).unwrap_or(known.addr))
     }
 
     /// Connected or being dialed.
@@ -394,7 +336,7 @@ impl PexCore {
     }
 
     /// Whether peer exchange may dial the node: persistent peers are the switch's to dial.
-    fn may_dial(&self, id: &NodeId) -> bool {
+    pub(super) fn may_dial(&self, id: &NodeId) -> bool {
         !self.is_met(id) && !self.standings.is_persistent(id)
     }
 
@@ -406,13 +348,23 @@ impl PexCore {
         }
     }
 
-    /// The outbound peers that have been there longest.
+    /// The outbound peers that have been there longest, of as many groups as there are. Reserved ones
+    /// come back by themselves.
     pub(super) fn keep_anchors(&mut self) {
         let is_good = |n: &&Neighbour| {
-            n.is_outbound() && n.is_proven && !n.is_over && !self.book.is_bad(&n.facts.id)
+            n.is_outbound()
+                && n.is_proven
+                && !n.is_over
+                && !self.standings.is_reserved(&n.facts.id)
+                && !self.book.is_bad(&n.facts.id)
         };
-        let good = self.neighbours.values().filter(is_good);
-        let anchors: Vec<_> = good.filter_map(|n| n.facts.dialed).take(MAX_ANCHORS).collect();
+        let mut good: Vec<_> = self.neighbours.values().filter(is_good).collect();
+        good.sort_by_key(|n| (n.since, n.facts.conn));
+        let mut groups = BTreeSet::new();
+        let addrs = good.into_iter().filter_map(|n| n.facts.dialed);
+        let (firsts, others): (Vec<_>, Vec<_>) =
+            addrs.partition(|addr| groups.insert(self.book.group_of(addr)));
+        let anchors: Vec<_> = firsts.into_iter().chain(others).take(MAX_ANCHORS).collect();
         // Without peers the last ones are still the best guess.
         if !anchors.is_empty() && anchors != self.book.anchors() {
             self.book.set_anchors(anchors);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     PeerFacts, PexCore, PexMessage, PexOutput, Purpose,
+    dials::Own,
     ensure::{BAD_FOR, MAX_ATTEMPTS},
     neighbour::{Neighbour, Verdict},
     timers::Timer,
@@ -26,11 +27,14 @@ impl PexCore {
     pub(super) fn peer_up(&mut self, facts: PeerFacts, now: Now) {
         let (id, conn) = (facts.id, facts.conn);
         match facts.origin {
-            Some(Origin::Discovery { .. }) => self.dials.settle(&id),
+            Some(Origin::Discovery { .. }) => _ = self.dials.settle(&id),
             Some(Origin::Operator | Origin::Persistent) if self.settings.is_enabled => {
                 self.dials.ended(id);
             }
             Some(_) | None => {}
+        }
+        if let Some(dialed) = facts.dialed {
+            self.outage.is_over(dialed.ip());
         }
         self.book_peer(&facts, now);
         self.book.seen(&id, &facts.facts, now.wall);
@@ -69,7 +73,7 @@ impl PexCore {
             }
             // However many addresses the book holds: they have not been enough.
             (Some(Purpose::Seed), _) => self.ask(conn, now),
-            (_, true) if self.book.needs_more() => self.ask(conn, now),
+            (_, true) if self.book.needs_more(now.wall) => self.ask(conn, now),
             _ => {}
         }
     }
@@ -143,36 +147,12 @@ impl PexCore {
         now: Now,
     ) {
         let id = addr.id();
-        if origin.is_discovery() {
-            self.dials.settle(&id);
-        } else if self.settings.is_enabled {
+        let own = origin.is_discovery().then(|| self.dials.settle(&id)).flatten();
+        if !origin.is_discovery() && self.settings.is_enabled {
             self.dials.ended(id);
         }
         if let Some(addr) = addr.net_address() {
-            match reason {
-                DisconnectReason::WrongId { .. } => self.book.wrong_id(&addr),
-                DisconnectReason::Incompatible(why) => {
-                    self.found_bad(id, addr, &why.to_string(), now);
-                }
-                // The address is innocent.
-                DisconnectReason::AlreadyDialing(_)
-                | DisconnectReason::Banned(_)
-                | DisconnectReason::DuplicateId(_)
-                | DisconnectReason::DuplicateIp(_)
-                | DisconnectReason::Filtered(_)
-                | DisconnectReason::Full(_)
-                | DisconnectReason::Operator(_)
-                | DisconnectReason::ReactorStalled(_)
-                | DisconnectReason::SelfConnection
-                | DisconnectReason::Stopped => {}
-                _ => {
-                    // What peer exchange has asked for was counted then.
-                    if !origin.is_discovery() {
-                        self.book.attempted(&addr, now.wall);
-                    }
-                    self.failed_at(&addr, now);
-                }
-            }
+            self.blame(addr, own, reason, now);
         }
         match (origin.purpose(), reason) {
             // Others' attempts had taken the places, which was not known when it was asked for.
@@ -187,6 +167,59 @@ impl PexCore {
             // Whoever asked for the attempt: it has made room for a seed.
             self.is_seed_due = false;
             self.dial_next_seed(now);
+        }
+    }
+
+    /// What an attempt without a session says of the address.
+    fn blame(&mut self, addr: NetAddress, own: Option<Own>, reason: &DisconnectReason, now: Now) {
+        match reason {
+            // It says nothing of anybody: as if it had not been tried.
+            DisconnectReason::Local(_) => {
+                if let Some(own) = own {
+                    self.book.take_back(&addr, own.attempted_before);
+                }
+                let unit = self.settings.backoff_unit();
+                let pauses = (4 * unit, 25 * unit);
+                self.outage.fault(addr.ip(), pauses, now.mono);
+                return self.crawl_soon(&addr.id(), now);
+            }
+            // We have not dialed it: the address is innocent, and not to be asked for at once again.
+            DisconnectReason::AlreadyDialing(_)
+            | DisconnectReason::Banned(_)
+            | DisconnectReason::DuplicateId(_)
+            | DisconnectReason::DuplicateIp(_)
+            | DisconnectReason::Filtered(_)
+            | DisconnectReason::Full(_)
+            | DisconnectReason::Operator(_)
+            | DisconnectReason::ReactorStalled(_)
+            | DisconnectReason::Stopped => {
+                if own.is_some() {
+                    self.book.take_back(&addr, Some(now.wall));
+                }
+                return;
+            }
+            _ => self.outage.is_over(addr.ip()),
+        }
+        let own_id = self.book.own();
+        match reason {
+            // By our own ID nothing was dialed. By another one somebody has told our address for his,
+            // or for that of somebody whom we know better.
+            DisconnectReason::SelfConnection if addr.id() == own_id => {}
+            DisconnectReason::SelfConnection => self.book.meet_own(addr.socket_addr()),
+            DisconnectReason::WrongId { actual, .. } if *actual == own_id => {
+                self.book.meet_own(addr.socket_addr());
+            }
+            DisconnectReason::WrongId { .. } => self.book.wrong_id(&addr, now.wall),
+            DisconnectReason::Incompatible(why) => {
+                self.found_bad(addr.id(), addr, &why.to_string(), now);
+            }
+            _ => {
+                // What peer exchange has asked for was counted then.
+                if own.is_none() {
+                    self.book.attempted(&addr, now.wall);
+                }
+                self.failed_at(&addr, now);
+            }
         }
     }
 
@@ -318,7 +351,22 @@ impl PexCore {
     }
 
     fn send(&mut self, conn: ConnId, message: PexMessage) {
-        self.outputs.push_back(PexOutput::Send { conn, message: message.encode() });
+        let (is_request, message) = (message == PexMessage::Request, message.encode());
+        self.outputs.push_back(PexOutput::Send { conn, message, is_request });
+    }
+
+    /// The peer was not asked after all: it owes nothing, and what it tells unasked is unsolicited.
+    pub(super) fn request_not_sent(&mut self, conn: ConnId, now: Now) {
+        let Some(neighbour) = self.neighbours.get_mut(&conn) else { return };
+        neighbour.owes_answer = false;
+        let is_reserved = self.standings.is_reserved(&neighbour.facts.id);
+        let is_for_answer = matches!(neighbour.purpose(), Some(Purpose::Crawl | Purpose::Seed));
+        // It was dialed for its answer, and does not even read.
+        if is_for_answer && !neighbour.is_over && !is_reserved {
+            let purpose = neighbour.purpose();
+            self.evict(conn, DisconnectReason::Finished);
+            self.go_on(purpose, now);
+        }
     }
 
     /// Has the switch end the session once everything is sent.
@@ -343,5 +391,106 @@ impl PexCore {
 fn neighbour_over(neighbours: &mut BTreeMap<ConnId, Neighbour>, conn: ConnId) {
     if let Some(neighbour) = neighbours.get_mut(&conn) {
         neighbour.is_over = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::{
+        addrbook::{Book, BookKey, BookLimits, BookSettings, NodeFacts},
+        config::Config,
+        pex::{PexInput, PexSettings},
+        time::Mono,
+    };
+
+    const NOW: Now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
+
+    fn core(config: &Config) -> PexCore {
+        let own = NodeId::from_bytes([0; 20]);
+        let settings = BookSettings { own, is_strict: true, limits: BookLimits::default() };
+        let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(1)));
+        let mut core = PexCore::new(PexSettings::new(config), book, [1; 32], NOW);
+        core.start(NOW);
+        core
+    }
+
+    /// An outbound peer that peer exchange has dialed for this.
+    fn up(core: &mut PexCore, n: u8, purpose: Purpose) -> ConnId {
+        let (conn, id) = (ConnId::new(0, n.into(), 1), NodeId::from_bytes([n; 20]));
+        let addr = NetAddress::new(id, [50, n, 1, 1].into(), 26656);
+        let facts = PeerFacts {
+            conn,
+            id,
+            direction: Direction::Outbound,
+            remote: addr.socket_addr(),
+            dialed: Some(addr),
+            announced: Some(addr),
+            origin: Some(Origin::Discovery { purpose, failures: 0, is_limited: true }),
+            speaks_pex: true,
+            facts: NodeFacts::default(),
+        };
+        core.handle(PexInput::PeerUp(facts), NOW);
+        conn
+    }
+
+    fn outputs(core: &mut PexCore) -> Vec<PexOutput> {
+        std::iter::from_fn(|| core.poll_output()).collect()
+    }
+
+    fn num_requests(outputs: &[PexOutput]) -> usize {
+        outputs.iter().filter(|o| matches!(o, PexOutput::Send { is_request: true, .. })).count()
+    }
+
+    #[test]
+    fn who_was_not_asked_after_all_owes_nothing() {
+        for was_sent in [true, false] {
+            let mut core = core(&Config::default());
+            let conn = up(&mut core, 1, Purpose::Peers);
+            assert_eq!(num_requests(&outputs(&mut core)), 1);
+            if !was_sent {
+                core.handle(PexInput::NotSent(conn), NOW);
+            }
+            let payload = PexMessage::Addrs(Vec::new()).encode().into();
+            core.handle(PexInput::Message { conn, payload }, NOW);
+            let is_stop = |output: &PexOutput| matches!(output, PexOutput::Stop { .. });
+            assert_eq!(outputs(&mut core).iter().any(is_stop), !was_sent, "{was_sent}");
+            assert_eq!(core.book().bans().is_empty(), was_sent);
+        }
+    }
+
+    #[test]
+    fn who_was_not_asked_after_all_is_asked_again_in_time() {
+        let mut core = core(&Config::default());
+        let conn = up(&mut core, 1, Purpose::Peers);
+        outputs(&mut core);
+        core.handle(PexInput::NotSent(conn), NOW);
+        let mut now = NOW;
+        let mut asked = Vec::new();
+        while now.mono < Mono::ZERO + Duration::from_secs(120) {
+            let step = core.next_deadline().unwrap().since(now.mono).max(Duration::from_millis(1));
+            now = Now { mono: now.mono + step, wall: now.wall + step };
+            core.handle_timeout(now);
+            let count = num_requests(&outputs(&mut core));
+            asked.extend(std::iter::repeat_n(now.mono.since(Mono::ZERO), count));
+        }
+        // Once, for now it owes an answer; and not before the pace allows it.
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        assert!(asked[0] >= Duration::from_secs(30), "{asked:?}");
+    }
+
+    /// It was dialed for its answer.
+    #[test]
+    fn a_crawled_node_or_a_seed_that_could_not_be_asked_is_let_go() {
+        for (is_seed, purpose) in [(true, Purpose::Crawl), (false, Purpose::Seed)] {
+            let mut core = core(&Config { seed_mode: is_seed, ..Config::default() });
+            let conn = up(&mut core, 1, purpose);
+            assert_eq!(num_requests(&outputs(&mut core)), 1);
+            core.handle(PexInput::NotSent(conn), NOW);
+            let is_evict = |output: &PexOutput| matches!(output, PexOutput::Evict { conn: of, .. } if *of == conn);
+            assert!(outputs(&mut core).iter().any(is_evict), "{purpose:?}");
+        }
     }
 }

@@ -37,6 +37,9 @@ pub enum PexInput {
         /// Why.
         reason: Arc<DisconnectReason>,
     },
+    /// A [`Send`](PexOutput::Send) that was a request has not gone out: the peer does not read, or
+    /// its session is over.
+    NotSent(ConnId),
     /// The switch tells.
     Notice(Notice),
     /// The store cannot write. At most once a minute.
@@ -207,12 +210,15 @@ pub enum PexOutput {
         /// At once, not within a second.
         is_urgent: bool,
     },
-    /// Send this on channel 0x00.
+    /// Send this on channel 0x00. If it is a request and is not accepted, say
+    /// [`NotSent`](PexInput::NotSent).
     Send {
         /// To whom.
         conn: ConnId,
         /// The message.
         message: Vec<u8>,
+        /// It asks for addresses.
+        is_request: bool,
     },
     /// Have the switch end the session once everything is sent.
     Evict {

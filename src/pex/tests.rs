@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     addrbook::{
-        AutomaticTarget, BanError, BookKey, BookLimits, BookSettings, BookStore, MemoryStore,
-        StoreBatch, StoreError, StoredBook, UnbanError,
+        AutomaticTarget, BanError, BookKey, BookLimits, BookSettings, BookStore, KnownAddress,
+        MemoryStore, StoreBatch, StoreError, StoredBook, UnbanError,
+        json::{self, ImportedBook},
     },
+    address::NetAddress,
     ban::{Ban, BanTable, BanTarget},
     clock::Clock,
     config::Config,
@@ -41,7 +43,7 @@ fn begin() -> Start {
         settings: PexSettings::new(&Config { pex: false, ..Config::default() }),
         book: BookSettings { own: id(0), is_strict: true, limits: BookLimits::default() },
         private: Vec::new(),
-        imported: None,
+        import: Box::new(|_| None),
         seed: [1; 32],
         book_seed: [2; 32],
     }
@@ -244,6 +246,41 @@ fn a_store_that_still_fails_at_the_stop_is_reported() {
     let running = start(Some(Box::new(Broken)));
     ban(&running.handle, 1);
     assert_eq!(running.stop(), Some(StoreEnd::Failed("the store panicked".to_owned())));
+}
+
+/// Whoever has begun without it, or with a broken one, has lost nothing by taking it later.
+#[test]
+fn addrbook_json_is_asked_for_only_for_a_book_without_addresses() {
+    let addr = NetAddress::new(id(1), [50, 1, 1, 1].into(), 1);
+    let file = ImportedBook { addresses: vec![known(addr)], ..Default::default() };
+    let store = MemoryStore::new();
+    let mut asked = Vec::new();
+    for file in [None, Some(file), None] {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let import = Box::new(move |is_wanted| {
+            sender.send(is_wanted).unwrap();
+            file.filter(|_| is_wanted)
+        });
+        let start = Start { import, ..begin() };
+        let clock = Clock::start();
+        let prepared = Prepared::load(start, Some(Box::new(store.clone())), clock).unwrap();
+        let pex = prepared.start(None, Box::new(|_| {})).unwrap();
+        pex.stop(clock.mono() + LONG);
+        asked.extend(receiver.try_iter());
+        assert!(store.stored().key.is_some());
+    }
+    assert_eq!(asked, [true, true, false]);
+    assert_eq!(store.stored().addresses.len(), 1);
+}
+
+/// What a file says of an address that was never tried.
+fn known(addr: NetAddress) -> KnownAddress {
+    let file = format!(
+        r#"{{"addrs": [{{"addr": {{"id": "{}", "ip": "{}", "port": 1}}, "bucket_type": 1}}]}}"#,
+        addr.id(),
+        addr.ip()
+    );
+    json::parse(file.as_bytes()).unwrap().addresses.remove(0)
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub(crate) struct Start {
     pub(crate) book: BookSettings,
     /// Nodes whose addresses are told to nobody.
     pub(crate) private: Vec<NodeId>,
-    /// What a new book begins with.
-    pub(crate) imported: Option<ImportedBook>,
+    /// What a book without addresses begins with. Asked once, whether that is so.
+    pub(crate) import: Box<dyn FnOnce(bool) -> Option<ImportedBook>>,
     /// Random bytes: everything that is decided by chance, and the key of a new book.
     pub(crate) seed: [u8; 32],
     /// More of them.
@@ -87,12 +87,14 @@ impl Prepared {
     ) -> Result<Self, StoreError> {
         let mut store = store;
         let stored = store.as_mut().map(|store| store.load()).transpose()?.unwrap_or_default();
+        let clock = clock.set_to(stored.now(clock.now().wall, start.book.limits.automatic_ban));
         let now = clock.now();
         let mut rng = StdRng::from_seed(start.book_seed);
         let fresh = BookKey::random(&mut rng);
         let mut book = Book::load(start.book, fresh, stored.clone(), now.wall, &mut rng);
         book.add_private(start.private);
-        if let (None, Some(imported)) = (&stored.key, start.imported) {
+        let is_fresh = stored.key.is_none() || stored.addresses.is_empty();
+        if let Some(imported) = (start.import)(is_fresh) {
             let added = book.import(imported, now.wall, &mut rng);
             log::info!("the address book begins with {added} addresses of addrbook.json");
         }
@@ -108,6 +110,11 @@ impl Prepared {
     /// The bans there are at the start. `publish` gets later tables, not this one.
     pub(crate) fn bans(&self) -> Arc<BanTable> {
         self.handle.bans()
+    }
+
+    /// The clock to go on with: the book may know better what time it is than the machine.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// What handles of the switch hold. Requests wait for the start.
@@ -323,12 +330,12 @@ impl PexThread {
                         store.add(batch, is_urgent);
                     }
                 }
-                PexOutput::Send { conn, message } => {
-                    let Some(peer) = self.peers.get(&conn) else { continue };
+                PexOutput::Send { conn, message, is_request } => {
                     // Whoever does not read ten answers does not need one more, and a session
                     // that is over needs none.
-                    if let Err(error) = peer.try_send(CHANNEL, message) {
-                        log::debug!("no addresses for {}: {error}", peer.id());
+                    let sent = self.peers.get(&conn).map(|peer| peer.try_send(CHANNEL, message));
+                    if is_request && !matches!(sent, Some(Ok(()))) {
+                        self.core.handle(PexInput::NotSent(conn), self.clock.now());
                     }
                 }
                 PexOutput::Evict { conn, reason } => {

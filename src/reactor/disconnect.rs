@@ -77,6 +77,9 @@ pub enum DisconnectReason {
     },
 
     // Our own side.
+    /// Our own machine could not: it says nothing of the other side, and counts against nobody.
+    #[error("our own machine's fault: {0}")]
+    Local(LocalFault),
     /// There is no room for another peer.
     #[error("no room for another peer: {0}")]
     Full(Room),
@@ -116,6 +119,28 @@ pub enum DisconnectReason {
     /// The switch was stopped.
     #[error("the switch was stopped")]
     Stopped,
+}
+
+/// What our own machine could not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalFault {
+    /// The process, or the system, has no file descriptor left (`EMFILE`, `ENFILE`).
+    #[error("no file descriptor is left; raise the limit (ulimit -n)")]
+    Descriptors,
+    /// No interface that is up leads there (`ENETDOWN`, and `ENETUNREACH` or `EHOSTUNREACH` of our
+    /// own routing table).
+    #[error("no route leads there; is the link up?")]
+    NoRoute,
+    /// No address or port of our own is free for it (`EADDRNOTAVAIL`).
+    #[error("no address or port of our own is free")]
+    NoAddress,
+    /// The kernel has no memory for it (`ENOBUFS`, `ENOMEM`).
+    #[error("the kernel has no memory for it")]
+    Memory,
+    /// The system gives no random numbers, without which there is no key.
+    #[error("the system gives no random numbers")]
+    Randomness,
 }
 
 /// What there is no room in.
@@ -167,6 +192,7 @@ impl DisconnectReason {
             Self::RefusedAfterHandshake => "refused_after_handshake",
             // To programs the same: the peer is not there.
             Self::NotReading(_) | Self::Superseded => "pong_timeout",
+            Self::Local(_) => "local",
             Self::Full(_) => "full",
             Self::DuplicateIp(_) => "duplicate_ip",
             Self::Filtered(_) => "filtered",
@@ -194,10 +220,37 @@ impl DisconnectReason {
         )
     }
 
-    /// The end of a connection that an I/O error stands for.
+    /// Whether it says nothing of the other side.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// What `connect` itself answered: nothing has left this machine yet, so that what cannot be
+    /// reached is so by our own routing table.
+    pub(crate) fn from_connect(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => {
+                Self::Local(LocalFault::NoRoute)
+            }
+            // Without IPv6, say.
+            _ if is_one_of(error, raw::EAFNOSUPPORT) => Self::Local(LocalFault::NoRoute),
+            // The poll watches as many sockets as it may.
+            ErrorKind::StorageFull => Self::Local(LocalFault::Memory),
+            _ => Self::from_io(error),
+        }
+    }
+
+    /// The end of a connection that an I/O error stands for. Once a packet has left, anybody on the
+    /// way can say that a network or host cannot be reached.
     pub(crate) fn from_io(error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         match error.kind() {
+            _ if is_one_of(error, raw::EMFILE) => Self::Local(LocalFault::Descriptors),
+            _ if is_one_of(error, raw::ENOBUFS) => Self::Local(LocalFault::Memory),
+            ErrorKind::OutOfMemory => Self::Local(LocalFault::Memory),
+            ErrorKind::NetworkDown => Self::Local(LocalFault::NoRoute),
+            ErrorKind::AddrNotAvailable => Self::Local(LocalFault::NoAddress),
             ErrorKind::ConnectionRefused => Self::Refused,
             ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
                 Self::Reset
@@ -207,6 +260,34 @@ impl DisconnectReason {
     }
 }
 
+/// Errors that the standard library has no stable name for.
+#[cfg(windows)]
+mod raw {
+    pub(super) const EMFILE: &[i32] = &[10024];
+    pub(super) const ENOBUFS: &[i32] = &[10055];
+    pub(super) const EAFNOSUPPORT: &[i32] = &[10047];
+}
+
+/// The same for Linux.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod raw {
+    pub(super) const EMFILE: &[i32] = &[23, 24];
+    pub(super) const ENOBUFS: &[i32] = &[105];
+    pub(super) const EAFNOSUPPORT: &[i32] = &[97];
+}
+
+/// The same for the BSDs and macOS.
+#[cfg(not(any(windows, target_os = "linux", target_os = "android")))]
+mod raw {
+    pub(super) const EMFILE: &[i32] = &[23, 24];
+    pub(super) const ENOBUFS: &[i32] = &[55];
+    pub(super) const EAFNOSUPPORT: &[i32] = &[47];
+}
+
+fn is_one_of(error: &std::io::Error, raw: &[i32]) -> bool {
+    error.raw_os_error().is_some_and(|number| raw.contains(&number))
+}
+
 impl From<LinkError> for DisconnectReason {
     fn from(error: LinkError) -> Self {
         match error {
@@ -214,6 +295,45 @@ impl From<LinkError> for DisconnectReason {
             LinkError::SelfConnection => Self::SelfConnection,
             LinkError::Incompatible(why) => Self::Incompatible(why),
             error => Self::Protocol(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+
+    use super::*;
+
+    /// What leaves no packet is our own; what somebody on the way may have said is not.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn faults_of_our_own_machine_are_told_from_those_of_others() {
+        use LocalFault::{Descriptors, Memory, NoAddress, NoRoute};
+        let local = DisconnectReason::Local;
+        let unreachable =
+            |number| DisconnectReason::Unreachable(Error::from_raw_os_error(number).kind());
+        let [emfile, enfile, enobufs, enomem, eaddrnotavail] = [24, 23, 105, 12, 99];
+        let [enetdown, enetunreach, ehostunreach, eafnosupport] = [100, 101, 113, 97];
+        let [econnrefused, econnreset, etimedout] = [111, 104, 110];
+        for (number, at_connect, later) in [
+            (emfile, local(Descriptors), local(Descriptors)),
+            (enfile, local(Descriptors), local(Descriptors)),
+            (enobufs, local(Memory), local(Memory)),
+            (enomem, local(Memory), local(Memory)),
+            (eaddrnotavail, local(NoAddress), local(NoAddress)),
+            (enetdown, local(NoRoute), local(NoRoute)),
+            (enetunreach, local(NoRoute), unreachable(enetunreach)),
+            (ehostunreach, local(NoRoute), unreachable(ehostunreach)),
+            (eafnosupport, local(NoRoute), unreachable(eafnosupport)),
+            (econnrefused, DisconnectReason::Refused, DisconnectReason::Refused),
+            (econnreset, DisconnectReason::Reset, DisconnectReason::Reset),
+            (etimedout, unreachable(etimedout), unreachable(etimedout)),
+        ] {
+            let error = Error::from_raw_os_error(number);
+            assert_eq!(DisconnectReason::from_connect(&error), at_connect, "{error}");
+            assert_eq!(DisconnectReason::from_io(&error), later, "{error}");
+            assert_eq!(at_connect.kind() == "local", at_connect.is_local());
         }
     }
 }

@@ -11,7 +11,7 @@ mod send_queue;
 mod session;
 
 pub use broadcast::{Broadcast, BroadcastHandle};
-pub use disconnect::{DisconnectReason, Room};
+pub use disconnect::{DisconnectReason, LocalFault, Room};
 pub(crate) use event::Permit;
 pub use event::{Envelope, Event};
 pub use peer::{ChannelStatus, Peer, PeerStatus, SendError, SendErrorKind};

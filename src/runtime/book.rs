@@ -1,11 +1,17 @@
 //! The address book: its file, and what handles do with it.
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    path::Path,
+};
 
+#[cfg(feature = "sqlite")]
+use crate::addrbook::{SqliteStore, UnwritableStore};
 use crate::{
     addrbook::{
         BookStore, StoreError,
-        json::{self, ImportError, ImportedBook},
+        json::{self, ImportError, ImportedBook, MAX_FILE},
     },
     config::Config,
     pex::BookView,
@@ -33,7 +39,14 @@ pub(super) fn open(config: &Config) -> Result<Option<Box<dyn BookStore>>, StoreE
     // What the reference keeps its book in is not ours to overwrite.
     let is_json = file.extension().is_some_and(|extension| extension == "json");
     let database = if is_json { file.with_extension("sqlite") } else { file.clone() };
-    Ok(Some(Box::new(crate::addrbook::SqliteStore::open(database)?)))
+    match SqliteStore::open(&database) {
+        Ok(store) => Ok(Some(Box::new(store))),
+        // A node without a place for its book is better than none.
+        Err(error) => match UnwritableStore::in_place_of(&database) {
+            Some(store) => Ok(Some(Box::new(store))),
+            None => Err(error),
+        },
+    }
 }
 
 /// Nothing here can keep it.
@@ -45,11 +58,19 @@ pub(super) fn open(config: &Config) -> Result<Option<Box<dyn BookStore>>, StoreE
     Ok(None)
 }
 
-/// The book that a node of the reference has left, for one that has none yet. A broken one is
-/// reported and left alone.
-pub(super) fn of_the_reference(config: &Config) -> Option<ImportedBook> {
-    let file = config.addr_book_file.as_deref()?;
-    if file.extension().is_none_or(|extension| extension != "json") {
+/// The book that a node of the reference has left in the configured file, if it is wanted: for a book
+/// that has no address yet. Otherwise it is not even read, which is said. A broken one is reported and
+/// left alone.
+pub(super) fn of_the_reference(file: Option<&Path>, is_wanted: bool) -> Option<ImportedBook> {
+    let file = file.filter(|file| file.extension().is_some_and(|name| name == "json"))?;
+    if !is_wanted {
+        if file.exists() {
+            log::info!(
+                "{} is not read: the address book beside it has addresses already \
+                 (import_addrbook adds those of the file)",
+                file.display()
+            );
+        }
         return None;
     }
     match read(file) {
@@ -66,12 +87,28 @@ pub(super) fn of_the_reference(config: &Config) -> Option<ImportedBook> {
 enum ReadError {
     #[error("cannot be read: {0}")]
     Io(#[from] std::io::Error),
+    #[error("is no file with bytes in it")]
+    NoFile,
     #[error(transparent)]
     Import(#[from] ImportError),
 }
 
 fn read(file: &Path) -> Result<ImportedBook, ReadError> {
-    Ok(json::parse(&fs::read(file)?)?)
+    let file = File::open(file)?;
+    let metadata = file.metadata()?;
+    // A pipe would be waited for, and a device may never end.
+    if !metadata.is_file() {
+        return Err(ReadError::NoFile);
+    }
+    // By what the system says, before any of it is in memory; and whatever it says, no more than one
+    // byte more is read.
+    if metadata.len() > MAX_FILE as u64 {
+        let found = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+        return Err(ImportError::TooLarge { found }.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(json::parse(&bytes)?)
 }
 
 impl SwitchHandle {
@@ -110,5 +147,67 @@ impl SwitchHandle {
     /// dialed more often for it. Does not wait.
     pub fn request_more_peers(&self) {
         self.inner().pex.request_more_peers();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const BOOK: &str = r#"{"key": "0123456789abcdef01234567", "addrs": [{
+        "addr": {"id": "2398e16fae20466d0a4020bf8ad93e4e8d460d5f", "ip": "1.2.3.4", "port": 1},
+        "src": null, "buckets": [0], "attempts": 0, "bucket_type": 1}]}"#;
+
+    #[test]
+    fn a_file_that_is_no_book_by_its_size_or_kind_is_not_read() {
+        let folder = tempfile::TempDir::with_prefix("book").unwrap();
+        let path = folder.path().join("addrbook.json");
+        assert_eq!(of_the_reference(Some(&path), true), None, "there is none");
+        fs::write(&path, BOOK).unwrap();
+        assert_eq!(of_the_reference(Some(&path), true).unwrap().addresses.len(), 1);
+        assert_eq!(of_the_reference(None, true), None);
+        assert_eq!(of_the_reference(Some(&folder.path().join("addrbook.db")), true), None);
+        // More than there is memory, and no byte of it on the disk.
+        let size = 1 << 40;
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(size).unwrap();
+        match read(&path) {
+            Err(ReadError::Import(error)) => {
+                assert_eq!(error, ImportError::TooLarge { found: size as usize });
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(of_the_reference(Some(&path), true), None);
+        // Nor what never ends.
+        #[cfg(target_os = "linux")]
+        assert!(matches!(read(Path::new("/dev/zero")), Err(ReadError::NoFile)));
+    }
+
+    #[test]
+    fn a_file_that_is_not_to_be_taken_over_is_not_read() {
+        let folder = tempfile::TempDir::with_prefix("book").unwrap();
+        let path = folder.path().join("addrbook.json");
+        fs::write(&path, BOOK).unwrap();
+        assert_eq!(of_the_reference(Some(&path), false), None);
+    }
+
+    /// Nobody, not even the superuser, makes files there.
+    #[cfg(all(target_os = "linux", feature = "sqlite"))]
+    #[test]
+    fn a_book_whose_folder_cannot_be_written_lives_in_memory() {
+        use crate::addrbook::StoreBatch;
+
+        let file = |name: &str| {
+            let config = Config { addr_book_file: Some(name.into()), ..Config::default() };
+            open(&config).map(|store| store.expect("a file is configured"))
+        };
+        let mut store = file("/sys/addrbook.json").unwrap();
+        assert_eq!(store.load().unwrap(), crate::addrbook::StoredBook::default());
+        let error = store.write(&StoreBatch::default()).unwrap_err().to_string();
+        assert!(error.contains("/sys/addrbook.sqlite") && error.contains("memory"), "{error}");
+        // What a person has mistyped is an error at the start.
+        let error = file("/sys/no/such/folder/addrbook.db").err().unwrap().to_string();
+        assert!(error.contains("create the folder"), "{error}");
     }
 }

@@ -259,14 +259,18 @@ impl SwitchBuilder {
             book: BookSettings {
                 own,
                 is_strict: config.addr_book_strict,
-                limits: BookLimits::default(),
+                limits: BookLimits::of(config),
             },
             private: config.private_peer_ids.clone(),
-            imported: book::of_the_reference(config),
+            import: {
+                let file = config.addr_book_file.clone();
+                Box::new(move |is_fresh| book::of_the_reference(file.as_deref(), is_fresh))
+            },
             seed: random_seed()?,
             book_seed: random_seed()?,
         };
         let mut pex = Prepared::load(begin, store, clock)?;
+        let clock = pex.clock();
         let pex_events = pex_inbox.map(|inbox| inbox.events);
         let (inputs, input_receiver) = crossbeam_channel::unbounded();
         let inboxes = Inboxes::new(self.reactors.iter().map(|r| r.inbox.clone()).collect());

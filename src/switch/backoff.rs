@@ -10,6 +10,13 @@ const FIRST: Duration = Duration::from_secs(1);
 /// of its return, and 50 dead ones cost less than one attempt a second.
 pub(super) const DEFAULT_CAP: Duration = Duration::from_secs(60);
 
+/// The pause after our own machine could not dial: such an attempt costs nothing, and whoever is
+/// wanted is back within seconds of the link.
+pub(super) const LOCAL: Duration = Duration::from_secs(4);
+/// The longest pause after a name that could not be looked up, which without a link none can: with
+/// the quarter, the 30 s after which peer exchange dials again.
+pub(super) const LOOKUP_CAP: Duration = Duration::from_secs(24);
+
 /// The pause after so many failed attempts in a row, at least one: twice as long each time up to
 /// the cap, and up to a quarter more at random, so that nodes that lost the same peer do not come
 /// back at the same moment.

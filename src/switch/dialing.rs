@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
+    time::Duration,
 };
 
 use super::{
@@ -22,6 +23,11 @@ use crate::{
 /// reaches.
 const OWN_TICKET: u64 = 1 << 63;
 
+/// How long an attempt of peer exchange may take in all. Addresses are told by anybody: one where
+/// somebody takes the connection and says nothing would else hold a place for dial and handshake
+/// time-out, 23 s. A node of the reference that has no room does so, too.
+const DISCOVERY: Duration = Duration::from_secs(6);
+
 /// An attempt to connect to a node.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -29,6 +35,11 @@ pub(super) struct Attempt {
     pub(super) origin: Origin,
     /// Addresses of the name that were not tried.
     untried: VecDeque<SocketAddr>,
+    /// Why the first one failed that did not for a fault of our own: a machine without IPv6 fails at
+    /// half of the addresses of a name, and the node is gone all the same.
+    failed: Option<DisconnectReason>,
+    /// When all of it must be over.
+    until: Option<Mono>,
     /// The operator has put the node on a list: what its name stands for goes into the book.
     is_listed: bool,
     stage: AttemptStage,
@@ -143,8 +154,16 @@ impl SwitchCore {
         let stage = AttemptStage::Scheduled(at.unwrap_or(now.mono));
         // What is dialed by list comes here with a time, or is a persistent peer.
         let is_listed = at.is_some() || origin == Origin::Persistent;
-        let untried = VecDeque::new();
-        let attempt = Attempt { addr, origin, untried, is_listed, stage, since: now.mono };
+        let attempt = Attempt {
+            addr,
+            origin,
+            untried: VecDeque::new(),
+            failed: None,
+            until: None,
+            is_listed,
+            stage,
+            since: now.mono,
+        };
         if !origin.is_discovery() {
             self.notice(Notice::DialBegun { id: attempt.addr.id(), origin });
         }
@@ -231,6 +250,7 @@ impl SwitchCore {
         }
         let attempt = self.dialing.attempts.get_mut(&ticket).expect("looked at above");
         attempt.since = now.mono;
+        attempt.until = attempt.origin.is_discovery().then(|| now.mono + DISCOVERY);
         let event = SwitchEvent::Dialing { addr: attempt.addr.clone() };
         let net = attempt.addr.net_address();
         self.event(event);
@@ -274,10 +294,20 @@ impl SwitchCore {
     /// Tries the next address of the dialed name; without one the attempt has failed for `reason`.
     pub(super) fn try_next_address(&mut self, ticket: u64, reason: DisconnectReason, now: Now) {
         let Some(attempt) = self.dialing.attempts.get_mut(&ticket) else { return };
-        let next = if self.is_stopping { None } else { attempt.untried.pop_front() };
+        let is_over = self.is_stopping || attempt.until.is_some_and(|until| until <= now.mono);
+        let next = if is_over { None } else { attempt.untried.pop_front() };
         match next {
-            Some(target) => self.approach(ticket, target, now),
-            None => self.fail_attempt(ticket, reason, now),
+            Some(target) => {
+                // A look-up stands for the failure of all addresses until one of them was tried.
+                if !matches!(reason, DisconnectReason::Lookup { .. }) && !reason.is_local() {
+                    attempt.failed.get_or_insert(reason);
+                }
+                self.approach(ticket, target, now);
+            }
+            None => {
+                let earlier = attempt.failed.take().filter(|_| reason.is_local());
+                self.fail_attempt(ticket, earlier.unwrap_or(reason), now);
+            }
         }
     }
 
@@ -294,7 +324,7 @@ impl SwitchCore {
             let subject = Subject::Attempt(ticket, target);
             return self.ask_filters(subject, Direction::Outbound, Some(id), now);
         }
-        self.connect(ticket, target);
+        self.connect(ticket, target, now);
     }
 
     /// Why nobody is to connect to this address of the node.
@@ -331,17 +361,18 @@ impl SwitchCore {
             // Much may have happened while they were deciding.
             Ok(()) => match self.why_not_approach(&attempt.addr.id(), target, now) {
                 Some(reason) => self.try_next_address(ticket, reason, now),
-                None => self.connect(ticket, target),
+                None => self.connect(ticket, target, now),
             },
             Err(why) => self.try_next_address(ticket, DisconnectReason::Filtered(why), now),
         }
     }
 
-    fn connect(&mut self, ticket: u64, addr: SocketAddr) {
+    fn connect(&mut self, ticket: u64, addr: SocketAddr, now: Now) {
         self.set_stage(ticket, AttemptStage::Connecting);
         let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
         let expected = attempt.addr.id();
-        self.outputs.push_back(Output::Command(Command::Dial { ticket, addr, expected }));
+        let within = attempt.until.map(|until| until.since(now.mono));
+        self.outputs.push_back(Output::Command(Command::Dial { ticket, addr, expected, within }));
     }
 
     fn set_stage(&mut self, ticket: u64, stage: AttemptStage) {
@@ -367,6 +398,7 @@ impl SwitchCore {
         let failures = match attempt.origin {
             Origin::Persistent => self.persistent_failed(&attempt.addr.id(), &reason),
             Origin::Operator => 1,
+            Origin::Discovery { failures, .. } if reason.is_local() => failures,
             Origin::Discovery { failures, .. } => failures.saturating_add(1),
         };
         let (id, addr, origin) = (attempt.addr.id(), attempt.addr, attempt.origin);

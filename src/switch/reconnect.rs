@@ -48,7 +48,13 @@ impl SwitchCore {
             self.mark(id);
             return self.event(SwitchEvent::GaveUp { addr });
         }
-        let at = now.mono + backoff::pause(peer.failures, cap, &mut self.rng);
+        let (failures, cap) = match &peer.last {
+            // Its back-off stands still meanwhile.
+            Some(DisconnectReason::Local(_)) => (u32::MAX, cap.min(backoff::LOCAL)),
+            Some(DisconnectReason::Lookup { .. }) => (peer.failures, cap.min(backoff::LOOKUP_CAP)),
+            _ => (peer.failures, cap),
+        };
+        let at = now.mono + backoff::pause(failures, cap, &mut self.rng);
         peer.next = Some(at);
         self.timers.add(at, Timer::Persistent(*id));
     }
@@ -56,9 +62,12 @@ impl SwitchCore {
     /// An attempt of a persistent peer has failed; how many have in a row.
     pub(super) fn persistent_failed(&mut self, id: &NodeId, reason: &DisconnectReason) -> u32 {
         let Some(peer) = self.persistent.get_mut(id) else { return 1 };
-        // It is connected after all: no failure of the peer.
-        if !matches!(reason, DisconnectReason::DuplicateId(_) | DisconnectReason::AlreadyDialing(_))
-        {
+        // It is connected after all, or it is we who could not dial: no failure of the peer.
+        let is_connected = matches!(
+            reason,
+            DisconnectReason::DuplicateId(_) | DisconnectReason::AlreadyDialing(_)
+        );
+        if !is_connected && !reason.is_local() {
             peer.failures = peer.failures.saturating_add(1);
         }
         peer.last = Some(reason.clone());

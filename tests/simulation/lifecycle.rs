@@ -85,9 +85,9 @@ impl<C: Cipher> Schedule<C> {
             190..=195 => {
                 let is_short = self.dice.one_in(3);
                 let mut net = self.world.net.borrow_mut();
-                net.out_of_files.clear();
+                net.faults.out_of_files.clear();
                 if is_short {
-                    net.out_of_files.insert(node);
+                    net.faults.out_of_files.insert(node);
                 }
             }
             _ => {
@@ -235,7 +235,7 @@ fn run_schedule<C: Cipher>(seed: u64) -> u64 {
             world.set_mode(node, reactor, Mode::Reads);
         }
     }
-    world.net.borrow_mut().out_of_files.clear();
+    world.net.borrow_mut().faults.out_of_files.clear();
     // One of them stops in the middle of everything.
     world.stop(0, Duration::from_secs(600));
     world.run_for(Duration::from_secs(100));

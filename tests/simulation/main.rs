@@ -11,6 +11,7 @@ mod dice;
 mod discovery;
 mod document;
 mod endings;
+mod faults;
 mod guests;
 mod internet;
 mod invariants;

@@ -15,7 +15,7 @@ use tmp2p::{
     event_loop::{LISTENER, Readiness},
 };
 
-use crate::{dice::Dice, mangle::Mangler, weather::Weather};
+use crate::{dice::Dice, faults::Faults, mangle::Mangler, weather::Weather};
 
 /// The network, shared by everybody's sockets.
 pub(crate) type Wire = Rc<RefCell<Net>>;
@@ -39,8 +39,7 @@ pub(crate) struct Net {
     pub(crate) black_holes: BTreeSet<SocketAddr>,
     /// Nothing answers where nobody listens; else whoever connects there is refused.
     pub(crate) is_silent: bool,
-    /// Hosts that have no file descriptor left.
-    pub(crate) out_of_files: BTreeSet<usize>,
+    pub(crate) faults: Faults,
     /// What the next accepts of a host fail with, although somebody waits.
     pub(crate) failing_accepts: VecDeque<(usize, io::ErrorKind)>,
 }
@@ -135,7 +134,7 @@ impl Net {
             stirred: Vec::new(),
             black_holes: BTreeSet::new(),
             is_silent: false,
-            out_of_files: BTreeSet::new(),
+            faults: Faults::default(),
             failing_accepts: VecDeque::new(),
         }
     }
@@ -253,7 +252,7 @@ impl Net {
         from: SocketAddr,
         to: SocketAddr,
     ) -> io::Result<SockId> {
-        self.check_files(host)?;
+        self.faults.check_connect(host, &to)?;
         let sock = self.add_sock(host, from, Stage::Connecting);
         self.socks[sock].slot = Some(slot);
         if !self.black_holes.contains(&to) {
@@ -273,7 +272,7 @@ impl Net {
 
     pub(crate) fn accept(&mut self, host: usize, slot: u32) -> io::Result<(SockId, SocketAddr)> {
         let sock = {
-            let is_short = self.check_files(host);
+            let is_short = self.faults.check_files(host);
             let failing = self.failing_accepts.front().filter(|(at, _)| *at == host);
             let failing = failing.map(|(_, kind)| *kind);
             let listener = self.listener(host);
@@ -587,13 +586,5 @@ impl Net {
         let (least, most) = self.weather.latency;
         let spread = (most - least).as_nanos() as usize;
         least + Duration::from_nanos(self.dice.range(0..=spread) as u64)
-    }
-
-    fn check_files(&self, host: usize) -> io::Result<()> {
-        const EMFILE: i32 = 24;
-        if self.out_of_files.contains(&host) {
-            return Err(io::Error::from_raw_os_error(EMFILE));
-        }
-        Ok(())
     }
 }

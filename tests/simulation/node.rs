@@ -15,7 +15,9 @@ use std::{
 use crossbeam_channel::Sender;
 use tmp2p::{
     Candidate, ConnId, Direction, DisconnectReason, Event, MemoryStore, Mono, NodeId, NodeKey, Now,
-    Peer, PeerAddress, SwitchEvent, crossbeam_channel,
+    Peer, PeerAddress, SwitchEvent,
+    addrbook::BookLimits,
+    crossbeam_channel,
     event_loop::{Command, Inbox, LoopCore, LoopSettings, Mailbox, Progress, Report},
     pex::PexInput,
     protocol::secret::{Cipher, KeyAgreement},
@@ -77,6 +79,8 @@ pub(crate) struct SimNode<C: Cipher> {
     pub(crate) pex: SimPex,
     /// What its wall clock shows at the beginning of simulated time.
     pub(crate) wall: Duration,
+    /// What it should show then, as far as the process knows.
+    expected: Duration,
     /// The process is gone.
     pub(crate) is_dead: bool,
     pub(crate) options: Options,
@@ -171,7 +175,10 @@ impl<C: Cipher> SimNode<C> {
         let inbox = SimInbox { senders, delivered };
         let own_events = if config.pex { receivers.pop() } else { None };
         let own_events = own_events.unwrap_or_else(crossbeam_channel::never);
-        let begin = Now { mono: now, wall: wall + now.since(Mono::ZERO) };
+        let elapsed = now.since(Mono::ZERO);
+        let longest = BookLimits::of(config).automatic_ban;
+        let begin = Now { mono: now, wall: store.stored().now(wall + elapsed, longest) };
+        let expected = begin.wall.saturating_sub(elapsed);
         let mut pex = SimPex::new(key.id(), &options, own_events, store, begin, &mut dice);
         pex.core.add_own(addr);
         let bans = pex.core.book().bans().clone();
@@ -224,6 +231,7 @@ impl<C: Cipher> SimNode<C> {
             lineup: Lineup::new(session_settings, names, inbox, mailbox.clone()).with_hooks(hooks),
             pex,
             wall,
+            expected,
             is_dead: false,
             witness,
             mailbox,
@@ -259,7 +267,8 @@ impl<C: Cipher> SimNode<C> {
 
     /// What its clocks show.
     pub(crate) fn at(&self, now: Mono) -> Now {
-        Now { mono: now, wall: self.wall + now.since(Mono::ZERO) }
+        let elapsed = now.since(Mono::ZERO);
+        Now::believed(now, self.wall + elapsed, self.expected + elapsed)
     }
 
     /// When the loop's poll returns, if the loop is in it.
@@ -385,7 +394,7 @@ impl<C: Cipher> SimNode<C> {
         match output {
             Output::Command(command) => {
                 match &command {
-                    Command::Dial { ticket, addr, expected } => {
+                    Command::Dial { ticket, addr, expected, .. } => {
                         self.dials.push((now.mono, *addr));
                         self.check_dial(*ticket, *expected);
                     }

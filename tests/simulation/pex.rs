@@ -79,7 +79,7 @@ impl SimPex {
         dice: &mut Dice,
     ) -> Self {
         let config = &options.config;
-        let limits = BookLimits::default();
+        let limits = BookLimits::of(config);
         let settings = BookSettings { own, is_strict: config.addr_book_strict, limits };
         let mut rng = StdRng::from_seed(dice.bytes());
         let fresh = BookKey::random(&mut rng);
@@ -222,12 +222,14 @@ impl SimPex {
                     assert!(before.is_none(), "request {ticket} was answered twice");
                 }
                 PexOutput::Store { batch, .. } => self.store.write(&batch).unwrap(),
-                PexOutput::Send { conn, message } => {
+                PexOutput::Send { conn, message, is_request } => {
                     let decoded = PexMessage::decode(&message).expect("what we send is in order");
-                    if let Some(peer) = self.peers.get(&conn)
-                        && peer.try_send(CHANNEL, message).is_ok()
-                    {
-                        self.sent.push((now.wall, peer.id(), decoded));
+                    assert_eq!(is_request, decoded == PexMessage::Request);
+                    let peer = self.peers.get(&conn);
+                    match peer.filter(|peer| peer.try_send(CHANNEL, message).is_ok()) {
+                        Some(peer) => self.sent.push((now.wall, peer.id(), decoded)),
+                        None if is_request => self.core.handle(PexInput::NotSent(conn), now),
+                        None => {}
                     }
                 }
                 PexOutput::Evict { conn, reason } => {

@@ -192,7 +192,7 @@ fn without_descriptors_a_node_goes_on_and_recovers() {
         let nodes: Vec<usize> = (0..3).map(|_| world.add(Options::default())).collect();
         let (a, b, c) = (nodes[0], nodes[1], nodes[2]);
         let (at_a, _) = world.connect(a, b);
-        world.net.borrow_mut().out_of_files.insert(b);
+        world.net.borrow_mut().faults.out_of_files.insert(b);
         let turns = world.nodes[b].turns;
         let ticket = world.dial(c, b);
         world.run_for(10 * SECOND);
@@ -204,7 +204,7 @@ fn without_descriptors_a_node_goes_on_and_recovers() {
         world.run_for(SECOND);
         assert_ne!(answer(&world, b, ticket), "up");
         world.send(a, &at_a, 0x20, 100).unwrap();
-        world.net.borrow_mut().out_of_files.clear();
+        world.net.borrow_mut().faults.out_of_files.clear();
         world.connect(c, b);
         assert_eq!(world.counts(a, at_a.conn()), (1, 1));
         world.stop_all();

@@ -373,7 +373,7 @@ impl Run {
 
     pub(crate) fn apply_command(&mut self) {
         match self.commands.pop_front() {
-            Some(Command::Dial { ticket, addr, expected }) => {
+            Some(Command::Dial { ticket, addr, expected, .. }) => {
                 let before = self.dials.insert(ticket, (addr, expected));
                 assert_eq!(before, None);
             }

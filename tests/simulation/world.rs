@@ -206,7 +206,7 @@ impl<C: Cipher> World<C> {
     /// Somebody sets the node's wall clock forward, or back.
     pub(crate) fn jump(&mut self, at: usize, by: Duration, is_forward: bool) {
         let wall = &mut self.nodes[at].wall;
-        *wall = if is_forward { *wall + by } else { *wall - by };
+        *wall = if is_forward { *wall + by } else { wall.saturating_sub(by) };
     }
 
     /// Asks for a change at run time; the answer once it is there.
@@ -353,7 +353,7 @@ impl<C: Cipher> World<C> {
 
     /// Stops everybody and checks that nothing is left of anything.
     pub(crate) fn stop_all(&mut self) {
-        self.net.borrow_mut().out_of_files.clear();
+        self.net.borrow_mut().faults.out_of_files.clear();
         for node in 0..self.nodes.len() {
             for reactor in 0..self.nodes[node].reactors.len() {
                 self.set_mode(node, reactor, Mode::Reads);

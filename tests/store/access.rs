@@ -181,6 +181,56 @@ fn a_reader_finds_an_empty_book_empty() {
     assert_eq!(load(&mut reader), StoredBook::default());
 }
 
+/// Somebody has begun to read and never ends it, a tool that hangs.
+#[test]
+fn a_reader_that_never_ends_does_not_grow_the_log_without_bound() {
+    let place = Place::new();
+    let mut store = SqliteStore::open(place.book()).unwrap();
+    store.write(&batch(1)).unwrap();
+    let log = || fs::metadata(place.file("-wal")).map_or(0, |metadata| metadata.len());
+    // A row of 4 MB each, so that it does not take long.
+    let large = |n: u64| {
+        let mut batch = batch(n);
+        let ban = batch.bans.values_mut().next().unwrap();
+        let until = Some(std::time::Duration::from_secs(n));
+        *ban = Some(tmp2p::Ban {
+            target: tmp2p::BanTarget::from(crate::support::id(1)),
+            until,
+            reason: "x".repeat(4 << 20),
+            origin: tmp2p::BanOrigin::Operator,
+        });
+        batch
+    };
+    for n in 2..10 {
+        store.write(&large(n)).unwrap();
+    }
+    assert!(log() <= 16 << 20, "without a reader: {}", log());
+    let reader = rusqlite::Connection::open(place.book()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM ban;").unwrap();
+    let _: i64 = reader.query_row("SELECT count(*) FROM ban", [], |row| row.get(0)).unwrap();
+    let mut n = 10;
+    let error = loop {
+        match store.write(&large(n)) {
+            Ok(()) => n += 1,
+            Err(error) => break error,
+        }
+        assert!(n < 100, "the log has {} bytes", log());
+    };
+    assert_names_the_book(&error);
+    assert!(error.to_string().contains("another program"), "{error}");
+    assert!(log() <= 48 << 20, "{}", log());
+    // Not for good: nothing was lost, and it goes on as soon as the other one has ended.
+    reader.execute_batch("COMMIT").unwrap();
+    store.write(&large(n)).unwrap();
+    assert!(log() <= 16 << 20, "{}", log());
+    for n in n..n + 3 {
+        store.write(&batch(n)).unwrap();
+    }
+    assert!(log() <= 5 << 20, "cut to its limit: {}", log());
+    drop((reader, store));
+    assert_eq!(crate::support::number(&load_file(&place.book())), n + 2);
+}
+
 #[track_caller]
 fn assert_names_the_book(error: &StoreError) {
     let text = error.to_string();

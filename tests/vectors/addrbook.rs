@@ -84,7 +84,11 @@ fn vectors_addrbook_malformed() {
             let mut ours = empty(false);
             let (now, count) = (Duration::from_secs(2_000_000_000), book.addresses.len());
             assert!(ours.import(book, now, &mut rng) <= count, "{name}");
-            assert_eq!(ours.pick(50, now, &mut rng).is_none(), ours.is_empty(), "{name}");
+            assert_eq!(
+                ours.pick(50, now, &mut rng, true, |_| true).is_none(),
+                ours.is_empty(),
+                "{name}"
+            );
             json::parse(&json::write(&ours, now)).unwrap();
         }
         verdicts.push(case);

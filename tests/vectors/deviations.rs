@@ -62,24 +62,48 @@ pub(super) const NO_PORT: OurRule = OurRule {
 
 /// An address (`addresses.json`) that Go takes for routable though nobody can answer there.
 pub(super) const NOBODYS_ADDRESS: OurRule = OurRule {
-    what: "multicast, 240.0.0.0/4 and the documentation ranges are not routable",
+    what: "multicast, 240.0.0.0/4, what is reserved, and IPv6 that leads there are not routable",
     applies: |case| {
         if case["routable"] != true {
             return false;
         }
         let ip =
             Ipv6Addr::from(<[u8; 16]>::try_from(bytes(case, "ip16")).expect("ip16 has 16 bytes"));
-        match ip.to_ipv4_mapped() {
-            Some(ip) => {
-                ip.is_multicast() || ip >= Ipv4Addr::new(240, 0, 0, 0) || ip.is_documentation()
+        match (ip.to_ipv4_mapped(), inside(ip)) {
+            (Some(ip), _) => is_nobodys(ip),
+            (None, Some(inside)) => {
+                is_nobodys(inside)
+                    || inside.is_private()
+                    || inside.is_link_local()
+                    || matches!(inside.octets()[0], 0 | 127)
             }
-            None => {
+            (None, None) => {
                 ip.segments()[0] >> 8 == 0xff
                     || (ip.segments()[0] == 0x3fff && ip.segments()[1] < 0x1000)
             }
         }
     },
 };
+
+fn is_nobodys(ip: Ipv4Addr) -> bool {
+    ip.is_multicast()
+        || ip >= Ipv4Addr::new(240, 0, 0, 0)
+        || ip.is_documentation()
+        || matches!(ip.octets(), [192, 0, 0, _] | [198, 18 | 19, ..])
+}
+
+/// The IPv4 address inside one of the transition schemes.
+fn inside(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match ip.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
+            Some(v4(high, low))
+        }
+        [0x2002, high, low, ..] => Some(v4(high, low)),
+        [0x2001, 0, .., high, low] => Some(v4(!high, !low)),
+        _ => None,
+    }
+}
 
 fn key_of(case: &Value) -> Option<(String, Vec<u8>)> {
     let file: Value = serde_json::from_str(case["file"].as_str()?).ok()?;

@@ -14,6 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use super::{
     StoreError, entries,
     migrations::{TABLES, VERSION, migrate},
+    mounts::shared_file_system,
     quarantine::beside,
 };
 use crate::text::shown;
@@ -24,11 +25,30 @@ const OLDEST_LIBRARY: i32 = 3_037_000;
 /// How long to wait for a person who is looking at the file with other tools.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is left of the log once it was taken into the database, and nobody reads: as much as it has
+/// when SQLite takes it in by itself, after 1000 pages.
+const JOURNAL_LIMIT: u64 = 4 << 20;
+
+/// The largest log. A full book has 12 MB: more is there only if somebody has been reading since long
+/// before.
+const MAX_LOG: u64 = 32 << 20;
+
+/// How SQLite keeps what is being written.
+#[derive(Clone, Copy, Debug)]
+enum Journal {
+    /// In a log beside the database (WAL): readers hold up nobody.
+    Log,
+    /// What was there before is put aside.
+    Rollback { is_locked: bool },
+}
+
 /// Why a database cannot be used.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// It will never be readable again: whatever else is there, the node starts without it.
     Corrupt(String),
+    /// There can be no log where it is.
+    NoLog(StoreError),
     /// Something that a person can put right, or that passes.
     Failed(StoreError),
 }
@@ -37,6 +57,7 @@ impl Trouble {
     /// What SQLite's error means when nothing but the file can be its cause. Memory, permissions,
     /// locks and the disk are not the file's fault.
     pub(super) fn of(path: &Path, what: &str, error: rusqlite::Error) -> Self {
+        let text = error.to_string();
         let is_corrupt = match &error {
             // `Unknown` is the plain SQLITE_ERROR: our statements do not fit these tables.
             rusqlite::Error::SqliteFailure(failure, _) => matches!(
@@ -54,7 +75,21 @@ impl Trouble {
             // builds of rusqlite have a variant of their own for them.
             _ => true,
         };
-        if is_corrupt { Self::Corrupt(error.to_string()) } else { failed(path, what, error) }
+        // The index of the log cannot be made, or not be shared.
+        let is_no_log = match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => matches!(
+                failure.code,
+                ErrorCode::CannotOpen
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::FileLockingProtocolFailed
+            ),
+            _ => false,
+        };
+        match failed(path, what, error) {
+            Self::Failed(error) if is_no_log => Self::NoLog(error),
+            _ if is_corrupt => Self::Corrupt(text),
+            failed => failed,
+        }
     }
 
     /// The error for somebody who cannot start over.
@@ -64,7 +99,7 @@ impl Trouble {
                 let path = path.display();
                 StoreError::new(format!("the address book {path} is corrupt: {reason}"))
             }
-            Self::Failed(error) => error,
+            Self::Failed(error) | Self::NoLog(error) => error,
         }
     }
 }
@@ -74,32 +109,115 @@ pub(super) fn check_library() -> Result<(), StoreError> {
     check_library_version(rusqlite::version_number(), rusqlite::version())
 }
 
-/// Opens the database for writing, or makes a new one, and brings it to our version.
-pub(super) fn open(path: &Path) -> Result<Connection, Trouble> {
+/// Opens the database for writing, or makes a new one, and brings it to our version: with a log, or
+/// where that cannot be with a rollback journal, which is warned of. `is_locked`: the file system
+/// knows locks.
+pub(super) fn open(path: &Path, is_locked: bool) -> Result<Connection, Trouble> {
     create_if_missing(path).map_err(|error| failed(path, "create", error))?;
     check_header(path)?;
+    let why = match why_no_log(path, is_locked) {
+        Some(why) => why,
+        None => match open_with(path, Journal::Log) {
+            Err(Trouble::NoLog(why)) => why.to_string(),
+            opened => return opened,
+        },
+    };
+    let connection = open_with(path, Journal::Rollback { is_locked })?;
+    log::warn!(
+        "the address book {} is kept with a rollback journal, which is slower: {why}; better put it \
+         on a local disk",
+        path.display()
+    );
+    Ok(connection)
+}
+
+/// Why there is no point in trying to have a log.
+fn why_no_log(path: &Path, is_locked: bool) -> Option<String> {
+    if !is_locked {
+        return Some("its file system knows no locks".to_owned());
+    }
+    // Elsewhere than on Linux there is no such file, and SQLite finds out.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let kind = shared_file_system(&mounts, path)?;
+    Some(format!("its file system, {kind}, is shared with other machines"))
+}
+
+fn open_with(path: &Path, journal: Journal) -> Result<Connection, Trouble> {
     let of = |error| Trouble::of(path, "open", error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(of)?;
+    let connection = match journal {
+        // SQLite's own locks would fail, too.
+        #[cfg(unix)]
+        Journal::Rollback { is_locked: false } => {
+            Connection::open_with_flags_and_vfs(path, flags, "unix-none")
+        }
+        _ => Connection::open_with_flags(path, flags),
+    };
+    let mut connection = connection.map_err(of)?;
     // What turns out to be corrupt, or not ours, stays as it is, log included.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(of)?;
+    let mode_of = |pragma: &str| -> Result<String, Trouble> {
+        connection.query_row(pragma, [], |row| row.get(0)).map_err(of)
+    };
+    let is_log = matches!(journal, Journal::Log);
+    if !is_log {
+        // So SQLite reads a log that is there, and makes an end of it, without shared memory.
+        mode_of("PRAGMA locking_mode = EXCLUSIVE")?;
+    }
     settle(&connection).map_err(of)?;
     let version = check(path, &connection)?;
-    let mode: String =
-        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(of)?;
-    if mode != "wal" {
-        let text = format!(
-            "cannot open the address book {}: its file system has no shared memory for SQLite's log \
-             (is it a network drive?); put it on a local disk",
-            path.display()
-        );
-        return Err(Trouble::Failed(StoreError::new(text)));
+    let wanted = if is_log { "wal" } else { "delete" };
+    let mode = mode_of(&format!("PRAGMA journal_mode = {wanted}"))?;
+    if mode != wanted && is_log {
+        let why = "its file system has no shared memory for SQLite's log (is it a network drive?)";
+        return Err(Trouble::NoLog(StoreError::new(why)));
     }
-    connection.pragma_update(None, "synchronous", "FULL").map_err(of)?;
+    if !is_log {
+        mode_of("PRAGMA locking_mode = NORMAL")?;
+    }
+    // Of a rollback journal, its end must last, too.
+    let synchronous = if is_log { "FULL" } else { "EXTRA" };
+    connection.pragma_update(None, "synchronous", synchronous).map_err(of)?;
+    limit_journal(&connection).map_err(of)?;
     migrate(&mut connection, version).map_err(of)?;
     entries::check_statements(&connection).map_err(of)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(of)?;
     Ok(connection)
+}
+
+/// What a log, or a journal that stays, is cut to once nobody needs it.
+fn limit_journal(connection: &Connection) -> rusqlite::Result<i64> {
+    let pragma = format!("PRAGMA journal_size_limit = {JOURNAL_LIMIT}");
+    connection.query_row(&pragma, [], |row| row.get(0))
+}
+
+/// Makes sure that the log does not grow without bound: while somebody reads the database without an
+/// end, nothing in it can be used again.
+pub(super) fn bound_log(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let len = || fs::metadata(beside(path, "-wal")).map_or(0, |metadata| metadata.len());
+    if len() <= MAX_LOG {
+        return Ok(());
+    }
+    // Without waiting: it is tried again soon.
+    let restart = || -> rusqlite::Result<bool> {
+        connection.busy_timeout(Duration::ZERO)?;
+        let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        is_busy
+    };
+    match restart() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StoreError::new(format!(
+            "cannot write the address book {}: another program has been reading it for so long that \
+             its log has {} MB; end that program",
+            path.display(),
+            len() >> 20
+        ))),
+        Err(error) => {
+            let text = format!("cannot write the address book {}", path.display());
+            Err(StoreError::with_source(text, error))
+        }
+    }
 }
 
 /// Opens the database of another process without leaving a trace.
@@ -284,7 +402,7 @@ mod tests {
         let path = folder.path().join("book.db");
         // A new one, and one that is there.
         for _ in 0..2 {
-            let connection = open(&path).unwrap();
+            let connection = open(&path, true).unwrap();
             let synchronous: i64 =
                 connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
             assert_eq!(synchronous, 2, "FULL");
@@ -298,5 +416,40 @@ mod tests {
     fn paths_mean_themselves_in_a_uri() {
         let path = Path::new("/a b/100%?x#y");
         assert_eq!(uri(path, "z=1"), "file:/a%20b/100%25%3fx%23y?z=1");
+    }
+
+    /// Where the log cannot be: a file system without shared memory, as seen from here.
+    #[cfg(unix)]
+    #[test]
+    fn without_shared_memory_or_locks_there_is_a_rollback_journal() {
+        let folder = tempfile::TempDir::with_prefix("database").unwrap();
+        let mode = |connection: &Connection| -> (String, i64) {
+            let of = |pragma| connection.query_row(pragma, [], |row| row.get(0)).unwrap();
+            let synchronous = connection.query_row("PRAGMA synchronous", [], |row| row.get(0));
+            (of("PRAGMA journal_mode"), synchronous.unwrap())
+        };
+        for (name, is_locked) in [("shared.db", true), ("locks.db", false)] {
+            let path = folder.path().join(name);
+            // Made where there was a log.
+            drop(open(&path, true).unwrap());
+            if is_locked {
+                std::os::unix::fs::symlink("/no/such/folder/x", beside(&path, "-shm")).unwrap();
+            }
+            for _ in 0..2 {
+                let connection = open(&path, is_locked).unwrap();
+                assert_eq!(mode(&connection), ("delete".to_owned(), 3), "{name}: EXTRA");
+                connection.execute("DELETE FROM anchor", []).unwrap();
+                // Others may look into it beside it.
+                let other = Connection::open(&path).unwrap();
+                let count: i64 =
+                    other.query_row("SELECT count(*) FROM address", [], |row| row.get(0)).unwrap();
+                assert_eq!(count, 0);
+            }
+            // Back on a local disk there is a log again.
+            if is_locked {
+                fs::remove_file(beside(&path, "-shm")).unwrap();
+            }
+            assert_eq!(mode(&open(&path, true).unwrap()), ("wal".to_owned(), 2), "{name}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io,
     path::Path,
 };
 
@@ -16,6 +17,8 @@ use super::{StoreError, quarantine::beside};
 #[derive(Debug)]
 pub(super) struct BookLock {
     file: File,
+    /// False where the file system knows no locks: the file is open, and that is all.
+    is_held: bool,
 }
 
 impl BookLock {
@@ -36,7 +39,15 @@ impl BookLock {
         };
         let file = options.open(&lock).map_err(failed)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file }),
+            Ok(()) => Ok(Self { file, is_held: true }),
+            Err(TryLockError::Error(error)) if knows_no_locks(&error) => {
+                log::warn!(
+                    "the file system of the address book {} knows no locks ({error}): see to it that \
+                     no second node uses the book",
+                    path.display()
+                );
+                Ok(Self { file, is_held: false })
+            }
             Err(TryLockError::WouldBlock) => Err(StoreError::new(format!(
                 "the address book {} is in use by another node; stop that, or give this one a \
                  book of its own",
@@ -47,6 +58,21 @@ impl BookLock {
     }
 }
 
+impl BookLock {
+    /// Whether nobody else can have the book.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+}
+
+/// Whether the error says that there can be no lock, not that somebody has it.
+fn knows_no_locks(error: &io::Error) -> bool {
+    // ENOLCK: an NFS without a lock server. The standard library has no name for it.
+    let enolck = if cfg!(any(target_os = "linux", target_os = "android")) { 37 } else { 77 };
+    let is_no_lock = cfg!(unix) && error.raw_os_error() == Some(enolck);
+    is_no_lock || matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
+}
+
 impl Drop for BookLock {
     /// Closing the file is not enough: a process that is being started on another thread has it
     /// open, too, up to its `exec`, and whoever opens the book again in that moment would find it
@@ -54,5 +80,28 @@ impl Drop for BookLock {
     fn drop(&mut self) {
         // It cannot fail; and if it did, closing would do.
         let _ = self.file.unlock();
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_locks_is_told_from_one_where_something_is_wrong() {
+        let [enolck, enosys, eopnotsupp, einval] = [37, 38, 95, 22];
+        for (number, expected) in [
+            (enolck, true),
+            (enosys, true),
+            (eopnotsupp, true),
+            (einval, true),
+            // EIO, ENOMEM, EBADF.
+            (5, false),
+            (12, false),
+            (9, false),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(knows_no_locks(&error), expected, "{error}");
+        }
     }
 }

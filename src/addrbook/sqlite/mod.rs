@@ -8,7 +8,9 @@ mod database;
 mod entries;
 mod lock;
 mod migrations;
+mod mounts;
 mod quarantine;
+mod unwritable;
 
 use std::{
     fs, io,
@@ -17,6 +19,7 @@ use std::{
 
 use rusqlite::{Connection, TransactionBehavior};
 
+pub(crate) use self::unwritable::UnwritableStore;
 use self::{
     database::Trouble,
     entries::{Loaded, UnreadableRow},
@@ -25,7 +28,12 @@ use self::{
 use super::{BookStore, StoreBatch, StoreError, StoredBook};
 
 /// A store in a SQLite file, with WAL and `synchronous=FULL`: neither `kill -9` nor a power cut
-/// undoes a batch that was written, or leaves half of one.
+/// undoes a batch that was written, or leaves half of one. On a network drive, and where the file
+/// system has no shared memory or no locks, it is a rollback journal instead of WAL, and the log warns
+/// of it.
+///
+/// Beside it there are a log of 4 MB at most (32 MB while another program reads the book without an
+/// end; then writes are errors that say so) and its index.
 ///
 /// A file that is corrupt is renamed to `NAME.corrupt-TIME`, together with what belongs to it, an
 /// error in the log says so, and the book starts empty.
@@ -42,9 +50,7 @@ pub struct SqliteStore {
 #[derive(Debug)]
 enum Access {
     /// Nobody else has the file while this lives.
-    Owner {
-        _lock: BookLock,
-    },
+    Owner(BookLock),
     ReadOnly,
 }
 
@@ -61,17 +67,13 @@ impl SqliteStore {
         database::check_library()?;
         let path = resolve(path.as_ref())?;
         let lock = BookLock::acquire(&path)?;
-        let mut store = Self {
-            path,
-            connection: None,
-            access: Access::Owner { _lock: lock },
-            unreadable: Vec::new(),
-        };
+        let mut store =
+            Self { path, connection: None, access: Access::Owner(lock), unreadable: Vec::new() };
         quarantine::set_leftovers_aside(&store.path)?;
-        match database::open(&store.path) {
+        match store.open_database() {
             Ok(connection) => store.connection = Some(connection),
             Err(Trouble::Corrupt(reason)) => store.start_over(&reason)?,
-            Err(Trouble::Failed(error)) => return Err(error),
+            Err(Trouble::NoLog(error) | Trouble::Failed(error)) => return Err(error),
         }
         Ok(store)
     }
@@ -101,10 +103,17 @@ impl SqliteStore {
             self.path.display(),
             aside.display()
         );
-        let connection =
-            database::open(&self.path).map_err(|trouble| trouble.into_error(&self.path))?;
+        let connection = self.open_database().map_err(|trouble| trouble.into_error(&self.path))?;
         self.connection = Some(connection);
         Ok(())
+    }
+
+    fn open_database(&self) -> Result<Connection, Trouble> {
+        let is_locked = match &self.access {
+            Access::Owner(lock) => lock.is_held(),
+            Access::ReadOnly => true,
+        };
+        database::open(&self.path, is_locked)
     }
 
     fn failed(&self, what: &str, error: rusqlite::Error) -> StoreError {
@@ -135,7 +144,7 @@ impl BookStore for SqliteStore {
                 self.unreadable = unreadable;
                 Ok(book)
             }
-            (Err(Trouble::Corrupt(reason)), Access::Owner { .. }) => {
+            (Err(Trouble::Corrupt(reason)), Access::Owner(_)) => {
                 self.start_over(&reason)?;
                 Ok(StoredBook::default())
             }
@@ -151,6 +160,7 @@ impl BookStore for SqliteStore {
             )));
         }
         let connection = self.connection.as_mut().ok_or_else(|| closed(&self.path))?;
+        database::bound_log(&self.path, connection)?;
         let unreadable = &self.unreadable;
         let result = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(
             |transaction| {

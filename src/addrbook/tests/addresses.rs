@@ -24,7 +24,7 @@ fn ip_overwrite_of_good_peers() {
     assert_eq!(book.get(&good.id()).unwrap().probation, None);
     // Whoever else is found there, the good one stays where it is.
     assert_eq!(book.add(told, stranger, START, &mut rng), Ok(Added::Probation));
-    book.wrong_id(&told);
+    book.wrong_id(&told, START);
     assert_eq!(book.get(&good.id()).unwrap().probation, None);
     assert_eq!(book.get(&good.id()).unwrap().addr, good);
     // A node that did move is found.
@@ -90,7 +90,7 @@ fn good_peer_lost_when_its_ban_ends() {
     make_good(&mut book, good, START, &mut rng);
     // Banned: it keeps its place, and nobody is told of it.
     book.ban(good.id().into(), Some(HOUR), String::new(), START).unwrap();
-    assert!(book.pick(50, START, &mut rng).is_none());
+    assert!(book.pick(50, START, &mut rng, true, |_| true).is_none());
     assert!(book.selection(START, &mut rng).is_empty());
     assert_eq!(book.add(good, good, START, &mut rng), Err(AddError::Banned));
     book.expire(START + HOUR, &mut rng);
@@ -178,7 +178,7 @@ fn re_banned_without_a_dial_after_a_ban() {
     book.reinstate_due(START + HOUR, &mut rng);
     let known = book.get(&addr.id()).unwrap();
     assert_eq!((known.attempts, known.dial_failures), (0, 0));
-    assert_eq!(book.pick(100, START + HOUR, &mut rng).unwrap().addr, addr);
+    assert_eq!(book.pick(100, START + HOUR, &mut rng, true, |_| true).unwrap().addr, addr);
     assert_eq!(book.dial_failed(&addr, START + HOUR), 1);
     // The same after bans, whether they end or are lifted.
     for is_lifted in [true, false] {
@@ -212,7 +212,8 @@ fn private_ids_already_in_the_book_are_gossiped() {
             handed_out.extend(book.selection(START, &mut rng));
             handed_out.extend(book.selection_with_bias(bias, START, &mut rng));
             handed_out.extend(book.verified_selection(bias, START, START, &mut rng));
-            handed_out.extend(book.pick(bias, START, &mut rng).map(|known| known.addr));
+            handed_out
+                .extend(book.pick(bias, START, &mut rng, true, |_| true).map(|known| known.addr));
         }
     }
     assert!(handed_out.len() > 1000);
@@ -306,16 +307,19 @@ fn an_empty_bucket_list_loops_forever() {
     let known = KnownAddress::told(node(1), node(2));
     let stored = StoredBook { addresses: vec![known.clone()], ..StoredBook::default() };
     let mut book = Book::load(large_book().settings, key(), stored, START, &mut rng);
-    assert_eq!(book.pick(100, START, &mut rng).unwrap().addr, node(1));
+    assert_eq!(book.pick(100, START, &mut rng, true, |_| true).unwrap().addr, node(1));
     assert!(book.take_batch().unwrap().addresses[&node(1).id()].is_some());
     let imported = json::ImportedBook { addresses: vec![known], ..Default::default() };
     let mut book = large_book();
     assert_eq!(book.import(imported, START, &mut rng), 1);
-    assert_eq!(book.pick(100, START, &mut rng).unwrap().addr, node(1));
+    assert_eq!(book.pick(100, START, &mut rng, true, |_| true).unwrap().addr, node(1));
     // Nothing to hand out at all.
     book.ban(node(1).id().into(), None, String::new(), START).unwrap();
-    assert!(book.pick(50, START, &mut rng).is_none() && book.selection(START, &mut rng).is_empty());
-    assert!(large_book().pick(50, START, &mut rng).is_none());
+    assert!(
+        book.pick(50, START, &mut rng, true, |_| true).is_none()
+            && book.selection(START, &mut rng).is_empty()
+    );
+    assert!(large_book().pick(50, START, &mut rng, true, |_| true).is_none());
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn book_of(new: u32, old: u32) -> Book {
 fn share_of_new(book: &Book, bias: u8) -> f64 {
     let mut rng = rng();
     let is_new = |_: &u32| {
-        let known = book.pick(bias, START, &mut rng).expect("nobody is banned");
+        let known = book.pick(bias, START, &mut rng, true, |_| true).expect("nobody is banned");
         matches!(known.placement, Placement::New(_))
     };
     f64::from((0..10_000).filter(is_new).count() as u32) / 10_000.0
@@ -58,8 +58,8 @@ fn a_pick_weighs_new_against_old_by_the_roots_of_their_numbers_and_the_bias() {
 fn a_pick_never_takes_a_new_one_at_bias_0_nor_an_old_one_at_100() {
     let mut rng = rng();
     // Not even if there is nothing else.
-    assert_eq!(book_of(50, 0).pick(0, START, &mut rng), None);
-    assert_eq!(book_of(0, 50).pick(100, START, &mut rng), None);
+    assert_eq!(book_of(50, 0).pick(0, START, &mut rng, true, |_| true), None);
+    assert_eq!(book_of(0, 50).pick(100, START, &mut rng, true, |_| true), None);
     // Nor if all others are banned, which is found out by looking at them one after the other.
     for (bias, is_new) in [(0, false), (100, true)] {
         let mut book = book_of(50, 50);
@@ -71,11 +71,11 @@ fn a_pick_never_takes_a_new_one_at_bias_0_nor_an_old_one_at_100() {
             book.ban((*id).into(), None, String::new(), START).unwrap();
         }
         for _ in 0..100 {
-            assert_eq!(book.pick(bias, START, &mut rng).unwrap().addr.id(), *last);
+            assert_eq!(book.pick(bias, START, &mut rng, true, |_| true).unwrap().addr.id(), *last);
         }
         book.ban((*last).into(), None, String::new(), START).unwrap();
         for _ in 0..100 {
-            assert_eq!(book.pick(bias, START, &mut rng), None);
+            assert_eq!(book.pick(bias, START, &mut rng, true, |_| true), None);
         }
     }
 }
@@ -85,7 +85,9 @@ fn tally(book: &Book, bias: u8, picks: u32) -> BTreeMap<NodeId, u32> {
     let mut rng = rng();
     let mut tally = BTreeMap::new();
     for _ in 0..picks {
-        *tally.entry(book.pick(bias, START, &mut rng).unwrap().addr.id()).or_default() += 1;
+        *tally
+            .entry(book.pick(bias, START, &mut rng, true, |_| true).unwrap().addr.id())
+            .or_default() += 1;
     }
     tally
 }

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod bans;
+mod calendar;
 mod chances;
 mod model;
 mod poisoning;
@@ -14,8 +15,10 @@ use super::*;
 
 const OWN: NodeId = id(0);
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const START: Duration = Duration::from_secs(1_700_000_000);
-const LIMITS: BookLimits = BookLimits { automatic_ids: 4, automatic_ips: 3, bad: 3 };
+const LIMITS: BookLimits =
+    BookLimits { automatic_ids: 4, automatic_ips: 3, automatic_ban: DAY, bad: 3 };
 
 const fn id(n: u8) -> NodeId {
     NodeId::from_bytes([n; 20])

@@ -372,7 +372,7 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut Duration, rng: &
         }
         Op::WrongId { n } => {
             let Some(addr) = addr_of(model, n) else { return };
-            book.wrong_id(&addr);
+            book.wrong_id(&addr, at);
             let known = model.known.remove(&addr.id()).unwrap();
             let Some(other) = known.probation else { return };
             let told =
@@ -381,7 +381,7 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut Duration, rng: &
             if known.placement == Placement::Bad {
                 model.known.get_mut(&addr.id()).unwrap().placement = Placement::Bad;
             } else {
-                model.place_anew(addr.id(), book, Duration::ZERO);
+                model.place_anew(addr.id(), book, at);
             }
         }
         Op::MarkGood { n } => {
@@ -456,7 +456,7 @@ proptest! {
             let mut handed_out = book.selection(wall, &mut rng);
             handed_out.extend(book.selection_with_bias(30, wall, &mut rng));
             handed_out.extend(book.verified_selection(30, START, wall, &mut rng));
-            handed_out.extend(book.pick(50, wall, &mut rng).map(|known| known.addr));
+            handed_out.extend(book.pick(50, wall, &mut rng, true, |_| true).map(|known| known.addr));
             prop_assert!(handed_out.iter().all(may), "after {:?}", op);
         }
     }

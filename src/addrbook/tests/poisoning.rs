@@ -65,7 +65,7 @@ fn book_poisoning_by_one_subnet() {
     // They have most of the addresses and few of the picks.
     let picks = 2000;
     let picked = (0..picks).filter(|_| {
-        let known = book.pick(50, START, &mut rng).unwrap();
+        let known = book.pick(50, START, &mut rng, true, |_| true).unwrap();
         is_theirs(&known.addr)
     });
     let picked = picked.count();
@@ -123,6 +123,59 @@ proptest! {
             prop_assert_eq!(&known.placement, &placement);
         }
     }
+}
+
+/// One peer alone, without a single node that is there.
+#[test]
+fn what_a_group_tells_is_bounded_by_what_of_it_was_reached() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let honest: Vec<_> = (0..200).map(node).collect();
+    for addr in &honest {
+        book.add(*addr, *addr, START, &mut rng).unwrap();
+    }
+    let told = |book: &Book| book.len() - honest.len();
+    for n in 0..5000 {
+        book.add(node(FAR + n), attacker(0, n), START, &mut rng).unwrap();
+    }
+    assert_eq!(told(&book), 250, "as many as one answer holds");
+    assert!(honest.iter().all(|addr| book.get(&addr.id()).is_some()), "at nobody's cost");
+    // What it told last is there: what was told first may be gone by now.
+    assert!(book.get(&node(FAR + 4999).id()).is_some());
+    // Ten of them are there after all.
+    let known: Vec<_> = book.iter().map(|known| known.addr).collect();
+    let theirs = known.iter().filter(|addr| !honest.contains(addr));
+    for addr in theirs.take(10) {
+        book.authenticated(addr, &facts(), START);
+    }
+    for n in 5000..10_000 {
+        book.add(node(FAR + n), attacker(0, n), START, &mut rng).unwrap();
+    }
+    assert_eq!(told(&book), 10 + 250 + 4 * 10);
+    // Others have told some of them, too: those stay, or one could have another's forgotten.
+    let kept: Vec<_> = (20_000..20_200).map(|n| node(FAR + n)).collect();
+    for addr in &kept {
+        book.add(*addr, attacker(1, 7), START, &mut rng).unwrap();
+        while book.get(&addr.id()).unwrap().placement
+            == Placement::New(vec![book.hash.new_bucket(addr, &attacker(1, 7))])
+        {
+            book.add(*addr, node(7), START, &mut rng).unwrap();
+        }
+    }
+    for n in 30_000..31_000 {
+        book.add(node(FAR + n), attacker(1, n), START, &mut rng).unwrap();
+    }
+    let left = kept.iter().filter(|addr| book.get(&addr.id()).is_some()).count();
+    assert!(left > 190, "{left}");
+    // An operator's list is not bounded, and no file.
+    let before = book.len();
+    for n in 0..1000 {
+        book.add(node(3 * FAR + n), book.own_addr(), START, &mut rng).unwrap();
+    }
+    assert!(book.len() > before + 900);
+    let addresses = (0..1000).map(|n| KnownAddress::told(node(2 * FAR + n), attacker(0, 1)));
+    let imported = json::ImportedBook { addresses: addresses.collect(), ..Default::default() };
+    assert_eq!(book.import(imported, START, &mut rng), 1000);
+    book.table.check();
 }
 
 /// As many addresses as anybody likes, from everywhere.

@@ -37,7 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
     let imported = book.import(file, NOW, &mut rng);
     assert!(book.len() <= imported && imported <= entries);
     for bias in [0, 50, 100] {
-        let picked = book.pick(bias, NOW, &mut rng).map(|known| known.addr.id());
+        let picked = book.pick(bias, NOW, &mut rng, true, |_| true).map(|known| known.addr.id());
         assert_ne!(picked, Some(own));
         assert!(picked.is_some() || bias != 50 || book.is_empty());
     }

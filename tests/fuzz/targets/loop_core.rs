@@ -179,7 +179,12 @@ impl World {
                 self.dials.insert(self.tickets);
                 let expected = NodeKey::from_seed([seed + script.below(8) as u8 / 7; 32]).id();
                 self.core.sockets_mut().refuses = script.below(16) == 0;
-                let dial = Command::Dial { ticket: self.tickets, addr: address(seed), expected };
+                let dial = Command::Dial {
+                    ticket: self.tickets,
+                    addr: address(seed),
+                    expected,
+                    within: None,
+                };
                 self.core.handle_command(dial, now);
             }
             2 | 3 => self.judge(script),

@@ -199,3 +199,43 @@ fn the_number_of_peers_can_be_changed() {
     world.request(node, PexRequest::SetMaxOutbound(5));
     assert!(world.run_until(300 * SECOND, |world| world.num_peers(node) == 5));
 }
+
+/// Slots of connections are used again: who has come last may have the first.
+#[test]
+fn anchors_are_the_oldest_peers_of_distinct_groups_that_nobody_reserved() {
+    let mut world = internet(18);
+    // 0 to 4 are one group, 5 to 9 the next, and so on.
+    let others: Vec<_> = (0..30).map(|_| world.join(quiet())).collect();
+    let addrs: Vec<PeerAddress> = others.iter().map(|o| world.net_addr(*o).into()).collect();
+    let node = world.join(Config {
+        persistent_peers: vec![addrs[25].clone()],
+        unconditional_peer_ids: vec![addrs[26].id()],
+        dial_spread: SECOND,
+        max_num_outbound_peers: 0,
+        ..Config::default()
+    });
+    world.run_for(2 * SECOND);
+    for other in [26, 27, 0, 1, 5, 10, 11, 15, 20] {
+        world.dial(node, others[other]);
+        world.run_for(SECOND);
+    }
+    world.run_for(60 * SECOND);
+    let anchors = |w: &World<Null>| {
+        let anchors = w.nodes[node].pex.core.book().anchors().to_vec();
+        let number = |addr: &NetAddress| addrs.iter().position(|other| other.id() == addr.id());
+        anchors.iter().filter_map(number).collect::<Vec<_>>()
+    };
+    assert_eq!(anchors(&world), [27, 0, 5, 10]);
+    // The oldest one is gone, and its slot is somebody else's.
+    world.cut(node, others[27]);
+    world.run_for(SECOND);
+    world.dial(node, others[21]);
+    world.run_for(60 * SECOND);
+    assert_eq!(anchors(&world), [0, 5, 10, 15]);
+    // Fewer groups than anchors: others of them.
+    for other in [5, 10, 11, 15, 20, 21] {
+        world.cut(node, others[other]);
+    }
+    world.run_for(60 * SECOND);
+    assert_eq!(anchors(&world), [0, 1]);
+}

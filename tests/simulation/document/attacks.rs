@@ -107,6 +107,10 @@ fn what_is_refused_at_once_is_not_dialed_all_the_time() {
     let dials = world.nodes[node].pex.dials.len() - before;
     // 40 addresses, each once in a round at most.
     assert!(dials <= 40 * 120, "{dials}");
+    // And nobody has dialed them, which is no reason to be the first to leave the book.
+    let book = world.nodes[node].pex.core.book();
+    let theirs = book.iter().filter(|known| known.addr.ip() == at.ip() && known.addr != at);
+    assert!(theirs.into_iter().all(|known| known.attempts == 0));
 }
 
 #[test]

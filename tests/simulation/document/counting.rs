@@ -26,9 +26,10 @@ fn dials_of_the_operator_and_of_persistent_peers_leave_fewer_to_peer_exchange() 
     world.control(node, Control::DialPeers(vec![addr(703).into()]));
     world.run_for(SECOND);
     world.tell(node, (1000..1100).map(addr));
+    // What peer exchange asks for ends after six seconds.
     for _ in 0..100 {
         world.request(node, PexRequest::MorePeers);
-        world.run_for(SECOND);
+        world.run_for(SECOND / 20);
         assert!(world.nodes[node].switch.num_dialing() <= 6);
     }
     let asked = world.nodes[node].pex.dials.len();
@@ -66,15 +67,16 @@ fn an_operators_dial_does_not_end_what_peer_exchange_knows_of_its_own() {
     world.tell(node, (1000..1010).map(addr));
     for _ in 0..5 {
         let ticket = world.dial_at(node, dead.id(), &dead.socket_addr().to_string());
-        world.run_for(SECOND);
+        world.run_for(SECOND / 3);
         // "Already being dialed" is for who asked last.
         assert_eq!(world.answer(node, ticket), "duplicate_id");
         world.request(node, PexRequest::MorePeers);
-        world.run_for(SECOND);
+        world.run_for(SECOND / 3);
         assert!(world.nodes[node].pex.core.is_dialing(&dead.id()));
     }
     assert_eq!(world.nodes[node].pex.dials.len(), 1, "the one place is taken");
-    world.run_for(LONG);
+    // Its six seconds are over.
+    world.run_for(3 * SECOND);
     let known = world.nodes[node].pex.core.book().get(&dead.id()).unwrap();
     assert_eq!((known.attempts, known.dial_failures), (1, 1), "counted once");
     assert!(world.nodes[node].pex.dials.len() > 1, "it goes on with others");

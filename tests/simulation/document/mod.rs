@@ -3,12 +3,15 @@
 
 mod attacks;
 mod bias;
+mod clock;
 mod counting;
 mod dead_book;
 mod evicting;
 mod lists;
 mod more;
+mod outage;
 mod persistent;
+mod poisoned;
 mod seeds;
 mod states;
 mod success;

@@ -40,7 +40,13 @@ fn what_a_seed_tells_is_dialed_at_once_and_asked_as_it_comes_up() {
 #[test]
 fn what_a_seed_tells_is_dialed_before_what_the_book_held() {
     let mut world = internet(701);
-    let seed = seed_of(&mut world, 20);
+    // Each in a group of its own: else others of the book come first.
+    let seed = world.join(crate::internet::seed());
+    let others: Vec<_> = (1..=20).map(|n| world.join_as(n, addr(5 * n as u64), quiet())).collect();
+    let others: Vec<_> = others.into_iter().map(|other| world.net_addr(other)).collect();
+    world.tell(seed, others);
+    world.run_for(30 * SECOND);
+    let seed = world.net_addr(seed);
     let node = world.join(quiet());
     world.tell(node, (2000..2900).map(addr));
     let options = crate::options::Options {

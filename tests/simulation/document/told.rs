@@ -85,24 +85,25 @@ fn a_request_marks_nobody_good() {
     }
 }
 
-/// `needAddressThreshold`.
+/// `needAddressThreshold`. The reference counts what anybody has told.
 #[test]
-fn a_book_of_a_thousand_asks_nobody() {
-    for (count, is_asked) in [(998, true), (999, false)] {
+fn who_has_met_a_thousand_asks_nobody_and_who_was_told_of_thousands_asks() {
+    for (met, told, is_asked) in [(998, 0, true), (998, 4000, true), (999, 0, false)] {
         let mut world = internet(1103);
         let node = world.join(quiet());
         let mut next = 2000;
-        while world.nodes[node].pex.core.book().len() < count {
-            let missing = (count - world.nodes[node].pex.core.book().len()) as u64;
-            world.tell(node, (next..next + missing).map(addr));
+        while world.nodes[node].pex.core.book().len() < met {
+            let missing = (met - world.nodes[node].pex.core.book().len()) as u64;
+            world.tell_good(node, (next..next + missing).map(addr));
             next += missing;
         }
+        world.tell(node, (20_000..20_000 + told).map(addr));
         // The peer itself is one more.
         let peer = world.join(quiet());
         world.dial(node, peer);
         world.run_for(120 * SECOND);
         let requests = world.requests_to(node, world.nodes[peer].id);
-        assert_eq!(!requests.is_empty(), is_asked, "{count}");
+        assert_eq!(!requests.is_empty(), is_asked, "{met} met, {told} told");
     }
 }
 

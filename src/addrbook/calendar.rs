@@ -1,0 +1,67 @@
+//! What time it is when a book is taken up again.
+//!
+//! Nearly everything in a book is worth what it is because of when it was: who was found a minute ago
+//! is served, who was tried longest ago gives way, a ban ends. A machine without a battery starts in
+//! 1970, and some clocks are years ahead: then the book's own times say more than the clock.
+
+use std::time::Duration;
+
+use super::{KnownAddress, StoredBook};
+use crate::{ban::BanOrigin, time::Leap};
+
+/// Before this, 2020, no clock has ever been right when this was run.
+const NEVER: Duration = Duration::from_secs(1_577_836_800);
+
+impl StoredBook {
+    /// What time to go on with where the clock shows this: what it shows, unless that is before 2020
+    /// and the book has seen later times. Then the last of those. `longest` is the longest automatic
+    /// ban.
+    pub fn now(&self, clock: Duration, longest: Duration) -> Duration {
+        // Without addresses the bans tell: each was imposed at some time before its end.
+        let automatic = self.bans.iter().filter(|ban| ban.origin == BanOrigin::Automatic);
+        let imposed = automatic.filter_map(|ban| ban.until?.checked_sub(longest));
+        match self.last_used().or_else(|| last_of_most(imposed.collect())) {
+            Some(last) if clock < NEVER => clock.max(last),
+            _ => clock,
+        }
+    }
+
+    /// How far everything in the book is to be moved so that it is as long ago as it was, if the book
+    /// is taken up at this time: not at all, unless the clock was set by more than is plausible
+    /// meanwhile.
+    pub(super) fn leap(&self, wall: Duration) -> Option<Leap> {
+        Leap::between(self.last_used()?, wall)
+    }
+
+    /// Moves every time in the book.
+    pub(super) fn move_by(&mut self, leap: Leap) {
+        let past = self.addresses.iter_mut().flat_map(times).flatten();
+        let ends = self.bans.iter_mut().filter_map(|ban| ban.until.as_mut());
+        let bad = self.bad.iter_mut().map(|bad| &mut bad.until);
+        past.chain(ends).chain(bad).for_each(|time| *time = leap.of(*time));
+    }
+
+    /// When the book was last in use, as far as its addresses tell.
+    fn last_used(&self) -> Option<Duration> {
+        let last = |known: &KnownAddress| known.met().max(known.last_attempt).max(known.last_bad);
+        last_of_most(self.addresses.iter().filter_map(last).collect())
+    }
+}
+
+/// The last time among those that lie near most of them. One that is damaged must not move all others.
+fn last_of_most(mut all: Vec<Duration>) -> Option<Duration> {
+    all.sort_unstable();
+    let middle = *all.get(all.len() / 2)?;
+    all.into_iter().rfind(|time| Leap::between(middle, *time).is_none())
+}
+
+/// What a record knows of the past.
+fn times(known: &mut KnownAddress) -> [Option<&mut Duration>; 5] {
+    [
+        known.last_attempt.as_mut(),
+        known.last_success.as_mut(),
+        known.last_bad.as_mut(),
+        known.verified.as_mut(),
+        known.last_seen.as_mut(),
+    ]
+}

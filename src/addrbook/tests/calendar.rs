@@ -1,0 +1,157 @@
+//! A book that is taken up with a clock that is years off.
+
+use super::*;
+use crate::ban::BanOrigin;
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A book with something of everything, as it is stored.
+fn stored() -> StoredBook {
+    let (mut book, mut rng) = (large_book(), rng());
+    for n in 0..100 {
+        let at = START - Duration::from_secs(60 * u64::from(n));
+        book.add(node(n), node(n), START, &mut rng).unwrap();
+        if n % 2 == 0 {
+            make_good(&mut book, node(n), at, &mut rng);
+        } else {
+            book.attempted(&node(n), at);
+        }
+    }
+    book.mark_bad(node(3).id(), None, HOUR, "no answer", START);
+    book.ban(id(1).into(), Some(HOUR), String::new(), START).unwrap();
+    book.ban(id(2).into(), None, String::new(), START).unwrap();
+    book.ban_automatically(AutomaticTarget::Id(id(3)), HOUR, "x", START);
+    book.ban_automatically(AutomaticTarget::Ip(ip(4)), HOUR, "x", START);
+    let mut store = MemoryStore::new();
+    let batch = StoreBatch { key: Some(book.key().clone()), ..book.take_batch().unwrap() };
+    store.write(&batch).unwrap();
+    store.load().unwrap()
+}
+
+/// How long ago, or how long still, everything in the book is.
+fn ages(book: &Book, wall: Duration) -> Vec<String> {
+    let ago =
+        |time: Option<Duration>| time.map(|time| wall.as_secs() as i128 - time.as_secs() as i128);
+    let known = book.iter().map(|known| {
+        let past = [
+            known.last_attempt,
+            known.last_success,
+            known.last_bad,
+            known.verified,
+            known.last_seen,
+        ];
+        format!("{} {:?} {:?}", known.addr, known.placement, past.map(ago))
+    });
+    let bans = book.bans().iter().map(|ban| format!("{} {:?}", ban.target, ago(ban.until)));
+    let bad = book.bad_addresses().map(|bad| format!("{} {:?}", bad.id, ago(Some(bad.until))));
+    known.chain(bans).chain(bad).collect()
+}
+
+fn load(stored: &StoredBook, clock: Duration) -> (Book, Duration) {
+    let wall = stored.now(clock, DAY);
+    let settings = large_book().settings;
+    (Book::load(settings, key(), stored.clone(), wall, &mut rng()), wall)
+}
+
+#[test]
+fn a_book_that_is_taken_up_years_off_is_as_it_was() {
+    let stored = stored();
+    let (as_it_was, wall) = load(&stored, START);
+    let expected = ages(&as_it_was, wall);
+    assert_eq!(wall, START);
+    for clock in [
+        // A machine without a battery.
+        Duration::ZERO,
+        Duration::from_secs(3600),
+        START - 3 * YEAR,
+        START + 2 * YEAR,
+        START + 100 * YEAR,
+    ] {
+        let (mut book, wall) = load(&stored, clock);
+        assert_eq!(ages(&book, wall), expected, "{clock:?}");
+        book.table.check();
+        // What was moved is stored, and found as it was when the clock is right again.
+        let mut store = MemoryStore::new();
+        store
+            .write(&StoreBatch {
+                key: stored.key.clone(),
+                addresses: stored
+                    .addresses
+                    .iter()
+                    .map(|k| (k.addr.id(), Some(k.clone())))
+                    .collect(),
+                bans: stored.bans.iter().map(|ban| (ban.target, Some(ban.clone()))).collect(),
+                bad: stored.bad.iter().map(|bad| (bad.id, Some(bad.clone()))).collect(),
+                ..StoreBatch::default()
+            })
+            .unwrap();
+        if let Some(batch) = book.take_batch() {
+            store.write(&batch).unwrap();
+        }
+        let (again, wall) = load(&store.load().unwrap(), START);
+        assert_eq!(ages(&again, wall), expected, "{clock:?}, and back");
+    }
+}
+
+/// What a clock may well show is believed: bans end, and those who were found are not new any more.
+#[test]
+fn a_book_that_is_taken_up_months_later_is_older() {
+    let stored = stored();
+    let clock = START + 90 * DAY;
+    let (book, wall) = load(&stored, clock);
+    assert_eq!(wall, clock);
+    assert_eq!(book.bans().len(), 1, "the one for ever");
+    assert_eq!(book.get(&node(0).id()).unwrap().verified, Some(START));
+}
+
+/// A damaged row, or one of a machine whose clock was wrong for an hour.
+#[test]
+fn one_record_with_an_absurd_time_moves_nothing() {
+    let mut stored = stored();
+    let expected = {
+        let (book, wall) = load(&stored, START);
+        ages(&book, wall)
+    };
+    stored.addresses[7].last_seen = Some(START + 200 * YEAR);
+    let id = stored.addresses[7].addr.id().to_string();
+    let (book, wall) = load(&stored, START);
+    let others =
+        |all: Vec<String>| all.into_iter().filter(|a| !a.contains(&id)).collect::<Vec<_>>();
+    assert_eq!(others(ages(&book, wall)), others(expected));
+    assert_eq!(stored.now(Duration::ZERO, DAY), START);
+}
+
+/// A node that keeps nothing but bans.
+#[test]
+fn bans_alone_tell_what_time_it_is_about() {
+    let stored = StoredBook { bans: stored().bans, ..StoredBook::default() };
+    let (book, wall) = load(&stored, Duration::from_secs(60));
+    assert_eq!(book.bans().len(), 4);
+    assert!(wall <= START && wall + DAY >= START, "{wall:?}");
+}
+
+/// As those of IP addresses: the wall clock was a year ahead when they were imposed.
+#[test]
+fn automatic_bans_of_nodes_last_no_longer_than_they_may() {
+    let ban = |n, until, origin| Ban {
+        target: id(n).into(),
+        until: Some(until),
+        reason: String::new(),
+        origin,
+    };
+    let bans = vec![
+        ban(1, START + 300 * DAY, BanOrigin::Automatic),
+        ban(2, START + HOUR, BanOrigin::Automatic),
+        ban(3, START + 300 * DAY, BanOrigin::Operator),
+    ];
+    let stored = StoredBook { bans, ..StoredBook::default() };
+    let mut book = Book::load(SETTINGS, key(), stored, START, &mut rng());
+    let until = |book: &Book, n| book.bans().get(&id(n).into()).unwrap().until.unwrap();
+    assert_eq!(until(&book, 1), START + DAY);
+    assert_eq!(until(&book, 2), START + HOUR);
+    assert_eq!(until(&book, 3), START + 300 * DAY);
+    let batch = book.take_batch().unwrap();
+    assert_eq!(batch.bans.len(), 1, "what was changed is stored");
+    let ban = book.ban_automatically(AutomaticTarget::Id(id(4)), 300 * DAY, "x", START).unwrap();
+    assert_eq!(ban.until, Some(START + DAY));
+}
