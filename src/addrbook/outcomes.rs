@@ -82,7 +82,13 @@ impl Book {
     pub fn wrong_id(&mut self, addr: &NetAddress, wall: Duration) {
         let Some((n, which)) = self.which(addr) else { return };
         let known = self.table.get(n);
-        match (which, known.probation) {
+        let probation = known.probation;
+        // Nor does it come back when the node is bad no more.
+        if let (Which::Known, Some(bad)) = (&which, self.bad.get_mut(&addr.id())) {
+            bad.addr = probation;
+            self.dirty_bad.insert(addr.id());
+        }
+        match (which, probation) {
             (Which::Probation, _) => self.table.update(n, |known| known.probation = None),
             (Which::Known, None) => self.table.remove(n),
             (Which::Known, Some(other)) => {

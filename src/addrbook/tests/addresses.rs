@@ -142,6 +142,19 @@ fn what_was_marked_bad_before_it_was_booked_is_booked_once_it_is_bad_no_more() {
     assert!(book.get(&inside.id()).is_none());
 }
 
+/// Somebody else is there: being bad for a while does not make the address right.
+#[test]
+fn a_wrong_address_does_not_come_back_when_its_node_is_bad_no_more() {
+    let (mut book, mut rng) = (large_book(), rng());
+    let addr = node(1);
+    book.add(addr, addr, START, &mut rng).unwrap();
+    book.mark_bad(addr.id(), None, HOUR, "x", START);
+    book.wrong_id(&addr, START);
+    assert_eq!(book.bad_address(&addr.id()).unwrap().addr, None);
+    book.reinstate_due(START + HOUR, &mut rng);
+    assert_eq!(book.get(&addr.id()), None);
+}
+
 #[test]
 fn failures_decay_while_an_address_is_left_alone() {
     let (mut book, mut rng) = (large_book(), rng());
