@@ -56,10 +56,11 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// together the second line is at most `parking_total` + *M* and the third `reassembly_pool` + *M*;
 /// what is sent to many peers is held once.
 ///
-/// A connection that is not established takes 1 KiB while it is silent (464 bytes of state, 200 of
+/// A connection that is no session takes 1 KiB while it is silent (464 bytes of state, 200 of
 /// the handshake, the rest in tables), and at most 20 KiB if it has authenticated itself and sent half
-/// a NodeInfo; there are at most `max_pending_handshakes` of them. The accept rates of addresses and
-/// networks are kept in 6 MiB at most.
+/// a NodeInfo, or waits for a verdict; there are at most `max_pending_handshakes` of them. The accept
+/// rates of addresses and networks are kept in 6 MiB at most, those of sessions in 3 MiB. What the
+/// switch is told of strangers and has not read is 400 KiB at most.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where to listen for peers. `None` listens nowhere: the node only dials.
@@ -90,7 +91,8 @@ pub struct Config {
     pub addr_book_strict: bool,
     /// Most peers that dialed us, not counting persistent and unconditional ones. While there are
     /// so many, others are closed as soon as they connect, but for a few a second that may
-    /// turn out to be persistent or unconditional. Default 40.
+    /// turn out to be persistent or unconditional, which networks share evenly, and for configured
+    /// addresses of persistent peers. Default 40.
     pub max_num_inbound_peers: usize,
     /// Up to how many peers are dialed for peer exchange, not counting persistent and
     /// unconditional ones. What the application dials is not limited, but while it is being dialed
@@ -177,20 +179,23 @@ pub struct Config {
     /// make room; 0 gives them up at once. Default 10 s.
     pub drain_timeout: Duration,
 
-    /// Connections of strangers, up to the end of the handshake, at any time. A new one
-    /// beyond it takes the place of the oldest that has not authenticated itself, so that many
-    /// silent connections keep nobody out. Default 1024.
+    /// Accepted connections that are no sessions yet, at any time. A new one beyond it takes the place
+    /// of the oldest of those that have come least far, so that many silent connections keep nobody
+    /// out; so does the oldest of those that authenticated themselves and say no more if they have
+    /// over a quarter. Up to half are kept for `exempt_cidrs` and for configured addresses of persistent peers. Default 1024.
     pub max_pending_handshakes: usize,
     /// The same for one IP address; more are closed at once. Default 8.
     pub max_pending_per_ip: usize,
-    /// The same for one /24 of IPv4 or /64 of IPv6. Default 32.
+    /// The same for one /24 of IPv4 or /64 of IPv6; twice as many for a /56 and four times for a
+    /// /48. Default 32.
     pub max_pending_per_subnet: usize,
     /// Connections a second taken from one IP address; more are closed at once, so that nobody
     /// makes this node compute handshakes all day. 0 is no limit. Default 5.
     pub accept_rate_per_ip: u32,
     /// How many connections of one IP address may come at once before the rate counts. Default 10.
     pub accept_burst_per_ip: u32,
-    /// Connections a second taken from one /24 of IPv4 or /64 of IPv6. 0 is no limit. Default 20.
+    /// Connections a second taken from one /24 of IPv4 or /64 of IPv6; twice as many from a /56 and
+    /// four times from a /48. 0 is no limit. Default 20.
     pub accept_rate_per_subnet: u32,
     /// How many connections of one such network may come at once. Default 40.
     pub accept_burst_per_subnet: u32,
@@ -204,7 +209,8 @@ pub struct Config {
     /// [`allow_duplicate_ip`](Self::allow_duplicate_ip) says that many share one. Default 4.
     pub max_inbound_per_subnet: usize,
     /// Addresses to which none of the limits per address or network applies: neither the pending
-    /// connections nor the accept rates nor `max_peers_per_ip` nor `max_inbound_per_subnet`. For one's own machines
+    /// connections nor the accept rates nor the pace of sessions nor `max_peers_per_ip` nor
+    /// `max_inbound_per_subnet`. For one's own machines
     /// behind one address. Default none.
     pub exempt_cidrs: Vec<Cidr>,
     /// How long a connection filter may take to decide; no answer is a refusal. Default 1 s.

@@ -1,6 +1,11 @@
 //! What crosses between the switch and the event loop: plain data.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     ban::BanTable,
@@ -12,7 +17,8 @@ use crate::{
 };
 
 /// Switch → loop. Unbounded by type, bounded by construction: at most one `Dial` per ticket, one
-/// `Admit` or `Reject` per `Established`; a `Close` for a connection that is over is ignored.
+/// `Admit` or `Reject` per `Established`, one `Considered` or `Heard` per report that wants it; a
+/// `Close` for a connection that is over is ignored.
 #[derive(Debug)]
 pub enum Command {
     /// Connect and authenticate. Answered by `Established` or `DialFailed` with the same ticket.
@@ -39,6 +45,15 @@ pub enum Command {
     Probe(ConnId),
     /// Who is banned from now on.
     Bans(Arc<BanTable>),
+    /// The switch has looked at an `Accepted` or `Established`, whatever becomes of it: it may be
+    /// asked about another one.
+    Considered,
+    /// The switch has read a `HandshakeFailed` or `Refused`: it may be told of another one.
+    Heard,
+    /// Where persistent peers are: the addresses that are configured, and those that configured
+    /// names stand for. A few handshakes a second are not for them, nor is what others of their
+    /// networks do.
+    Known(Arc<BTreeSet<IpAddr>>),
     /// Whether there is no room for inbound peers but reserved ones: then only a few handshakes a
     /// second are run.
     InboundFull(bool),
@@ -72,6 +87,11 @@ pub enum Command {
 
 /// Loop → switch. Per connection at most `Accepted`, `Established`, `FirstMessage`, `Ending` and
 /// `Closed`, or one failure; beside these one `Alive` per `Probe`, and `Refused` at a bounded rate.
+///
+/// Bounded also while the switch takes none: it is asked (`Accepted`, `Established` of an accepted
+/// connection) about 64 at most that it has not `Considered`, and told of 1024 failures and refusals
+/// at most that it has not `Heard`. Who goes before the switch was asked about it is a failed
+/// handshake, and no verdict is wanted.
 #[derive(Debug)]
 pub enum Report {
     /// Authenticated, NodeInfo exchanged; waits for `Admit` or `Reject`. Exactly one `Closed`
@@ -92,6 +112,8 @@ pub enum Report {
         id: Option<NodeId>,
         /// Why.
         reason: DisconnectReason,
+        /// How many others failed or were refused since the last such report.
+        others: u64,
     },
     /// Accepted, and it waits for `Filtered`. Only with connection filters.
     Accepted {
@@ -107,7 +129,7 @@ pub enum Report {
         remote: SocketAddr,
         /// Why.
         reason: DisconnectReason,
-        /// How many others were refused since the last such report.
+        /// How many others failed or were refused since the last such report.
         others: u64,
     },
     /// A sign of life after a `Probe`: once per `Probe` at most.

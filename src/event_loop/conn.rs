@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
+    handshaking::NODE_INFO_TIMEOUT,
     inflow::{Inflow, Parking},
     outflow::Outflow,
     pool::Place,
@@ -11,6 +12,7 @@ use super::{
 use crate::{
     identity::NodeId,
     ids::{ConnId, Direction},
+    node_info::NodeInfo,
     protocol::{Link, secret::Cipher},
     reactor::{CloseMode, DisconnectReason, Session},
     time::{Mono, earliest},
@@ -59,7 +61,7 @@ pub(super) struct Conn<C: Cipher> {
     pub(super) is_established: bool,
     /// `Ending` was reported.
     pub(super) is_ending_told: bool,
-    /// An accepted one, until it is established, or refused and not closed yet.
+    /// An accepted one, until it is a session; also once it is refused and not closed yet.
     pub(super) place: Option<Place>,
     /// The handshake may begin though the peer has sent nothing.
     pub(super) may_begin: bool,
@@ -74,8 +76,9 @@ pub(super) enum Stage {
     AwaitingFilter,
     /// Secret connection and NodeInfo.
     Handshaking,
-    /// `Established` was reported; the verdict is the switch's.
-    AwaitingAdmission,
+    /// The verdict is the switch's. With the peer's NodeInfo the switch was not asked yet;
+    /// else `Established` was reported.
+    AwaitingAdmission(Option<Box<NodeInfo>>),
     /// Messages flow.
     Open,
     /// We end it: write what is to be written, close our half, discard what still arrives.
@@ -161,6 +164,13 @@ impl<C: Cipher> Conn<C> {
     pub(super) fn time_given(&self, configured: Duration) -> Duration {
         let within = self.until.filter(|(until, _)| self.deadline == Some(*until));
         within.map_or(configured, |(_, within)| within)
+    }
+
+    /// The time that its handshake was given: who is authenticated has less for the rest.
+    pub(super) fn handshake_time(&self, configured: Duration) -> Duration {
+        let given = self.time_given(configured);
+        let is_idle = self.place.is_some() && self.link.as_ref().and_then(Link::peer_id).is_some();
+        if is_idle { given.min(NODE_INFO_TIMEOUT) } else { given }
     }
 
     /// Whether sealed bytes wait to be written.

@@ -10,6 +10,7 @@ use super::{
     pool::Pool,
     probe::Watched,
     sockets::LISTENER,
+    telling::Telling,
     timers::Timers,
 };
 use crate::{
@@ -63,6 +64,7 @@ pub struct LoopCore<S, I, C: Cipher> {
     timers: Timers,
     pub(super) gate: Gate,
     pub(super) pool: Pool,
+    pub(super) telling: Telling,
     reports: VecDeque<Report>,
     pub(super) parking: Parking,
     /// Bytes of unfinished messages over all connections.
@@ -101,6 +103,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         Self {
             gate: Gate::new(settings.gate.clone()),
             pool: Pool::default(),
+            telling: Telling::default(),
             inbox: Watched::new(inbox, settings.reactors),
             settings,
             sockets,
@@ -169,7 +172,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             Command::Admit { conn: id, session } => {
                 let reactors = self.settings.reactors;
                 let Some(conn) = self.conn_mut(id) else { return };
-                if !matches!(conn.stage, Stage::AwaitingAdmission) {
+                if !matches!(conn.stage, Stage::AwaitingAdmission(None)) {
                     return;
                 }
                 conn.stage = Stage::Open;
@@ -178,6 +181,9 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 // The handshake may have read ahead, and no edge will come for what it read.
                 conn.readable = true;
                 let flush = conn.flush_once_admitted.take();
+                if let Some(place) = conn.place.take() {
+                    self.pool.leave(place);
+                }
                 self.admit_link(id.slot(), now);
                 self.enqueue(id.slot());
                 if let Some(mode) = flush {
@@ -190,6 +196,9 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             Command::Filtered { conn, verdict } => self.handle_filtered(conn, verdict),
             Command::Probe(conn) => self.handle_probe(conn, now),
             Command::Bans(bans) => self.gate.bans = bans,
+            Command::Considered => self.telling.considered(),
+            Command::Heard => self.telling.heard(),
+            Command::Known(known) => self.gate.known = known,
             Command::InboundFull(is_full) => self.gate.is_full = is_full,
             Command::Close { conn, mode } => self.end(conn, mode, now),
             Command::Shutdown { deadline } => self.shut_down(deadline, now),
@@ -241,6 +250,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             let Some(slot) = self.ready.pop_front() else { break };
             self.run(slot, now);
         }
+        self.ask_switch();
         self.begin_silent(first_accepted, now);
         self.report_gone();
         self.stop_if_done(now);
@@ -254,7 +264,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     /// Whether the next turn has something to do without anything happening before.
     pub fn has_work(&self) -> bool {
         !self.ready.is_empty()
-            || self.pool.has_silent()
+            || (self.pool.has_silent() && self.may_begin())
             || (self.acceptable && self.accept_after.is_none())
     }
 
@@ -302,6 +312,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         let slot = id.slot();
         self.put_back(Box::new(conn));
         self.rearm(slot);
+        self.evict_pending();
     }
 
     fn run_timers(&mut self, now: Now) {
@@ -314,9 +325,11 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                     Some(DisconnectReason::DialTimeout(conn.time_given(self.settings.dial_timeout)))
                 }
                 Stage::AwaitingFilter | Stage::Handshaking if over => {
-                    Some(DisconnectReason::HandshakeTimeout(
-                        conn.time_given(self.settings.handshake_timeout),
-                    ))
+                    let timeout = self.settings.handshake_timeout;
+                    Some(DisconnectReason::HandshakeTimeout(conn.handshake_time(timeout)))
+                }
+                Stage::AwaitingAdmission(_) if over => {
+                    Some(DisconnectReason::SwitchBusy(self.settings.verdict_timeout))
                 }
                 // Its peer has ended the stream, and a reactor did not take the rest in time.
                 Stage::Open if over => Some(conn.end.clone().unwrap_or(DisconnectReason::Reset)),
@@ -340,9 +353,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         let next = match conn.stage {
             Stage::Connecting | Stage::Handshaking => self.run_handshake(&mut conn, now),
             Stage::AwaitingFilter => Next::Wait,
-            Stage::AwaitingAdmission => {
+            // Nothing is read here, and a parked connection may wait for seconds.
+            Stage::AwaitingAdmission(Some(_)) if conn.hung_up => Next::Over(DisconnectReason::Eof),
+            Stage::AwaitingAdmission(_) => {
                 self.write_out(&mut conn);
-                // Nothing is read here, and a parked connection may wait for seconds.
                 if conn.hung_up {
                     self.report_ending(&mut conn);
                 }
@@ -390,11 +404,11 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             return;
         }
         let flush = matches!(mode, CloseMode::Flush(_));
-        if flush && matches!(conn.stage, Stage::AwaitingAdmission) {
+        if flush && matches!(conn.stage, Stage::AwaitingAdmission(_)) {
             conn.flush_once_admitted = Some(mode);
             return self.put_back(conn);
         }
-        if matches!(conn.stage, Stage::AwaitingAdmission) {
+        if matches!(conn.stage, Stage::AwaitingAdmission(_)) {
             self.park_refused(&mut conn);
         }
         self.begin_closing(&mut conn, mode.reason(), flush, now);
@@ -448,14 +462,16 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             opened.end(&mut self.parking);
         }
         self.recycle(std::mem::take(&mut conn.out));
-        self.reports.push_back(match (conn.is_established, conn.ticket) {
-            (true, _) => Report::Closed { conn: conn.id, reason },
-            (false, Some(ticket)) => Report::DialFailed { ticket, reason },
+        let report = match (conn.is_established, conn.ticket) {
+            (true, _) => Some(Report::Closed { conn: conn.id, reason }),
+            (false, Some(ticket)) => Some(Report::DialFailed { ticket, reason }),
             (false, None) => {
                 let id = conn.link.as_ref().and_then(Link::peer_id);
-                Report::HandshakeFailed { remote: conn.remote, id, reason }
+                let (remote, told) = (conn.remote, self.telling.failed());
+                told.map(|others| Report::HandshakeFailed { remote, id, reason, others })
             }
-        });
+        };
+        self.reports.extend(report);
         self.release(slot);
     }
 

@@ -4,57 +4,57 @@
 //! weighed by what they cannot make up: where they connect from. Who is refused here is closed at
 //! once and costs a system call or two.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-use super::pool::Pool;
+use super::{
+    networks::{networks, widest},
+    pool::Pool,
+    rates::{Buckets, Pace},
+    share::Share,
+};
 use crate::{
     address::Cidr,
     ban::BanTable,
     config::Config,
     reactor::{DisconnectReason, Room},
-    time::{Mono, Now},
+    time::Now,
 };
 
-/// While there is no room for inbound peers: handshakes a second, and how many at once. Persistent
-/// and unconditional peers have a place all the same, but who somebody is shows only after
-/// authentication, so nobody must be able to make us compute more than this for guests we cannot
-/// take: 4 handshakes are about 1 ms of this thread a second. A reserved peer that is refused
-/// comes again with its back-off.
-const WHEN_FULL: (u32, u32) = (4, 4);
-
-/// Refusals told to the switch: a second, and how many at once. What an operator can read; a flood
-/// of connections must not become a flood of reports and log lines.
-const REFUSALS_TOLD: (u32, u32) = (20, 50);
-
-/// Addresses, and as many networks, whose rate is kept in mind. An entry is about 50 bytes, so both
-/// tables take 6 MiB at most. Who has more addresses than this gets those beyond it past the rate
-/// rules; the pool of pending handshakes still bounds what they cost.
-const MAX_TRACKED: usize = 1 << 16;
-
-/// How often those that may be forgotten are looked for, and how often at most while the table is
-/// full: a look at 65,536 entries takes about 1 ms.
-const PRUNE_EVERY: Duration = Duration::from_secs(10);
-const PRUNE_AT_MOST_EVERY: Duration = Duration::from_secs(1);
-
-/// Limits on connections that are accepted and not yet established.
+/// Limits on connections that are accepted and no sessions yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateSettings {
     /// All of them together, see `Config::max_pending_handshakes`.
     pub max_pending: usize,
+    /// Connections in any stage, sessions and dials included: beyond it pending ones give way, so
+    /// that no stranger takes the last descriptor from the application. `usize::MAX` is no limit.
+    pub max_connections: usize,
     /// Of one address.
     pub per_ip: usize,
-    /// Of one /24 of IPv4 or /64 of IPv6, which is what one customer of a provider has.
+    /// Of one /24 of IPv4 or /64 of IPv6, which is what one customer of a provider has; twice as
+    /// many of a /56 and four times of a /48.
     pub per_subnet: usize,
     /// Connections a second from one address, 0 = unlimited.
     pub ip_rate: u32,
     /// How many of them at once.
     pub ip_burst: u32,
-    /// The same for one /24 or /64.
+    /// The same for one /24 or /64; twice as many for a /56 and four times for a /48.
     pub subnet_rate: u32,
     /// How many of them at once.
     pub subnet_burst: u32,
-    /// Addresses to which none of these applies but `max_pending`.
+    /// Addresses to which none of these applies but the first two.
     pub exempt: Vec<Cidr>,
+}
+
+/// What is known of an address before anything was read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing.
+    Stranger,
+    /// A persistent peer is configured to be there: whatever others of its network do, it comes
+    /// through. The limits of a single address hold.
+    Known,
+    /// Of `exempt_cidrs`: no limit of addresses and networks holds.
+    Exempt,
 }
 
 /// The rules, and what they remember.
@@ -62,20 +62,20 @@ pub struct GateSettings {
 pub(super) struct Gate {
     settings: GateSettings,
     pub(super) bans: Arc<BanTable>,
+    /// Where persistent peers are.
+    pub(super) known: Arc<BTreeSet<IpAddr>>,
     /// There is no room for inbound peers but reserved ones.
     pub(super) is_full: bool,
     ips: Buckets<IpAddr>,
     subnets: Buckets<Cidr>,
-    when_full: Bucket,
-    told: Bucket,
-    /// Refused since the last one that was told.
-    untold: u64,
+    share: Share,
 }
 
 impl From<&Config> for GateSettings {
     fn from(config: &Config) -> Self {
         Self {
             max_pending: config.max_pending_handshakes,
+            max_connections: usize::MAX,
             per_ip: config.max_pending_per_ip,
             per_subnet: config.max_pending_per_subnet,
             ip_rate: config.accept_rate_per_ip,
@@ -87,23 +87,39 @@ impl From<&Config> for GateSettings {
     }
 }
 
+impl GateSettings {
+    /// The same for a process that may have so many descriptors: half of them for pending
+    /// connections at most, and three quarters for all connections. The rest is the application's.
+    #[must_use]
+    pub fn within(mut self, descriptors: usize) -> Self {
+        self.max_pending = self.max_pending.min(descriptors / 2).max(1);
+        self.max_connections = self.max_connections.min(descriptors / 4 * 3).max(1);
+        self
+    }
+}
+
 impl Gate {
     pub(super) fn new(settings: GateSettings) -> Self {
         Self {
             bans: Arc::default(),
+            known: Arc::default(),
             is_full: false,
-            ips: Buckets::new(Pace::new(settings.ip_rate, settings.ip_burst)),
-            subnets: Buckets::new(Pace::new(settings.subnet_rate, settings.subnet_burst)),
-            when_full: Bucket::new(WHEN_FULL),
-            told: Bucket::new(REFUSALS_TOLD),
-            untold: 0,
+            ips: Buckets::default(),
+            subnets: Buckets::default(),
+            share: Share::default(),
             settings,
         }
     }
 
-    /// Whether the rules about single addresses are not for this one.
-    pub(super) fn is_exempt(&self, ip: IpAddr) -> bool {
-        self.settings.exempt.iter().any(|cidr| cidr.contains(ip))
+    /// What is known of this canonical address.
+    fn standing(&self, ip: IpAddr) -> Standing {
+        if self.settings.exempt.iter().any(|cidr| cidr.contains(ip)) {
+            Standing::Exempt
+        } else if self.known.contains(&ip) {
+            Standing::Known
+        } else {
+            Standing::Stranger
+        }
     }
 
     /// Whether a connection from this canonical address may begin a handshake, beside those in the
@@ -115,146 +131,83 @@ impl Gate {
         ip: IpAddr,
         pool: &Pool,
         now: Now,
-    ) -> Result<(), DisconnectReason> {
+    ) -> Result<Standing, DisconnectReason> {
         if let Some(ban) = self.bans.find_ip(ip, now.wall) {
             return Err(DisconnectReason::Banned(ban.target));
         }
-        if !self.is_exempt(ip) {
-            let subnet = subnet(ip);
-            let settings = &self.settings;
-            let room = if !self.ips.may_take(&ip, now.mono) {
-                Some(Room::IpRate)
-            } else if !self.subnets.may_take(&subnet, now.mono) {
-                Some(Room::SubnetRate)
-            } else if pool.of_ip(&ip) >= settings.per_ip {
-                Some(Room::IpPending)
-            } else if pool.of_subnet(&subnet) >= settings.per_subnet {
-                Some(Room::SubnetPending)
-            } else {
-                None
-            };
-            if let Some(room) = room {
-                return Err(DisconnectReason::Full(room));
+        let standing = self.standing(ip);
+        if let Some(room) = self.why_not(ip, standing, pool, now) {
+            return Err(DisconnectReason::Full(room));
+        }
+        let (of_ip, of_subnet) = (self.ip_pace(), self.subnet_pace());
+        if standing != Standing::Exempt {
+            self.ips.take(ip, of_ip, now.mono);
+        }
+        if standing == Standing::Stranger {
+            for (network, factor) in networks(ip) {
+                self.subnets.take(network, of_subnet.times(factor), now.mono);
             }
-            self.ips.take(ip, now.mono);
-            self.subnets.take(subnet, now.mono);
+            if self.is_full && !self.share.take(widest(ip), now.mono) {
+                return Err(DisconnectReason::Full(Room::Inbound));
+            }
         }
-        if self.is_full && !self.when_full.take(now.mono) {
-            return Err(DisconnectReason::Full(Room::Inbound));
-        }
-        Ok(())
+        Ok(standing)
     }
 
-    /// A connection was refused. `Some` if this one is to be told, with the number of those that
-    /// were not.
-    pub(super) fn note_refusal(&mut self, now: Mono) -> Option<u64> {
-        if self.told.take(now) {
-            return Some(std::mem::take(&mut self.untold));
+    /// What speaks against one more of this address or of its networks.
+    fn why_not(&self, ip: IpAddr, standing: Standing, pool: &Pool, now: Now) -> Option<Room> {
+        if standing == Standing::Exempt {
+            return None;
         }
-        self.untold += 1;
-        None
+        let (settings, now) = (&self.settings, now.mono);
+        let is_stranger = standing == Standing::Stranger;
+        let mut of = networks(ip).filter(|_| is_stranger);
+        let comes_too_often = |(network, factor): (Cidr, u32)| {
+            !self.subnets.may_take(&network, self.subnet_pace().times(factor), now)
+        };
+        if !self.ips.may_take(&ip, self.ip_pace(), now) {
+            return Some(Room::IpRate);
+        }
+        if of.any(comes_too_often) {
+            return Some(Room::SubnetRate);
+        }
+        if pool.of_ip(&ip) >= settings.per_ip {
+            return Some(Room::IpPending);
+        }
+        let mut of = networks(ip).filter(|_| is_stranger);
+        let has_too_many = |(network, factor): (Cidr, u32)| {
+            pool.of_network(&network) >= settings.per_subnet.saturating_mul(factor as usize)
+        };
+        of.any(has_too_many).then_some(Room::SubnetPending)
+    }
+
+    fn ip_pace(&self) -> Pace {
+        Pace::new(self.settings.ip_rate, self.settings.ip_burst)
+    }
+
+    fn subnet_pace(&self) -> Pace {
+        Pace::new(self.settings.subnet_rate, self.settings.subnet_burst)
     }
 
     #[cfg(test)]
     fn tracked(&self) -> (usize, usize) {
-        (self.ips.full_at.len(), self.subnets.full_at.len())
-    }
-}
-
-/// The network that a canonical address is judged with.
-pub(super) fn subnet(ip: IpAddr) -> Cidr {
-    let prefix = if ip.is_ipv4() { 24 } else { 64 };
-    Cidr::new(ip, prefix).expect("no longer than an address of its kind")
-}
-
-/// How fast tokens flow into a bucket, and how many it holds.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    /// Time of one token; zero: there are always enough.
-    interval: Duration,
-    /// Time of a whole bucket.
-    whole: Duration,
-}
-
-impl Pace {
-    fn new(rate: u32, burst: u32) -> Self {
-        let nanos = 1_000_000_000_u64.checked_div(rate.into()).unwrap_or(0);
-        let whole = nanos.saturating_mul(burst.into());
-        Self { interval: Duration::from_nanos(nanos), whole: Duration::from_nanos(whole) }
-    }
-
-    /// When a bucket that would be full at `full_at` is full after one more token was taken;
-    /// `None` if there is none to take.
-    fn take(&self, full_at: Mono, now: Mono) -> Option<Mono> {
-        let next = full_at.max(now) + self.interval;
-        (next.since(now) <= self.whole).then_some(next)
-    }
-}
-
-/// A token bucket, as the time when it is full again.
-#[derive(Debug)]
-struct Bucket {
-    pace: Pace,
-    full_at: Mono,
-}
-
-impl Bucket {
-    fn new((rate, burst): (u32, u32)) -> Self {
-        Self { pace: Pace::new(rate, burst), full_at: Mono::ZERO }
-    }
-
-    fn take(&mut self, now: Mono) -> bool {
-        let next = self.pace.take(self.full_at, now);
-        self.full_at = next.unwrap_or(self.full_at);
-        next.is_some()
-    }
-}
-
-/// A token bucket for each key; one that is full again is as good as none and is forgotten.
-#[derive(Debug)]
-struct Buckets<K> {
-    pace: Pace,
-    full_at: BTreeMap<K, Mono>,
-    pruned: Mono,
-}
-
-impl<K: Ord> Buckets<K> {
-    fn new(pace: Pace) -> Self {
-        Self { pace, full_at: BTreeMap::new(), pruned: Mono::ZERO }
-    }
-
-    fn may_take(&self, key: &K, now: Mono) -> bool {
-        self.pace.interval.is_zero()
-            || self.full_at.get(key).is_none_or(|&full_at| self.pace.take(full_at, now).is_some())
-    }
-
-    fn take(&mut self, key: K, now: Mono) {
-        if self.pace.interval.is_zero() {
-            return;
-        }
-        if let Some(full_at) = self.full_at.get_mut(&key) {
-            *full_at = self.pace.take(*full_at, now).unwrap_or(*full_at);
-            return;
-        }
-        let is_at_cap = self.full_at.len() >= MAX_TRACKED;
-        let pause = if is_at_cap { PRUNE_AT_MOST_EVERY } else { PRUNE_EVERY };
-        if now.since(self.pruned) >= pause {
-            self.pruned = now;
-            self.full_at.retain(|_, full_at| *full_at > now);
-        }
-        if self.full_at.len() < MAX_TRACKED {
-            self.full_at.insert(key, now + self.pace.interval);
-        }
+        (self.ips.len(), self.subnets.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::ban::{Ban, BanOrigin};
+    use std::time::Duration;
+
+    use super::{super::rates::MAX_TRACKED, *};
+    use crate::{
+        ban::{Ban, BanOrigin},
+        time::Mono,
+    };
 
     const NEVER_FULL: GateSettings = GateSettings {
         max_pending: 1000,
+        max_connections: usize::MAX,
         per_ip: 1000,
         per_subnet: 1000,
         ip_rate: 0,
@@ -273,9 +226,13 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn room(result: Result<(), DisconnectReason>) -> Option<Room> {
+    fn stranger(text: &str) -> Option<(IpAddr, Standing)> {
+        Some((ip(text), Standing::Stranger))
+    }
+
+    fn room(result: Result<Standing, DisconnectReason>) -> Option<Room> {
         match result {
-            Ok(()) => None,
+            Ok(_) => None,
             Err(DisconnectReason::Full(room)) => Some(room),
             Err(reason) => panic!("{reason}"),
         }
@@ -322,10 +279,10 @@ mod tests {
         let mut gate = Gate::new(GateSettings { per_ip: 2, per_subnet: 3, ..NEVER_FULL });
         let mut pool = Pool::default();
         let mut admit = |who, pool: &Pool| room(gate.admit(ip(who), pool, at(0)));
-        let places: Vec<_> = (0..2).map(|slot| pool.join(slot, Some(ip("1.2.3.4")))).collect();
+        let places: Vec<_> = (0..2).map(|slot| pool.join(slot, stranger("1.2.3.4"))).collect();
         assert_eq!(admit("1.2.3.4", &pool), Some(Room::IpPending));
         assert_eq!(admit("1.2.3.5", &pool), None);
-        pool.join(2, Some(ip("1.2.3.5")));
+        pool.join(2, stranger("1.2.3.5"));
         assert_eq!(admit("1.2.3.6", &pool), Some(Room::SubnetPending));
         assert_eq!(admit("1.2.4.6", &pool), None);
         for place in places {
@@ -335,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn exempt_addresses_know_no_rule_but_bans_and_room() {
+    fn exempt_addresses_know_no_rule_but_bans() {
         let exempt = vec!["10.0.0.0/8".parse().unwrap()];
         let (ip_rate, ip_burst, subnet_rate, subnet_burst) = (1, 1, 1, 1);
         let mut gate = Gate::new(GateSettings {
@@ -350,14 +307,13 @@ mod tests {
         });
         let pool = Pool::default();
         for _ in 0..100 {
-            assert_eq!(gate.admit(ip("10.1.1.1"), &pool, at(0)), Ok(()));
+            assert_eq!(gate.admit(ip("10.1.1.1"), &pool, at(0)), Ok(Standing::Exempt));
         }
         assert_eq!(room(gate.admit(ip("11.1.1.1"), &pool, at(0))), Some(Room::IpPending));
         gate.is_full = true;
-        let rooms: Vec<_> =
-            (0..5).map(|_| room(gate.admit(ip("10.1.1.1"), &pool, at(0)))).collect();
-        assert_eq!(rooms, [None, None, None, None, Some(Room::Inbound)]);
-        assert_eq!(room(gate.admit(ip("10.1.1.1"), &pool, at(250))), None, "four a second");
+        for _ in 0..100 {
+            assert_eq!(gate.admit(ip("10.1.1.1"), &pool, at(0)), Ok(Standing::Exempt));
+        }
     }
 
     #[test]
@@ -376,9 +332,9 @@ mod tests {
         let banned = |target: &str| Err(DisconnectReason::Banned(target.parse().unwrap()));
         assert_eq!(admit("1.2.3.4", 4999), banned("1.2.3.4"));
         assert_eq!(admit("::ffff:1.2.3.4", 4999), banned("1.2.3.4"));
-        assert_eq!(admit("1.2.3.4", 5000), Ok(()));
+        assert_eq!(admit("1.2.3.4", 5000), Ok(Standing::Stranger));
         assert_eq!(admit("2001:db8::7", 5000), banned("2001:db8::/32"));
-        assert_eq!(admit("1.2.3.5", 0), Ok(()));
+        assert_eq!(admit("1.2.3.5", 0), Ok(Standing::Stranger));
     }
 
     #[test]
@@ -393,7 +349,7 @@ mod tests {
         let pool = Pool::default();
         for n in 0..1_000_000_u32 {
             let who = IpAddr::from((0x0100_0000 + n * 256).to_be_bytes());
-            assert_eq!(gate.admit(who, &pool, at(u64::from(n) / 1_000_000)), Ok(()));
+            assert!(gate.admit(who, &pool, at(u64::from(n) / 1_000_000)).is_ok());
         }
         assert_eq!(gate.tracked(), (MAX_TRACKED, MAX_TRACKED));
         // Who is in the table is held to its rate all the while.
@@ -401,17 +357,79 @@ mod tests {
         let more = (0..20).filter(|_| gate.admit(first, &pool, at(1)).is_ok()).count();
         assert_eq!(more, 9);
         // Their buckets are full again, all but that address's.
-        assert_eq!(gate.admit(ip("9.9.9.9"), &pool, at(1500)), Ok(()));
+        assert!(gate.admit(ip("9.9.9.9"), &pool, at(1500)).is_ok());
         assert_eq!(gate.tracked(), (2, 1));
     }
 
+    /// The fault: a /48, which anybody gets for nothing, counted as 65,536 networks.
     #[test]
-    fn a_flood_of_refusals_is_told_in_few_words() {
-        let mut gate = Gate::new(NEVER_FULL);
-        let told = (0..1050).filter_map(|_| gate.note_refusal(at(0).mono)).collect::<Vec<_>>();
-        assert_eq!(told, [0; 50]);
-        assert_eq!(gate.note_refusal(at(50).mono), Some(1000));
-        assert_eq!(gate.note_refusal(at(50).mono), None);
-        assert_eq!(gate.note_refusal(at(100).mono), Some(1));
+    fn ipv6_is_counted_at_64_56_and_48() {
+        let six = |n: u16, m: u16| ip(&format!("2001:db8:{n}:{m:x}::1"));
+        // As many /64 as one likes, of one /56, and of several.
+        for (step, factor) in [(1, 2), (256, 4)] {
+            let settings = GateSettings { per_subnet: 3, ..NEVER_FULL };
+            let (mut gate, mut pool) = (Gate::new(settings), Pool::default());
+            let mut let_in = 0;
+            for m in 0..50 {
+                let who = six(1, m * step);
+                if gate.admit(who, &pool, at(0)).is_ok() {
+                    pool.join(m.into(), Some((who, Standing::Stranger)));
+                    let_in += 1;
+                }
+            }
+            assert_eq!(let_in, 3 * factor, "pending, {step}");
+            let refused = gate.admit(six(1, 60 * step), &pool, at(0));
+            assert_eq!(room(refused), Some(Room::SubnetPending));
+            assert_eq!(room(gate.admit(six(2, 0), &pool, at(0))), None);
+            let settings = GateSettings { subnet_rate: 1, subnet_burst: 3, ..NEVER_FULL };
+            let (mut gate, pool) = (Gate::new(settings), Pool::default());
+            let mut admit = |m: u16, ms| gate.admit(six(1, m * step), &pool, at(ms)).is_ok();
+            assert_eq!((0..50).filter(|m| admit(*m, 0)).count(), 3 * factor, "burst, {step}");
+            assert_eq!((50..99).filter(|m| admit(*m, 1000)).count(), factor, "rate, {step}");
+            let refused = gate.admit(six(1, 60 * step), &pool, at(1000));
+            assert_eq!(room(refused), Some(Room::SubnetRate));
+            assert_eq!(room(gate.admit(six(2, 0), &pool, at(1000))), None);
+        }
+    }
+
+    #[test]
+    fn known_addresses_come_through_whatever_their_network_does_and_however_full_it_is() {
+        let mut gate = Gate::new(GateSettings {
+            per_ip: 2,
+            per_subnet: 3,
+            subnet_rate: 1,
+            subnet_burst: 3,
+            ip_rate: 1,
+            ip_burst: 2,
+            ..NEVER_FULL
+        });
+        gate.known = Arc::new([ip("1.2.3.99")].into());
+        gate.is_full = true;
+        let mut pool = Pool::default();
+        for n in 0..100 {
+            let who = ip(&format!("1.2.3.{n}"));
+            if n != 99 && gate.admit(who, &pool, at(0)).is_ok() {
+                pool.join(n, Some((who, Standing::Stranger)));
+            }
+        }
+        assert_eq!(pool.len(), 3);
+        for slot in 200..202 {
+            assert_eq!(gate.admit(ip("1.2.3.99"), &pool, at(0)), Ok(Standing::Known));
+            pool.join(slot, Some((ip("1.2.3.99"), Standing::Known)));
+        }
+        // It has the limits of one address, and does not count for its network.
+        assert_eq!(room(gate.admit(ip("1.2.3.99"), &pool, at(0))), Some(Room::IpRate));
+        let refused = gate.admit(ip("1.2.3.99"), &pool, at(5000));
+        assert_eq!(room(refused), Some(Room::IpPending));
+        assert_eq!(pool.of_network(&"1.2.3.0/24".parse().unwrap()), 3);
+    }
+
+    #[test]
+    fn pool_and_connections_leave_descriptors_for_the_application() {
+        let settings = GateSettings { max_pending: 1024, ..NEVER_FULL };
+        for (descriptors, pending, all) in [(1024, 512, 768), (65_536, 1024, 49_152), (1, 1, 1)] {
+            let within = settings.clone().within(descriptors);
+            assert_eq!((within.max_pending, within.max_connections), (pending, all));
+        }
     }
 }

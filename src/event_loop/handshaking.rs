@@ -1,11 +1,12 @@
 //! A connection before its admission.
 
-use std::io;
+use std::{io, time::Duration};
 
 use super::{
     Established, Inbox, LoopCore, Report, Sockets,
     conn::{Conn, Stage},
     core::Next,
+    pool::Class,
 };
 use crate::{
     protocol::{Link, LinkError, Step, secret::Cipher},
@@ -13,9 +14,15 @@ use crate::{
     time::Now,
 };
 
-/// One read of a handshake. A whole handshake is three frames and 35 bytes, so this is what a
-/// stranger can make us hold beyond an unfinished frame.
+/// One read of a handshake, and there is one in a turn. A whole handshake is three frames and 35
+/// bytes, so this is what a stranger can make us hold beyond an unfinished frame, and makes us open
+/// (4 frames, 3 µs) before others have their turn.
 const READ_BYTES: usize = 4 << 10;
+
+/// How long who has authenticated itself may take to send its NodeInfo. Everybody sends it at once
+/// (Go gives each phase of the handshake 3 s, `p2p/transport.go`); who does not, takes a place
+/// from nobody who comes (`Pool::first_to_go`), and has one no longer than this.
+pub(super) const NODE_INFO_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     pub(super) fn run_handshake(&mut self, conn: &mut Conn<C>, now: Now) -> Next {
@@ -41,13 +48,17 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     }
 
     fn advance(&mut self, conn: &mut Conn<C>, now: Now) -> Next {
+        let mut has_read = false;
         if conn.link.is_none() && !conn.may_begin {
             // Who has sent something comes before who has not, and gets our key and our
             // authentication in one write.
-            if conn.readable {
+            if conn.readable && conn.inbuf.is_empty() {
                 self.read_handshake(conn);
+                has_read = true;
             }
             match &conn.end {
+                // With the silent ones, by age, until the switch has caught up.
+                _ if !conn.inbuf.is_empty() && !self.may_begin() => return Next::Wait,
                 _ if !conn.inbuf.is_empty() => conn.may_begin = true,
                 Some(reason) => return Next::Over(reason.clone()),
                 None => return Next::Wait,
@@ -86,25 +97,22 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 Ok(Step::Stepped) => {
                     self.handshake_steps -= 1;
                     if let (Some(_), Some(place)) = (link.peer_id(), &mut conn.place) {
-                        self.pool.set_authenticated(place, true);
+                        self.pool.set_class(place, Class::Authenticated);
+                        let due = now.mono + NODE_INFO_TIMEOUT;
+                        conn.deadline = Some(conn.deadline.map_or(due, |at| at.min(due)));
                     }
                 }
-                Ok(Step::Established(id, node_info)) => {
-                    conn.stage = Stage::AwaitingAdmission;
-                    conn.deadline = None;
-                    conn.is_established = true;
+                Ok(Step::Established(_, node_info)) => {
+                    conn.stage = Stage::AwaitingAdmission(Some(node_info));
+                    conn.deadline = Some(now.mono + self.settings.verdict_timeout);
                     conn.inbuf.shrink_to_fit();
-                    self.leave_pool(conn);
-                    self.report(Report::Established(Established {
-                        conn: conn.id,
-                        ticket: conn.ticket,
-                        id,
-                        node_info,
-                        direction: conn.direction,
-                        remote: conn.remote,
-                    }));
-                    if conn.hung_up {
-                        self.report_ending(conn);
+                    match &mut conn.place {
+                        Some(place) => {
+                            self.pool.set_class(place, Class::Established);
+                            self.pool.set_unasked(place, conn.id.slot());
+                        }
+                        // The switch has dialed it, and waits.
+                        None => self.ask_about(conn),
                     }
                     return Next::Wait;
                 }
@@ -115,9 +123,33 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                     if !conn.readable {
                         return Next::Wait;
                     }
+                    if has_read {
+                        return Next::Again;
+                    }
                     self.read_handshake(conn);
+                    has_read = true;
                 }
             }
+        }
+    }
+
+    /// Asks the switch about an established connection.
+    pub(super) fn ask_about(&mut self, conn: &mut Conn<C>) {
+        let Stage::AwaitingAdmission(node_info) = &mut conn.stage else { return };
+        let id = conn.link.as_ref().and_then(Link::peer_id);
+        let (Some(id), Some(node_info)) = (id, node_info.take()) else { return };
+        conn.is_established = true;
+        self.telling.ask();
+        self.report(Report::Established(Established {
+            conn: conn.id,
+            ticket: conn.ticket,
+            id,
+            node_info,
+            direction: conn.direction,
+            remote: conn.remote,
+        }));
+        if conn.hung_up {
+            self.report_ending(conn);
         }
     }
 

@@ -15,14 +15,20 @@ mod inflow;
 mod listener;
 mod mailbox;
 mod mio;
+mod networks;
 mod open;
 mod outflow;
 mod pending;
 mod pool;
 mod probe;
+mod rates;
 mod settings;
+mod share;
+#[cfg(test)]
+mod siege;
 mod sockets;
 mod stall;
+mod telling;
 mod timers;
 
 pub(crate) use self::mio::start;
@@ -31,5 +37,7 @@ pub use command::{Command, Established, Report};
 pub use core::LoopCore;
 pub use gate::GateSettings;
 pub use mailbox::{Mailbox, Posts};
+pub(crate) use networks::networks;
+pub(crate) use rates::{Buckets, Pace};
 pub use settings::LoopSettings;
 pub use sockets::{Inbox, LISTENER, Progress, Readiness, Sockets};

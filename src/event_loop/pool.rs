@@ -1,24 +1,47 @@
-//! The accepted connections that are not established yet: how many of whom, and who goes first
-//! when there are too many.
+//! The accepted connections that are no sessions yet: how many of whom, and who goes first when
+//! there are too many.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     net::IpAddr,
 };
 
-use super::gate::subnet;
+use super::{gate::Standing, networks::networks};
 use crate::address::Cidr;
+
+/// How far a connection has come. Who has come less far goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// We have refused it, and only its farewell is under way.
+    Refused,
+    /// Has not proven who it is.
+    Unproven,
+    /// Has, and has not sent its NodeInfo.
+    Authenticated,
+    /// Waits for the switch's verdict.
+    Established,
+}
 
 /// All pending connections. As large as its owner lets it become.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    /// Who goes first comes first: everybody by age, then the authenticated by age.
-    places: BTreeMap<(bool, u64), u32>,
+    strangers: Group,
+    /// Those for whom room is kept.
+    favoured: Group,
     /// Those that have not begun, by age.
     silent: BTreeMap<u64, u32>,
+    /// Those that the switch is to be asked about, by age.
+    unasked: BTreeMap<u64, u32>,
     per_ip: BTreeMap<IpAddr, usize>,
-    per_subnet: BTreeMap<Cidr, usize>,
+    per_network: BTreeMap<Cidr, usize>,
     next: u64,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    /// Who goes first comes first: by class, then by the time in the class.
+    places: BTreeMap<(Class, u64), u32>,
+    authenticated: usize,
 }
 
 /// A connection's place in the pool.
@@ -26,9 +49,14 @@ pub(super) struct Pool {
 pub(super) struct Place {
     /// Later ones have a greater number.
     number: u64,
-    is_authenticated: bool,
-    /// `None`: exempt from the rules about addresses.
+    /// Those later in the class have a greater one.
+    order: u64,
+    class: Class,
+    is_favoured: bool,
+    /// It counts for the rules about addresses.
     ip: Option<IpAddr>,
+    /// And for those about networks.
+    has_networks: bool,
 }
 
 impl Place {
@@ -38,36 +66,54 @@ impl Place {
 }
 
 impl Pool {
-    /// Takes the connection in; `None` as address does not count for the rules about addresses.
-    pub(super) fn join(&mut self, slot: u32, ip: Option<IpAddr>) -> Place {
+    /// Takes the connection in. `None` is one that counts for no rule about addresses.
+    pub(super) fn join(&mut self, slot: u32, who: Option<(IpAddr, Standing)>) -> Place {
         let number = self.next;
         self.next += 1;
-        self.places.insert((false, number), slot);
+        let (ip, is_favoured, has_networks) = match who {
+            None => (None, false, false),
+            Some((ip, Standing::Stranger)) => (Some(ip), false, true),
+            Some((ip, Standing::Known)) => (Some(ip), true, false),
+            Some((_, Standing::Exempt)) => (None, true, false),
+        };
         if let Some(ip) = ip {
             *self.per_ip.entry(ip).or_default() += 1;
-            *self.per_subnet.entry(subnet(ip)).or_default() += 1;
+            for (network, _) in networks(ip).filter(|_| has_networks) {
+                *self.per_network.entry(network).or_default() += 1;
+            }
         }
-        Place { number, is_authenticated: false, ip }
+        let class = Class::Unproven;
+        let place = Place { number, order: number, class, is_favoured, ip, has_networks };
+        self.group(is_favoured).insert(&place, slot);
+        place
     }
 
-    /// The connection is over, or established.
-    pub(super) fn leave(&mut self, place: Place) {
-        self.places.remove(&(place.is_authenticated, place.number));
+    /// The connection is over, or a session.
+    pub(super) fn leave(&mut self, mut place: Place) {
+        self.group(place.is_favoured).remove(&place);
         self.silent.remove(&place.number);
-        if let Some(ip) = place.ip {
-            release(&mut self.per_ip, ip);
-            release(&mut self.per_subnet, subnet(ip));
-        }
+        self.unasked.remove(&place.number);
+        self.release(&mut place);
     }
 
-    /// Whether it has proven who it is: then it goes after everybody who has not.
-    pub(super) fn set_authenticated(&mut self, place: &mut Place, is_authenticated: bool) {
-        let before = std::mem::replace(&mut place.is_authenticated, is_authenticated);
-        if before != is_authenticated
-            && let Some(slot) = self.places.remove(&(before, place.number))
-        {
-            self.places.insert((is_authenticated, place.number), slot);
+    /// How far it has come: with a class it is the newest of that class.
+    pub(super) fn set_class(&mut self, place: &mut Place, class: Class) {
+        if place.class == class {
+            return;
         }
+        let Some(slot) = self.group(place.is_favoured).remove(place) else { return };
+        (place.class, place.order) = (class, self.next);
+        self.next += 1;
+        if class == Class::Refused {
+            place.is_favoured = false;
+            self.silent.remove(&place.number);
+            self.unasked.remove(&place.number);
+        }
+        if class == Class::Established {
+            // The limits of addresses and networks are of handshakes.
+            self.release(place);
+        }
+        self.group(place.is_favoured).insert(place, slot);
     }
 
     /// The handshake may begin and has not.
@@ -91,26 +137,82 @@ impl Pool {
         !self.silent.is_empty()
     }
 
+    /// The switch is to be asked about it.
+    pub(super) fn set_unasked(&mut self, place: &Place, slot: u32) {
+        self.unasked.insert(place.number, slot);
+    }
+
+    /// Takes out the oldest that the switch is to be asked about.
+    pub(super) fn pop_unasked(&mut self) -> Option<u32> {
+        self.unasked.pop_first().map(|(_, slot)| slot)
+    }
+
+    /// Whether the switch is to be asked about somebody.
+    pub(super) fn has_unasked(&self) -> bool {
+        !self.unasked.is_empty()
+    }
+
     /// The number that the next one gets.
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
-    /// Who has to go for somebody else.
-    pub(super) fn first_to_go(&self) -> Option<u32> {
-        self.places.first_key_value().map(|(_, slot)| *slot)
+    /// Who has to go for somebody else, of so many places: who was refused; then, if more than a
+    /// quarter of the places is theirs, who has authenticated itself and sends nothing more; then a
+    /// stranger, unless the others have more than half of the places.
+    pub(super) fn first_to_go(&self, most: usize) -> Option<u32> {
+        let refused = self.strangers.places.first_key_value();
+        if let Some(((Class::Refused, _), slot)) = refused {
+            return Some(*slot);
+        }
+        let quarter = (most / 4).max(1);
+        let mut groups = [&self.strangers, &self.favoured];
+        if let Some(group) = groups.iter().find(|group| group.authenticated > quarter) {
+            let mut oldest = group.places.range((Class::Authenticated, 0)..);
+            return oldest.next().map(|(_, slot)| *slot);
+        }
+        if self.favoured.places.len() > (most / 2).max(1) {
+            groups.reverse();
+        }
+        groups.iter().find_map(|group| group.places.first_key_value()).map(|(_, slot)| *slot)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.strangers.places.len() + self.favoured.places.len()
     }
 
     pub(super) fn of_ip(&self, ip: &IpAddr) -> usize {
         self.per_ip.get(ip).copied().unwrap_or(0)
     }
 
-    pub(super) fn of_subnet(&self, subnet: &Cidr) -> usize {
-        self.per_subnet.get(subnet).copied().unwrap_or(0)
+    pub(super) fn of_network(&self, network: &Cidr) -> usize {
+        self.per_network.get(network).copied().unwrap_or(0)
+    }
+
+    fn group(&mut self, is_favoured: bool) -> &mut Group {
+        if is_favoured { &mut self.favoured } else { &mut self.strangers }
+    }
+
+    /// Counts no longer for the rules about addresses.
+    fn release(&mut self, place: &mut Place) {
+        let Some(ip) = place.ip.take() else { return };
+        release(&mut self.per_ip, ip);
+        for (network, _) in networks(ip).filter(|_| place.has_networks) {
+            release(&mut self.per_network, network);
+        }
+    }
+}
+
+impl Group {
+    fn insert(&mut self, place: &Place, slot: u32) {
+        self.authenticated += usize::from(place.class == Class::Authenticated);
+        self.places.insert((place.class, place.order), slot);
+    }
+
+    fn remove(&mut self, place: &Place) -> Option<u32> {
+        let slot = self.places.remove(&(place.class, place.order))?;
+        self.authenticated -= usize::from(place.class == Class::Authenticated);
+        Some(slot)
     }
 }
 
@@ -127,41 +229,104 @@ fn release<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
 mod tests {
     use super::*;
 
+    const MANY: usize = 1000;
+
+    fn known(n: u8) -> Option<(IpAddr, Standing)> {
+        Some(([10, 0, 0, n].into(), Standing::Known))
+    }
+
     #[test]
-    fn the_oldest_goes_first_and_the_authenticated_last() {
+    fn the_oldest_goes_first_and_who_has_come_furthest_last() {
         let mut pool = Pool::default();
-        let mut places: Vec<_> = (0..3).map(|slot| pool.join(slot, None)).collect();
-        assert_eq!(pool.first_to_go(), Some(0));
-        pool.set_authenticated(&mut places[0], true);
-        assert_eq!(pool.first_to_go(), Some(1));
-        pool.leave(places.remove(1));
-        assert_eq!(pool.first_to_go(), Some(2));
-        pool.leave(places.remove(1));
-        assert_eq!(pool.first_to_go(), Some(0));
-        let newest = pool.join(3, None);
-        assert_eq!(pool.first_to_go(), Some(3));
+        let mut places: Vec<_> = (0..4).map(|slot| pool.join(slot, None)).collect();
+        assert_eq!(pool.first_to_go(MANY), Some(0));
+        pool.set_class(&mut places[0], Class::Authenticated);
+        assert_eq!(pool.first_to_go(MANY), Some(1));
+        pool.set_class(&mut places[1], Class::Established);
+        pool.leave(places.remove(2));
+        pool.leave(places.remove(2));
+        assert_eq!(pool.first_to_go(MANY), Some(0));
+        let newest = pool.join(9, None);
+        assert_eq!(pool.first_to_go(MANY), Some(9));
         // A refused one has lost its privilege.
-        pool.set_authenticated(&mut places[0], false);
-        assert_eq!(pool.first_to_go(), Some(0));
-        pool.leave(places.remove(0));
+        pool.set_class(&mut places[1], Class::Refused);
+        assert_eq!(pool.first_to_go(MANY), Some(1));
+        pool.leave(places.remove(1));
         pool.leave(newest);
-        assert_eq!((pool.len(), pool.first_to_go()), (0, None));
+        assert_eq!(pool.first_to_go(MANY), Some(0));
+        pool.leave(places.remove(0));
+        assert_eq!((pool.len(), pool.first_to_go(MANY)), (0, None));
+    }
+
+    #[test]
+    fn a_quarter_is_for_those_who_authenticated_and_are_silent_the_oldest_go() {
+        let mut pool = Pool::default();
+        let mut places: Vec<_> = (0..12).map(|slot| pool.join(slot, None)).collect();
+        // In another order than they came.
+        for slot in [7, 3, 11] {
+            pool.set_class(&mut places[slot], Class::Authenticated);
+            assert_eq!(pool.first_to_go(12), Some(0), "who has not goes before them");
+        }
+        pool.set_class(&mut places[1], Class::Authenticated);
+        assert_eq!(pool.first_to_go(12), Some(7), "more than three of twelve: the first of them");
+        pool.set_class(&mut places[3], Class::Established);
+        assert_eq!(pool.first_to_go(12), Some(0), "who sends its NodeInfo is none of them");
+        assert_eq!((pool.first_to_go(4), pool.first_to_go(1)), (Some(7), Some(7)), "one at least");
+    }
+
+    #[test]
+    fn strangers_go_before_those_for_whom_room_is_kept() {
+        let mut pool = Pool::default();
+        let mut stranger = pool.join(0, None);
+        pool.set_class(&mut stranger, Class::Established);
+        let _known: Vec<_> = (1..=4).map(|n| pool.join(n.into(), known(n))).collect();
+        assert_eq!(pool.first_to_go(8), Some(0), "up to half of the places");
+        assert_eq!(pool.first_to_go(7), Some(1), "and then they take no more from the others");
+        pool.leave(stranger);
+        assert_eq!(pool.first_to_go(8), Some(1));
+        let mut refused = pool.join(9, known(9));
+        pool.set_class(&mut refused, Class::Refused);
+        assert_eq!(pool.first_to_go(4), Some(9));
     }
 
     #[test]
     fn nothing_is_left_of_those_that_leave() {
         let mut pool = Pool::default();
-        let join = |pool: &mut Pool, n: u8| pool.join(n.into(), Some([10, 0, n % 3, n].into()));
-        let places: Vec<_> = (0..100).map(|n| join(&mut pool, n)).collect();
+        let standing = [Standing::Stranger, Standing::Known, Standing::Exempt];
+        let classes = [Class::Unproven, Class::Authenticated, Class::Established, Class::Refused];
+        let mut places: Vec<_> = (0..100_u8)
+            .map(|n| {
+                let ip = match n % 2 {
+                    0 => [10, 0, n % 3, n].into(),
+                    _ => format!("2001:db8:0:{n}::1").parse().unwrap(),
+                };
+                pool.join(n.into(), Some((ip, standing[usize::from(n) / 5 % 3])))
+            })
+            .collect();
         for (slot, place) in places.iter().enumerate() {
             pool.set_silent(place, slot as u32);
+            pool.set_unasked(place, slot as u32);
         }
-        assert_eq!(pool.of_subnet(&"10.0.0.0/24".parse().unwrap()), 34);
         assert_eq!((pool.oldest_silent(0), pool.oldest_silent(1)), (None, Some(0)));
         pool.set_begun(places[0].number());
         assert_eq!(pool.oldest_silent(100), Some(1));
+        for (n, place) in places.iter_mut().enumerate() {
+            pool.set_class(place, classes[n % 4]);
+        }
         places.into_iter().for_each(|place| pool.leave(place));
-        assert!(pool.places.is_empty() && pool.silent.is_empty());
-        assert!(pool.per_ip.is_empty() && pool.per_subnet.is_empty());
+        assert!(pool.silent.is_empty() && pool.unasked.is_empty() && pool.len() == 0);
+        assert!(pool.per_ip.is_empty() && pool.per_network.is_empty());
+        assert_eq!((pool.strangers.authenticated, pool.favoured.authenticated), (0, 0));
+    }
+
+    #[test]
+    fn who_waits_for_a_verdict_is_no_handshake_of_its_address() {
+        let mut pool = Pool::default();
+        let ip = IpAddr::from([10, 0, 0, 1]);
+        let mut place = pool.join(0, Some((ip, Standing::Stranger)));
+        let network = networks(ip).next().unwrap().0;
+        assert_eq!((pool.of_ip(&ip), pool.of_network(&network), pool.len()), (1, 1, 1));
+        pool.set_class(&mut place, Class::Established);
+        assert_eq!((pool.of_ip(&ip), pool.of_network(&network), pool.len()), (0, 0, 1));
     }
 }

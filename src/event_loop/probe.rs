@@ -16,7 +16,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 opened.is_probed = true;
                 link.probe(now.mono);
             }
-            _ if conn.is_established && !matches!(conn.stage, Stage::AwaitingAdmission) => {
+            _ if conn.is_established && !matches!(conn.stage, Stage::AwaitingAdmission(_)) => {
                 self.report_ending(&mut conn);
             }
             _ => {}

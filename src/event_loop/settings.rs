@@ -19,6 +19,9 @@ pub struct LoopSettings {
     /// From accept, or from the established TCP connection, to the peer's valid NodeInfo: one
     /// deadline over everything, so that a peer that sends a byte now and then gains nothing.
     pub handshake_timeout: Duration,
+    /// From the peer's NodeInfo to the switch's verdict: longer than a switch needs that is not held
+    /// up, so that what waits behind a hook, a filter or a logger is bounded in time, too.
+    pub verdict_timeout: Duration,
     /// How long a close waits for the peer to take what is to be written.
     pub close_timeout: Duration,
     /// How long messages that arrived before the end of the stream wait for room in a budget.

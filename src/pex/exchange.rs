@@ -192,7 +192,9 @@ impl PexCore {
             | DisconnectReason::Full(_)
             | DisconnectReason::Operator(_)
             | DisconnectReason::ReactorStalled(_)
-            | DisconnectReason::Stopped => {
+            | DisconnectReason::Stopped
+            | DisconnectReason::SwitchBusy(_)
+            | DisconnectReason::Undecided(_) => {
                 if own.is_some() {
                     self.book.take_back(&addr, Some(now.wall));
                 }

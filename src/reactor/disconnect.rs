@@ -95,9 +95,13 @@ pub enum DisconnectReason {
     /// Another peer was wanted, and this one was needed least.
     #[error("another peer took its place")]
     Replaced,
-    /// It had not authenticated itself when the place was needed for a newer connection.
-    #[error("not authenticated while newer connections were waiting")]
+    /// It was not established when the place was needed for a newer connection.
+    #[error("not established while newer connections were waiting")]
     Evicted,
+    /// A hook, a filter or a logger of the application holds up the switch, which has not decided
+    /// about the connection in this time.
+    #[error("not decided about within {0:?}: a hook, filter or logger holds up the switch")]
+    SwitchBusy(Duration),
     /// A reactor does not take its events, and nobody is admitted until it does.
     #[error("reactor {0:?} does not take its events")]
     ReactorStalled(String),
@@ -107,6 +111,9 @@ pub enum DisconnectReason {
     /// An attempt to reach the same ID is under way.
     #[error("already dialing {0}")]
     AlreadyDialing(NodeId),
+    /// A connection with the same ID waits for the verdict of the peer filters.
+    #[error("the filters have not decided about an earlier connection with {0}")]
+    Undecided(NodeId),
     /// A reactor stopped the session, or its init hook panicked.
     #[error("stopped by a reactor: {0}")]
     Reactor(String),
@@ -168,6 +175,9 @@ pub enum Room {
     /// `max_pending_per_ip`.
     #[error("too many handshakes of this address are under way (max_pending_per_ip)")]
     IpPending,
+    /// A stranger's address begins sessions faster than one in 5 s.
+    #[error("this address begins sessions too often")]
+    SessionRate,
     /// `max_pending_per_subnet`.
     #[error("too many handshakes of this address's network are under way (max_pending_per_subnet)")]
     SubnetPending,
@@ -198,7 +208,8 @@ impl DisconnectReason {
             Self::Filtered(_) => "filtered",
             Self::Banned(_) => "banned",
             Self::Evicted | Self::Replaced => "evicted",
-            Self::DuplicateId(_) | Self::AlreadyDialing(_) => "duplicate_id",
+            Self::SwitchBusy(_) => "busy",
+            Self::DuplicateId(_) | Self::AlreadyDialing(_) | Self::Undecided(_) => "duplicate_id",
             Self::Finished | Self::Reactor(_) | Self::ReactorStalled(_) => "reactor",
             Self::Operator(_) => "operator",
             Self::Stopped => "stopped",
@@ -217,6 +228,7 @@ impl DisconnectReason {
                 | Self::Lookup { .. }
                 | Self::Reactor(_)
                 | Self::ReactorStalled(_)
+                | Self::SwitchBusy(_)
         )
     }
 

@@ -26,7 +26,7 @@ use crate::{
     reactor::{Event, Peer, SessionSettings},
     switch::{
         Candidate, Decision, Filter, Hook, Input, Lineup, ReactorSettings, Resolver, ResolverPool,
-        Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,
+        Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver, verdict_timeout,
     },
     thread,
 };
@@ -297,6 +297,7 @@ impl SwitchBuilder {
                 reactors: names.len(),
                 dial_timeout: config.dial_timeout,
                 handshake_timeout: config.handshake_timeout,
+                verdict_timeout: verdict_timeout(config),
                 close_timeout: config.close_timeout,
                 drain_timeout: config.drain_timeout,
                 parking_per_peer: config.parking_per_peer,

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     address::{GroupKey, NetAddress},
+    config::Config,
     event_loop::{Command, Established},
     identity::NodeId,
     ids::{ConnId, Direction},
@@ -31,6 +32,14 @@ const PROBE: Duration = Duration::from_secs(5);
 /// A session that lasts so long is a success for back-off, even without a message. A node without
 /// room authenticates first and then closes, within a round trip.
 const PROVEN: Duration = Duration::from_secs(10);
+
+/// How long the loop waits for a verdict: as long as everything may take that a switch waits for (the
+/// session of an earlier connection, the filters), and as long again as a handshake, in case it
+/// is held up.
+pub fn verdict_timeout(config: &Config) -> Duration {
+    let parked = PROBE + config.drain_timeout;
+    parked + config.peer_filter_timeout + config.handshake_timeout
+}
 
 /// What becomes of a connection.
 enum Verdict {
@@ -126,7 +135,14 @@ impl SwitchCore {
         if let Some(session) = self.peers.session(&conn.id) {
             return self.judge_duplicate(session, conn, now);
         }
-        if let Some(name) = &self.stalled {
+        if let Some(first) = self.peers.filtering(&conn.id)
+            && conn.stage != Stage::Filtering
+        {
+            return self.judge_undecided(first, conn, now);
+        }
+        if let Some(name) = &self.stalled
+            && (!conn.is_reserved || self.is_stalled_for_all)
+        {
             return Verdict::Refuse(DisconnectReason::ReactorStalled(name.clone()));
         }
         if conn.is_reserved {
@@ -137,6 +153,9 @@ impl SwitchCore {
         }
         if conn.direction == Direction::Outbound {
             return Verdict::Admit;
+        }
+        if Self::is_paced(conn) && !self.paces.may_begin(conn.remote.ip(), now.mono) {
+            return Verdict::Refuse(DisconnectReason::Full(Room::SessionRate));
         }
         let itself = usize::from(conn.is_limited());
         let most = self.settings.max_inbound_per_subnet;
@@ -192,6 +211,31 @@ impl SwitchCore {
         }
     }
 
+    /// A second connection with a node about which the filters have not decided: one place is enough
+    /// for it. As with a session, of two nodes that dial each other both keep the same connection.
+    fn judge_undecided(&self, first: ConnId, conn: &Conn, now: Now) -> Verdict {
+        let is_crossed = self.peers.get(first).is_some_and(|first| {
+            first.direction != conn.direction && now.mono.since(first.since) <= CROSSED
+        });
+        if !is_crossed || self.settings.id < conn.id || self.peers.parked(&conn.id).is_some() {
+            return Verdict::Refuse(DisconnectReason::Undecided(conn.id));
+        }
+        Verdict::Park(Parked::Crossed(now.mono + CROSSED))
+    }
+
+    /// Why a second connection with the node does not wait any longer.
+    fn duplicate(&self, node: NodeId) -> DisconnectReason {
+        match self.peers.session(&node) {
+            Some(_) => DisconnectReason::DuplicateId(node),
+            None => DisconnectReason::Undecided(node),
+        }
+    }
+
+    /// Whether sessions of its address come at a pace: where its network counts.
+    fn is_paced(conn: &Conn) -> bool {
+        conn.group.is_some() && !conn.is_reserved
+    }
+
     /// Why there is to be no other peer with this address.
     pub(super) fn why_no_more_of(&self, ip: IpAddr, besides: &NodeId) -> Option<DisconnectReason> {
         let held = self.peers.count_ip(ip, besides);
@@ -224,7 +268,7 @@ impl SwitchCore {
         let node = conn.id;
         match conn.stage {
             Stage::Parked(Parked::Crossed(until)) if until <= now.mono => {
-                self.refuse(id, DisconnectReason::DuplicateId(node), now);
+                self.refuse(id, self.duplicate(node), now);
             }
             // The session is dead, its connection only does not know yet.
             Stage::Parked(Parked::Probing(until)) if until <= now.mono => {
@@ -258,7 +302,7 @@ impl SwitchCore {
         conn.is_ending = true;
         let (node, stage) = (conn.id, conn.stage);
         if matches!(stage, Stage::Parked(Parked::Crossed(_) | Parked::Probing(_))) {
-            return self.refuse(session, DisconnectReason::DuplicateId(node), now);
+            return self.refuse(session, self.duplicate(node), now);
         }
         if self.peers.session(&node) == Some(session)
             && let Some(parked) = self.peers.parked(&node)
@@ -270,6 +314,9 @@ impl SwitchCore {
     fn introduce(&mut self, id: ConnId, now: Now) {
         self.peers.enter(id, Stage::Introducing, now.mono);
         let Some(conn) = self.peers.get(id) else { return };
+        if Self::is_paced(conn) {
+            self.paces.begin(conn.remote.ip(), now.mono);
+        }
         let admission = Admission {
             conn: id,
             id: conn.id,
@@ -321,11 +368,27 @@ impl SwitchCore {
     }
 
     pub(super) fn refuse(&mut self, id: ConnId, reason: DisconnectReason, now: Now) {
+        let Some(conn) = self.peers.get(id).filter(|conn| conn.stage != Stage::Refused) else {
+            return;
+        };
+        let node = conn.id;
         self.peers.enter(id, Stage::Refused, now.mono);
         let command = Command::Reject { conn: id, reason: reason.clone() };
         self.outputs.push_back(Output::Command(command));
         self.not_admitted(id, reason, now);
         self.tell_whether_full();
+        self.promote(&node, now);
+    }
+
+    /// A connection with the node is over or refused: the one that has waited for that is next.
+    fn promote(&mut self, node: &NodeId, now: Now) {
+        if self.peers.session(node).is_some() || self.peers.filtering(node).is_some() {
+            return;
+        }
+        if let Some(parked) = self.peers.parked(node) {
+            self.peers.enter(parked, Stage::New, now.mono);
+            self.consider(parked, false, now);
+        }
     }
 
     /// Says that a connection does not become a session.
@@ -362,6 +425,7 @@ impl SwitchCore {
                 self.peers.enter(id, Stage::Refused, now.mono);
                 self.not_admitted(id, reason, now);
                 self.peers.remove(id);
+                self.promote(&node, now);
             }
             Stage::Introducing | Stage::Up => self.down(id, reason, now),
         }
@@ -369,16 +433,12 @@ impl SwitchCore {
     }
 
     fn down(&mut self, id: ConnId, reason: DisconnectReason, now: Now) {
-        let parked = self.peers.get(id).and_then(|conn| self.peers.parked(&conn.id));
         let Some(conn) = self.peers.remove(id) else { return };
         self.outputs.push_back(Output::Down { conn: id, reason: reason.clone() });
         self.persistent_down(&conn.id, &reason, conn.is_proven);
         let Conn { id, remote: addr, direction, .. } = conn;
         self.event(SwitchEvent::PeerDown { id, addr, direction, reason });
-        if let Some(parked) = parked {
-            self.peers.enter(parked, Stage::New, now.mono);
-            self.consider(parked, false, now);
-        }
+        self.promote(&conn.id, now);
         self.keep_persistent(&conn.id, now);
     }
 

@@ -40,11 +40,13 @@ impl SwitchCore {
                     return Err(ControlError::Undialable(addr));
                 }
                 self.add_persistent(addr, now);
+                self.tell_known();
             }
             Control::RemovePersistent(id) => {
                 self.persistent.remove(&id).ok_or(ControlError::UnknownPeer(id))?;
                 self.unschedule(&id);
                 self.mark(&id);
+                self.tell_known();
             }
             Control::AddUnconditional(id) => {
                 self.unconditional.insert(id);

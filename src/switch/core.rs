@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -12,6 +13,7 @@ use super::{
     Answer, Input, Limits, Notice, Output, Request, SwitchEvent,
     dialing::Dialing,
     filter::{Filters, Subject},
+    pacing::SessionPaces,
     peer_set::PeerSet,
     persistent::PersistentPeers,
     timers::{Timer, Timers},
@@ -113,8 +115,13 @@ pub struct SwitchCore {
     pub(super) salt: u64,
     /// When a newcomer may take somebody's place again.
     pub(super) weigh_at: Mono,
+    pub(super) told_known: Arc<BTreeSet<IpAddr>>,
     /// The reactor that does not take its events.
     pub(super) stalled: Option<String>,
+    /// It has left so many unread that reserved nodes are not admitted either.
+    pub(super) is_stalled_for_all: bool,
+    /// How often strangers begin sessions.
+    pub(super) paces: SessionPaces,
     pub(super) is_stopping: bool,
     /// Why it stops, if nobody asked for it.
     cause: Option<StopReason>,
@@ -168,7 +175,10 @@ impl SwitchCore {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             is_told_full: false,
+            told_known: Arc::default(),
             stalled: None,
+            is_stalled_for_all: false,
+            paces: SessionPaces::default(),
             is_stopping: false,
             cause: None,
             stopped: None,
@@ -182,6 +192,7 @@ impl SwitchCore {
                 self.add_persistent(addr, now);
             }
         }
+        self.tell_known();
         self.tell_whether_full();
     }
 
@@ -221,10 +232,11 @@ impl SwitchCore {
         }
     }
 
-    /// Which reactor, if any, has left more sessions unread than
-    /// [`max_unread_sessions`](Self::max_unread_sessions). Before each input.
-    pub fn handle_stalled(&mut self, reactor: Option<usize>) {
-        let name = reactor.map(|reactor| self.reactor_name(reactor));
+    /// The reactor that has left most sessions unread, and how many. Before each input.
+    pub fn handle_unread(&mut self, reactor: usize, sessions: usize) {
+        let most = self.max_unread_sessions();
+        self.is_stalled_for_all = sessions > most.saturating_mul(2);
+        let name = (sessions > most).then(|| self.reactor_name(reactor));
         if name == self.stalled {
             return;
         }
@@ -236,8 +248,9 @@ impl SwitchCore {
         }
     }
 
-    /// How many sessions a reactor may leave unread before nobody is admitted: four times as many
-    /// as there can be at once, so that peers that come and go cannot fill memory with events.
+    /// How many sessions a reactor may leave unread before no stranger is admitted: four times as
+    /// many as there can be at once, so that peers that come and go cannot fill memory with events.
+    /// Reserved nodes are admitted up to twice as many: who has filled it was not one of them.
     pub fn max_unread_sessions(&self) -> usize {
         let limits = &self.settings.limits;
         let peers = limits.max_num_inbound_peers.saturating_add(limits.max_num_outbound_peers);
@@ -294,16 +307,22 @@ impl SwitchCore {
     fn handle_report(&mut self, report: Report, now: Now) {
         match report {
             Report::Accepted { conn, remote } => {
+                self.outputs.push_back(Output::Command(Command::Considered));
                 let subject = Subject::Accepted(conn, remote);
                 self.ask_filters(subject, Direction::Inbound, None, now);
             }
-            Report::Established(established) => self.established(established, now),
+            Report::Established(established) => {
+                self.outputs.push_back(Output::Command(Command::Considered));
+                self.established(established, now);
+            }
             Report::Closed { conn, reason } => self.closed(conn, reason, now),
             Report::DialFailed { ticket, reason } => self.try_next_address(ticket, reason, now),
-            Report::HandshakeFailed { remote: addr, id, reason } => {
-                self.event(SwitchEvent::Rejected { addr, id, reason, others: 0 });
+            Report::HandshakeFailed { remote: addr, id, reason, others } => {
+                self.outputs.push_back(Output::Command(Command::Heard));
+                self.event(SwitchEvent::Rejected { addr, id, reason, others });
             }
             Report::Refused { remote: addr, reason, others } => {
+                self.outputs.push_back(Output::Command(Command::Heard));
                 self.event(SwitchEvent::Rejected { addr, id: None, reason, others });
             }
             Report::FirstMessage(conn) => self.proven(conn, false, now),

@@ -274,9 +274,10 @@ impl SwitchCore {
         }
         attempt.stage = AttemptStage::Connecting;
         let host = attempt.addr.host().to_string();
-        let mut listed = None;
+        let (mut listed, addr) = (None, attempt.addr.clone());
         let error = match resolved.result {
             Ok(addrs) => {
+                self.persistent.set_resolved(&addr, &addrs);
                 let first = addrs.first().filter(|_| attempt.is_listed);
                 let id = attempt.addr.id();
                 listed = first.map(|addr| NetAddress::new(id, addr.ip(), addr.port()));
@@ -285,6 +286,7 @@ impl SwitchCore {
             }
             Err(error) => error,
         };
+        self.tell_known();
         if let Some(addr) = listed {
             self.notice(Notice::Listed(addr));
         }

@@ -6,7 +6,9 @@
 //!
 //! | who goes | when | why | reason |
 //! | --- | --- | --- | --- |
-//! | the oldest connection that has not authenticated itself | the pool of pending handshakes is full and another one comes | many silent connections must keep nobody out | [`Evicted`](DisconnectReason::Evicted) |
+//! | the oldest of the pending connections that have come least far; strangers before those for whom room is kept | the pool of pending connections is full and another one comes, or there are too many connections for the descriptors | many silent connections must keep nobody out | [`Evicted`](DisconnectReason::Evicted) |
+//! | the oldest of those that authenticated themselves and sent no NodeInfo | the same, and they have more than a quarter of the pool | the same, of those that prove an identity and stay silent | [`Evicted`](DisconnectReason::Evicted) |
+//! | a connection that waits for the switch's verdict | a hook, filter or logger holds the switch up for longer than any verdict takes | nothing waits for ever | [`SwitchBusy`](DisconnectReason::SwitchBusy) |
 //! | the holder of most unfinished messages that is not reserved | the pool for them is full | memory is bounded | [`ReassemblyPool`](DisconnectReason::ReassemblyPool) |
 //! | a peer that reads nothing | it took less than a frame of what is queued for it in three times `send_timeout` | its queues must not be held for nothing | [`NotReading`](DisconnectReason::NotReading) |
 //! | a session that gives no sign of life | its node connects anew, and 5 s have passed | a rebooted node is not locked out by its own past | [`Superseded`](DisconnectReason::Superseded) |

@@ -85,10 +85,9 @@ impl<I: Inbox> Lineup<I> {
         }
     }
 
-    /// The first reactor that has not taken the beginning of more than so many sessions. A count
-    /// by place in the inbox, so it may be a few events off while the loop delivers at the same
-    /// time.
-    pub fn stalled(&mut self, most: usize) -> Option<usize> {
+    /// The reactor that has not taken the beginning of most sessions, and of how many. A count by
+    /// place in the inbox, so it may be a few events off while the loop delivers at the same time.
+    pub fn unread(&mut self) -> (usize, usize) {
         for (reactor, unread) in self.unread.iter_mut().enumerate() {
             if unread.is_empty() {
                 continue;
@@ -99,7 +98,9 @@ impl<I: Inbox> Lineup<I> {
                 unread.pop_front();
             }
         }
-        self.unread.iter().position(|unread| unread.len() > most)
+        let counts = self.unread.iter().map(VecDeque::len).enumerate();
+        // The first of equals, so that it keeps its name.
+        counts.rev().max_by_key(|(_, unread)| *unread).unwrap_or((0, 0))
     }
 
     /// A reactor whose receiver was found gone since the last call.

@@ -18,6 +18,7 @@ mod log;
 mod message;
 mod metrics;
 mod network;
+mod pacing;
 mod peer_set;
 mod persistent;
 mod reconnect;
@@ -27,6 +28,7 @@ mod thread;
 mod timers;
 
 pub use crate::origin::{Origin, Purpose};
+pub use admission::verdict_timeout;
 pub use core::{ReactorSettings, StopReason, SwitchCore, SwitchSettings};
 pub use decision::{Decision, Filter};
 pub use event::SwitchEvent;

@@ -77,7 +77,9 @@ pub(super) struct PeerSet {
     by_id: BTreeMap<NodeId, BTreeSet<ConnId>>,
     /// **Invariant:** exactly the connections that are `Introducing` or `Up`, one per ID.
     sessions: BTreeMap<NodeId, ConnId>,
-    /// **Invariant:** exactly the connections that are `Parked`, at most one per session.
+    /// **Invariant:** exactly the connections that are `Filtering`, at most one per ID.
+    filtering: BTreeMap<NodeId, ConnId>,
+    /// **Invariant:** exactly the connections that are `Parked`, at most one per ID.
     parked: BTreeMap<NodeId, ConnId>,
     /// **Invariant:** those that [hold a place](Conn::holds_place), by address.
     ips: BTreeMap<IpAddr, Held>,
@@ -141,13 +143,18 @@ impl PeerSet {
         let Some(node) = self.conns.get(&id).map(|conn| conn.id) else { return };
         match stage {
             Stage::Introducing => {
+                self.unlist(node, id);
                 let before = self.sessions.insert(node, id);
                 debug_assert_eq!(before, None, "two sessions with {node}");
-                self.parked.remove(&node);
             }
             Stage::Up => {}
             Stage::Parked(_) => _ = self.parked.insert(node, id),
-            Stage::New | Stage::Filtering | Stage::Refused => self.unlist(node, id),
+            Stage::Filtering => {
+                self.unlist(node, id);
+                let before = self.filtering.insert(node, id);
+                debug_assert_eq!(before, None, "the filters are asked twice about {node}");
+            }
+            Stage::New | Stage::Refused => self.unlist(node, id),
         }
     }
 
@@ -167,6 +174,11 @@ impl PeerSet {
     /// The session with this node.
     pub(super) fn session(&self, id: &NodeId) -> Option<ConnId> {
         self.sessions.get(id).copied()
+    }
+
+    /// The connection with this node about which the filters have not decided.
+    pub(super) fn filtering(&self, id: &NodeId) -> Option<ConnId> {
+        self.filtering.get(id).copied()
     }
 
     /// The duplicate that waits for the end of the session with this node.
@@ -237,7 +249,7 @@ impl PeerSet {
     }
 
     fn unlist(&mut self, node: NodeId, id: ConnId) {
-        for list in [&mut self.sessions, &mut self.parked] {
+        for list in [&mut self.sessions, &mut self.filtering, &mut self.parked] {
             if list.get(&node) == Some(&id) {
                 list.remove(&node);
             }
@@ -309,7 +321,14 @@ mod tests {
                     2 => _ = peers.remove(id),
                     3 => peers.set_reserved(&of, is_reserved),
                     4 => peers.replace(id),
-                    5 => peers.enter(id, Stage::Filtering, Mono::ZERO),
+                    5 => {
+                        let is_first = |conn: &Conn| {
+                            peers.filtering(&conn.id).is_none_or(|first| first == id)
+                        };
+                        if peers.get(id).is_some_and(is_first) {
+                            peers.enter(id, Stage::Filtering, Mono::ZERO);
+                        }
+                    }
                     6 => peers.enter(id, Stage::Refused, Mono::ZERO),
                     _ => {
                         let is_free = |conn: &Conn| peers.session(&conn.id).is_none();

@@ -1,8 +1,15 @@
 //! Nodes to be connected to at all times.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::{address::PeerAddress, identity::NodeId, reactor::DisconnectReason, time::Mono};
+
+/// Addresses that are kept of one name: more than any node has, so that a name server which tells
+/// ever more of them does not open the door for all of them.
+const MAX_RESOLVED: usize = 16;
 
 /// A node to be connected to at all times.
 #[derive(Debug)]
@@ -10,6 +17,8 @@ pub(super) struct Persistent {
     /// As configured, and always dialed there: what an inbound session says of its address is not
     /// trusted, and a name is resolved anew each time.
     pub(super) addr: PeerAddress,
+    /// What its name stood for when it was resolved last.
+    resolved: Vec<IpAddr>,
     /// Attempts in a row that failed, or whose session ended before it was a success.
     pub(super) failures: u32,
     /// When it is dialed next; `None` while there is a session or an attempt.
@@ -25,15 +34,34 @@ pub(super) struct PersistentPeers(BTreeMap<NodeId, Persistent>);
 impl PersistentPeers {
     /// Adds a node, or gives it another address.
     pub(super) fn add(&mut self, addr: PeerAddress) {
-        let new = Persistent { addr: addr.clone(), failures: 0, next: None, last: None };
+        let (resolved, failures) = (Vec::new(), 0);
+        let new = Persistent { addr: addr.clone(), resolved, failures, next: None, last: None };
         let peer = self.0.entry(addr.id()).or_insert(new);
         if peer.addr != addr {
             (peer.addr, peer.failures) = (addr, 0);
+            peer.resolved.clear();
         }
     }
 
     pub(super) fn remove(&mut self, id: &NodeId) -> Option<Persistent> {
         self.0.remove(id)
+    }
+
+    /// The name of the node's address was resolved.
+    pub(super) fn set_resolved(&mut self, addr: &PeerAddress, found: &[SocketAddr]) {
+        if let Some(peer) = self.0.get_mut(&addr.id()).filter(|peer| peer.addr == *addr) {
+            let ips = found.iter().map(|addr| addr.ip().to_canonical());
+            peer.resolved = ips.take(MAX_RESOLVED).collect();
+        }
+    }
+
+    /// Where they are: the addresses that are configured, and what configured names stand for.
+    pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
+        let of = |peer: &Persistent| {
+            let configured = peer.addr.net_address().map(|addr| addr.ip().to_canonical());
+            configured.into_iter().chain(peer.resolved.clone())
+        };
+        self.0.values().flat_map(of).collect()
     }
 
     pub(super) fn contains(&self, id: &NodeId) -> bool {

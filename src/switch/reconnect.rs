@@ -1,7 +1,12 @@
 //! Persistent peers: dialed until they are connected, and again when they are lost.
 
-use super::{Origin, SwitchCore, SwitchEvent, backoff, timers::Timer};
-use crate::{address::PeerAddress, identity::NodeId, reactor::DisconnectReason, time::Now};
+use std::sync::Arc;
+
+use super::{Origin, Output, SwitchCore, SwitchEvent, backoff, timers::Timer};
+use crate::{
+    address::PeerAddress, event_loop::Command, identity::NodeId, reactor::DisconnectReason,
+    time::Now,
+};
 
 impl SwitchCore {
     /// From now on there is to be a connection with this node.
@@ -13,6 +18,15 @@ impl SwitchCore {
         let is_known = self.persistent.get(&id).is_some_and(|peer| peer.next.is_some());
         if !is_known && !self.is_served(&id) {
             self.dial_spread(addr, Origin::Persistent, now);
+        }
+    }
+
+    /// Tells the loop where persistent peers are, if that has changed.
+    pub(super) fn tell_known(&mut self) {
+        let known = self.persistent.addresses();
+        if known != *self.told_known {
+            self.told_known = Arc::new(known);
+            self.outputs.push_back(Output::Command(Command::Known(self.told_known.clone())));
         }
     }
 
@@ -46,6 +60,7 @@ impl SwitchCore {
             let addr = peer.addr.clone();
             self.persistent.remove(id);
             self.mark(id);
+            self.tell_known();
             return self.event(SwitchEvent::GaveUp { addr });
         }
         let (failures, cap) = match &peer.last {
@@ -65,7 +80,9 @@ impl SwitchCore {
         // It is connected after all, or it is we who could not dial: no failure of the peer.
         let is_connected = matches!(
             reason,
-            DisconnectReason::DuplicateId(_) | DisconnectReason::AlreadyDialing(_)
+            DisconnectReason::DuplicateId(_)
+                | DisconnectReason::AlreadyDialing(_)
+                | DisconnectReason::Undecided(_)
         );
         if !is_connected && !reason.is_local() {
             peer.failures = peer.failures.saturating_add(1);

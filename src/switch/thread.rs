@@ -71,7 +71,8 @@ impl<I: Inbox> SwitchThread<I> {
                 None => self.inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             let now = self.clock.now();
-            self.core.handle_stalled(self.lineup.stalled(self.core.max_unread_sessions()));
+            let (reactor, unread) = self.lineup.unread();
+            self.core.handle_unread(reactor, unread);
             match input {
                 Ok(input) => self.core.handle(input, now),
                 Err(RecvTimeoutError::Timeout) => {}

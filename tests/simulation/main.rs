@@ -10,6 +10,7 @@ mod churn;
 mod dice;
 mod discovery;
 mod document;
+mod door;
 mod endings;
 mod faults;
 mod guests;

@@ -222,9 +222,9 @@ impl Run {
             88..=92 => self.control(),
             93..=94 => self.ban(),
             95 => {
-                let stalled = [None, None, None, None, Some(0), Some(1)];
-                self.stalled = *self.dice.pick(&stalled);
-                self.model.is_stalled = self.stalled.is_some();
+                let unread = [(0, 0), (0, 0), (1, 0), (1, 0), (0, 1), (1, 1), (1, 2)];
+                self.unread = *self.dice.pick(&unread);
+                self.model.stalled = self.unread.1;
                 self.hooks_fail = self.dice.one_in(3);
             }
             96 => self.feed(Some(Input::ReactorGone(0))),
@@ -239,7 +239,7 @@ impl Run {
     /// From now on everybody can be reached and nothing goes wrong.
     fn calm(&mut self) {
         self.model.bans.clear();
-        (self.stalled, self.hooks_fail, self.model.is_stalled) = (None, false, false);
+        (self.unread, self.hooks_fail, self.model.stalled) = ((0, 0), false, 0);
         self.feed(Some(Input::Bans { table: Arc::default(), added: Vec::new() }));
         let end = self.now + self.cap.mul_f64(1.25) + 15 * SECOND;
         loop {

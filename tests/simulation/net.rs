@@ -91,6 +91,13 @@ pub(crate) struct Sock {
     pub(crate) read: u64,
 }
 
+impl Sock {
+    /// Bytes that have arrived and were not read.
+    pub(crate) fn num_arrived(&self) -> usize {
+        self.arrived.len()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Connecting,

@@ -18,13 +18,13 @@ use tmp2p::{
     Peer, PeerAddress, SwitchEvent,
     addrbook::BookLimits,
     crossbeam_channel,
-    event_loop::{Command, Inbox, LoopCore, LoopSettings, Mailbox, Progress, Report},
+    event_loop::{Command, GateSettings, Inbox, LoopCore, LoopSettings, Mailbox, Progress, Report},
     pex::PexInput,
     protocol::secret::{Cipher, KeyAgreement},
     reactor::{Session, SessionSettings},
     switch::{
         Answer, Hook, Input, Lineup, Output, ReactorSettings, Request, ResolveRequest, SwitchCore,
-        SwitchSettings,
+        SwitchSettings, verdict_timeout,
     },
 };
 
@@ -188,12 +188,13 @@ impl<C: Cipher> SimNode<C> {
             reactors: names.len(),
             dial_timeout: config.dial_timeout,
             handshake_timeout: config.handshake_timeout,
+            verdict_timeout: verdict_timeout(config),
             close_timeout: config.close_timeout,
             drain_timeout: config.drain_timeout,
             parking_per_peer: config.parking_per_peer,
             parking_total: config.parking_total,
             reassembly_pool: config.reassembly_pool,
-            gate: config.into(),
+            gate: GateSettings::from(config).within(options.descriptors),
             filter_connections: options.filter_connections,
         };
         let seed = dice.bytes();
@@ -365,8 +366,8 @@ impl<C: Cipher> SimNode<C> {
             self.switch.start(now);
         }
         let was_stopped = self.switch.is_stopped();
-        let most = self.switch.max_unread_sessions();
-        self.switch.handle_stalled(self.lineup.stalled(most));
+        let (reactor, unread) = self.lineup.unread();
+        self.switch.handle_unread(reactor, unread);
         if let Some(input) = self.inputs.pop_front() {
             let is_of = |id: NodeId| self.sessions.values().any(|peer| peer.id() == id);
             let is_connected = match &input {

@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) may_end: bool,
     /// Authenticated nodes wait for one, too.
     pub(crate) filter_peers: bool,
+    /// How many descriptors its process may have.
+    pub(crate) descriptors: usize,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             addr: None,
             filter_connections: false,
             filter_peers: false,
+            descriptors: usize::MAX,
             may_end: false,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -15,6 +15,10 @@ const CROSSED: Duration = Duration::from_secs(3);
 /// The longest that any second connection waits for a verdict.
 const PARKED: Duration = Duration::from_secs(5);
 
+/// A stranger's address may begin one session in so many seconds, and ten at once.
+const PACE: f64 = 5.0;
+const BURST: f64 = 10.0;
+
 /// What there is, and what was said of it.
 #[derive(Debug)]
 pub(crate) struct Reference {
@@ -25,7 +29,10 @@ pub(crate) struct Reference {
     pub(crate) persistent: BTreeSet<NodeId>,
     pub(crate) unconditional: BTreeSet<NodeId>,
     pub(crate) bans: Vec<Ban>,
-    pub(crate) is_stalled: bool,
+    /// A reactor has left more unread than this many times what it may.
+    pub(crate) stalled: usize,
+    /// What each address may still begin, in seconds of waiting, and as of when.
+    pub(crate) pace: BTreeMap<IpAddr, (f64, Mono)>,
     pub(crate) is_stopping: bool,
     /// Established and not closed.
     pub(crate) conns: BTreeMap<ConnId, Conn>,
@@ -109,7 +116,7 @@ impl Reference {
                 Expected::Waits
             };
         }
-        if self.is_stalled {
+        if self.stalled > usize::from(self.is_reserved(&conn.id)) {
             return Expected::Refused("reactor");
         }
         if self.is_reserved(&conn.id) {
@@ -126,6 +133,9 @@ impl Reference {
         {
             return Expected::Refused("full");
         }
+        if self.is_paced(conn) && self.left(conn.remote.ip(), now) < PACE {
+            return Expected::Refused("full");
+        }
         if conn.direction == Direction::Inbound
             && self.limited(Direction::Inbound) >= self.limits.max_num_inbound_peers
         {
@@ -134,9 +144,25 @@ impl Reference {
         Expected::Up
     }
 
+    fn is_paced(&self, conn: &Conn) -> bool {
+        let is_stranger = !self.is_reserved(&conn.id);
+        is_stranger && conn.direction == Direction::Inbound && !self.allow_duplicate_ip
+    }
+
+    fn left(&self, ip: IpAddr, now: Mono) -> f64 {
+        let (left, as_of) = self.pace.get(&ip).copied().unwrap_or((PACE * BURST, now));
+        (left + now.since(as_of).as_secs_f64()).min(PACE * BURST) + 1e-6
+    }
+
     /// The switch makes a session of it. What may be asked of that whatever the filters are.
     pub(crate) fn introduce(&mut self, id: ConnId, now: Mono) {
         assert_eq!(self.expected(id, now), Expected::Up, "{id} is made a session");
+        let conn = &self.conns[&id];
+        if self.is_paced(conn) {
+            let ip = conn.remote.ip();
+            let left = self.left(ip, now) - PACE;
+            self.pace.insert(ip, (left, now));
+        }
         let conn = self.conns.get_mut(&id).expect("looked at");
         assert_eq!(conn.verdict, None, "a second verdict");
         (conn.verdict, conn.since) = (Some(Verdict::Up), now);
@@ -159,7 +185,13 @@ impl Reference {
             DisconnectReason::Stopped => self.is_stopping,
             DisconnectReason::Banned(_) => self.is_banned(&conn.id, conn.remote, wall),
             DisconnectReason::DuplicateId(_) => self.sessions.contains_key(&conn.id),
-            DisconnectReason::ReactorStalled(_) => self.is_stalled,
+            DisconnectReason::Undecided(_) => {
+                let waits = |(other, c): (&ConnId, &Conn)| {
+                    *other != id && c.id == conn.id && c.verdict.is_none()
+                };
+                self.conns.iter().any(waits) && !self.sessions.contains_key(&conn.id)
+            }
+            DisconnectReason::ReactorStalled(_) => self.stalled > usize::from(is_reserved),
             DisconnectReason::Full(_) | DisconnectReason::DuplicateIp(_) => !is_reserved,
             DisconnectReason::Filtered(_) | DisconnectReason::Reactor(_) => true,
             _ => false,

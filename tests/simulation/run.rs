@@ -70,7 +70,10 @@ pub(crate) struct Run {
     pub(crate) next_ticket: u64,
     pub(crate) states: Option<Vec<PeerState>>,
     pub(crate) hooks_fail: bool,
-    pub(crate) stalled: Option<usize>,
+    /// A reactor has left unread so many times what it may, and one more.
+    pub(crate) unread: (usize, usize),
+    /// Reports of strangers that the core has taken, as it has told the loop.
+    taken: usize,
     pub(crate) introduced: Vec<ConnId>,
     /// Attempts that peer exchange was told of, or has asked for, without their outcome.
     pub(crate) under_way: BTreeMap<(NodeId, bool), usize>,
@@ -119,7 +122,8 @@ impl Run {
             persistent: config.persistent_peers.iter().map(PeerAddress::id).collect(),
             unconditional: config.unconditional_peer_ids.iter().copied().collect(),
             bans: Vec::new(),
-            is_stalled: false,
+            stalled: 0,
+            pace: BTreeMap::new(),
             is_stopping: false,
             conns: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -150,7 +154,8 @@ impl Run {
             next_ticket: 0,
             states: None,
             hooks_fail: false,
-            stalled: None,
+            unread: (0, 0),
+            taken: 0,
             introduced: Vec::new(),
             under_way: BTreeMap::new(),
             rejected: BTreeMap::new(),
@@ -173,13 +178,18 @@ impl Run {
     pub(crate) fn feed(&mut self, input: Option<Input>) {
         self.introduced.clear();
         self.rejected.clear();
-        self.core.handle_stalled(self.stalled);
+        let (reactor, times) = self.unread;
+        let unread = times * self.core.max_unread_sessions() + times.min(1);
+        self.core.handle_unread(reactor, unread);
         let now = self.now();
+        self.taken = 0;
+        let is_to_be_taken = matches!(input, Some(Input::Report(Report::Established(_))));
         if let Some(input) = input {
             self.core.handle(input, now);
         }
         self.core.handle_timeout(now);
         self.drain();
+        assert_eq!(self.taken, usize::from(is_to_be_taken), "what the loop knows to be taken");
         assert!(self.core.next_deadline().is_none_or(|at| at > self.now), "due and not done");
         self.model.check(!self.has_filters, self.now);
         if self.core.is_stopped() {
@@ -294,7 +304,8 @@ impl Run {
                 assert_ne!(*is_full, self.is_told_full, "told what is known");
                 self.is_told_full = *is_full;
             }
-            Command::Shutdown { .. } => {}
+            Command::Considered => self.taken += 1,
+            Command::Shutdown { .. } | Command::Known(_) => {}
             other => panic!("not the core's: {other:?}"),
         }
         self.commands.push_back(command);

@@ -120,6 +120,7 @@ impl World {
             reactors: 2,
             dial_timeout: Duration::from_secs(3),
             handshake_timeout: Duration::from_secs(20),
+            verdict_timeout: Duration::from_secs(40),
             close_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
             parking_per_peer: PARKING,
@@ -424,6 +425,12 @@ impl World {
     fn check(&mut self) {
         while let Some(report) = self.core.poll_report() {
             assert!(!self.is_stopped, "{report:?} after the last report");
+            let taken = match &report {
+                Report::Established(_) | Report::Accepted { .. } => Some(Command::Considered),
+                Report::HandshakeFailed { .. } | Report::Refused { .. } => Some(Command::Heard),
+                _ => None,
+            };
+            taken.into_iter().for_each(|taken| self.core.handle_command(taken, self.now()));
             match report {
                 Report::Established(established) => {
                     if let Some(ticket) = established.ticket {
