@@ -126,6 +126,7 @@ mod clock;
 mod config;
 #[doc(hidden)]
 pub mod event_loop;
+mod guard;
 mod identity;
 mod ids;
 mod node_info;
@@ -172,6 +173,7 @@ pub use reactor::{
 pub use runtime::{
     BanManyError, DialError, DialPeersError, DialTicket, ImportBookError, NumPeers, Reactor,
     RegisterError, StartError, StopError, StopReport, Stopped, Switch, SwitchBuilder, SwitchHandle,
+    WrongThread,
 };
 #[doc(inline)]
 pub use switch::evicting;

@@ -25,6 +25,7 @@ const LAYERS: [&[&str]; 7] = [
         "channel",
         "clock",
         "config",
+        "guard",
         "identity",
         "ids",
         "node_info",
@@ -176,6 +177,21 @@ fn the_loop_does_not_log() {
     assert_none(sources.flat_map(|source| {
         let logs = source.named.iter().filter(|named| is_under(&named.path, "log"));
         logs.map(|named| format!("{} logs", at(source, named))).collect::<Vec<_>>()
+    }));
+}
+
+/// A logger is the application's code: one that panics is not to end a thread of the library.
+#[test]
+fn threads_of_the_library_log_under_a_guard() {
+    let library = library();
+    let on_threads =
+        |s: &&Source| ["switch/", "pex/", "addrbook/"].iter().any(|p| s.file.starts_with(p));
+    assert_none(library.sources.iter().filter(on_threads).flat_map(|source| {
+        let logs = source
+            .named
+            .iter()
+            .filter(|named| is_under(&named.path, "log") && !is_under(&named.path, "log::Level"));
+        logs.map(|named| format!("{} logs past guard::tell", at(source, named))).collect::<Vec<_>>()
     }));
 }
 

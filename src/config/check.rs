@@ -114,6 +114,10 @@ impl Config {
             ("max_recv_packet_size", self.max_recv_packet_size),
         )?;
         self.check_order(
+            ("reactor_budget", self.reactor_budget),
+            ("delivered_total", self.delivered_total),
+        )?;
+        self.check_order(
             ("parking_per_peer", self.parking_per_peer),
             ("parking_total", self.parking_total),
         )?;
@@ -180,6 +184,22 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Whether each of so many reactors can have what it may from one peer.
+    pub(crate) fn check_reactors(&self, reactors: usize) -> Result<(), ConfigError> {
+        let (budget, total) = (self.reactor_budget, self.delivered_total);
+        if budget <= total / reactors.max(1) {
+            return Ok(());
+        }
+        Err(ConfigError::Conflict {
+            key: "delivered_total",
+            value: total.to_string(),
+            remedy: format!(
+                "at least {reactors} × reactor_budget, which is {budget}, or that less: there are \
+                 {reactors} reactors"
+            ),
+        })
     }
 
     fn check_order(
@@ -336,6 +356,7 @@ mod tests {
             (|c| c.max_recv_packet_size = 0, "max_recv_packet_size"),
             (|c| c.max_recv_packet_size = usize::MAX, "max_recv_packet_size"),
             (|c| c.reactor_budget = 0, "reactor_budget"),
+            (|c| c.delivered_total = c.reactor_budget - 1, "reactor_budget"),
             (|c| c.parking_per_peer = 0, "parking_per_peer"),
             (|c| c.parking_total = c.parking_per_peer - 1, "parking_per_peer"),
             (|c| c.reassembly_pool = c.max_recv_packet_size - 1, "max_recv_packet_size"),
@@ -390,6 +411,7 @@ mod tests {
             |c| (c.max_num_inbound_peers, c.max_num_outbound_peers) = (0, 0),
             |c| c.max_packet_msg_payload_size = c.max_recv_packet_size,
             |c| c.max_packet_msg_payload_size = 2,
+            |c| c.delivered_total = c.reactor_budget,
             |c| c.parking_total = c.parking_per_peer,
             |c| (c.accept_rate_per_ip, c.accept_burst_per_ip) = (0, 0),
             |c| c.max_pending_per_ip = c.max_pending_per_subnet,

@@ -73,6 +73,8 @@ struct Table {
     #[serde(deserialize_with = "number")]
     reactor_budget: usize,
     #[serde(deserialize_with = "number")]
+    delivered_total: usize,
+    #[serde(deserialize_with = "number")]
     parking_per_peer: usize,
     #[serde(deserialize_with = "number")]
     parking_total: usize,

@@ -102,7 +102,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         }
         let wanted = self.quantum;
         let read = self.sockets.read(conn.id.slot(), &mut self.scratch[..wanted]);
-        conn.note_read(read, wanted);
+        conn.note_read(read, wanted, self.sockets.short_is_blocked());
         conn.readable && conn.end.is_none()
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 use super::{
     Command, Inbox, LoopSettings, Mailbox, Posts, Readiness, Report, Sockets,
     conn::{Conn, Opened, Stage},
+    delivered::Delivered,
     gate::Gate,
     inflow::Parking,
     pool::Pool,
@@ -57,7 +58,7 @@ pub struct LoopCore<S, I, C: Cipher> {
     pub(super) sockets: S,
     pub(super) inbox: Watched<I>,
     pub(super) key_agreement: Box<dyn FnMut() -> Option<KeyAgreement> + Send>,
-    slots: Vec<Slot<C>>,
+    pub(super) slots: Vec<Slot<C>>,
     free: Vec<u32>,
     live: usize,
     ready: VecDeque<u32>,
@@ -82,9 +83,9 @@ pub struct LoopCore<S, I, C: Cipher> {
     posts: Posts,
 }
 
-struct Slot<C: Cipher> {
+pub(super) struct Slot<C: Cipher> {
     generation: u32,
-    conn: Option<Box<Conn<C>>>,
+    pub(super) conn: Option<Box<Conn<C>>>,
 }
 
 impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
@@ -99,6 +100,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             per_peer: settings.parking_per_peer,
             total: settings.parking_total,
             parked: 0,
+            delivered: Delivered::new(settings.delivered_total, settings.reactors),
         };
         Self {
             gate: Gate::new(settings.gate.clone()),
@@ -242,6 +244,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     pub fn run_turn(&mut self, now: Now) {
         self.handshake_steps = HANDSHAKE_STEPS_PER_TURN;
         self.run_timers(now);
+        self.look_at_delivered(now);
         let first_accepted = self.pool.next();
         self.accept(now);
         let ready = self.ready.len();
@@ -264,6 +267,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     /// Whether the next turn has something to do without anything happening before.
     pub fn has_work(&self) -> bool {
         !self.ready.is_empty()
+            || self.parking.delivered.has_reached()
             || (self.pool.has_silent() && self.may_begin())
             || (self.acceptable && self.accept_after.is_none())
     }
@@ -271,6 +275,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     /// When the next turn has something to do.
     pub fn next_deadline(&self) -> Option<Mono> {
         let next = crate::time::earliest(self.timers.next(), self.accept_after);
+        let next = crate::time::earliest(next, self.parking.delivered.next_deadline());
         crate::time::earliest(next, self.shutdown)
     }
 
@@ -380,6 +385,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         if self.pooled > self.settings.reassembly_pool {
             self.evict_from_pool();
         }
+        self.look_at_delivered(now);
     }
 
     /// The pool of unfinished messages is full: the largest holder goes whose place is not
@@ -460,6 +466,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         if let Some(opened) = &mut conn.opened {
             self.pooled -= opened.pooled;
             opened.end(&mut self.parking);
+            self.parking.delivered.remember(&opened.session);
         }
         self.recycle(std::mem::take(&mut conn.out));
         let report = match (conn.is_established, conn.ticket) {
@@ -562,7 +569,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             match self.sockets.write(conn.id.slot(), bytes) {
                 Ok(written) => {
                     // A short write means that the kernel's buffer is full: an edge will come.
-                    conn.writable = written == bytes.len();
+                    conn.writable = written == bytes.len() || !self.sockets.short_is_blocked();
                     conn.out_at += written;
                     taken += written;
                 }

@@ -156,7 +156,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     fn read_handshake(&mut self, conn: &mut Conn<C>) {
         // Through the shared buffer: a stranger that is silent makes us hold nothing.
         let read = self.sockets.read(conn.id.slot(), &mut self.scratch[..READ_BYTES]);
-        let read = conn.note_read(read, READ_BYTES);
+        let read = conn.note_read(read, READ_BYTES, self.sockets.short_is_blocked());
         conn.inbuf.extend_from_slice(&self.scratch[..read]);
     }
 
@@ -174,8 +174,14 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 }
 
 impl<C: Cipher> Conn<C> {
-    /// Remembers what a read of at most `wanted` bytes says of the socket; the bytes read.
-    pub(super) fn note_read(&mut self, read: io::Result<usize>, wanted: usize) -> usize {
+    /// Remembers what a read of at most `wanted` bytes says of the socket; the bytes read. See
+    /// [`Sockets::short_is_blocked`].
+    pub(super) fn note_read(
+        &mut self,
+        read: io::Result<usize>,
+        wanted: usize,
+        short_is_blocked: bool,
+    ) -> usize {
         match read {
             Ok(0) => {
                 self.readable = false;
@@ -185,7 +191,7 @@ impl<C: Cipher> Conn<C> {
             Ok(read) => {
                 // A short read has emptied the socket, and new bytes make a new edge; but the
                 // edge of a hang-up was told already.
-                self.readable = read == wanted || self.hung_up;
+                self.readable = read == wanted || self.hung_up || !short_is_blocked;
                 read
             }
             Err(error) => {

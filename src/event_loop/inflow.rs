@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Inbox, LoopCore, Sockets, probe::Watched};
+use super::{Inbox, LoopCore, Sockets, delivered::Delivered, probe::Watched};
 use crate::{
     payload::Payload,
     protocol::{
@@ -25,6 +25,8 @@ pub(super) struct Parking {
     pub(super) total: usize,
     /// Parked now, over all connections.
     pub(super) parked: usize,
+    /// What has left it.
+    pub(super) delivered: Delivered,
 }
 
 /// What one connection has received and not yet delivered. Nothing is ever dropped for lack of
@@ -81,14 +83,14 @@ impl Inflow {
     ) {
         for reactor in 0..self.lanes.len() {
             self.lanes[reactor].is_blocked &= session.budget(reactor).is_paused();
-            while !self.lanes[reactor].is_blocked {
+            while !self.lanes[reactor].is_blocked && parking.delivered.may_take(reactor) {
                 let Some((channel, payload)) = self.lanes[reactor].parked.pop_front() else {
                     self.lanes[reactor].parked = VecDeque::new();
                     break;
                 };
                 self.parked -= Permit::cost(payload.len());
                 parking.parked -= Permit::cost(payload.len());
-                self.deliver(session, reactor, channel, payload, inbox);
+                self.deliver(session, reactor, channel, payload, parking, inbox);
             }
         }
         if let Some((channel, payload)) = self.stalled.take() {
@@ -115,8 +117,9 @@ impl Inflow {
         inbox: &mut Watched<impl Inbox>,
     ) -> Flow {
         let reactor = session.channels[channel].reactor;
-        if !self.lanes[reactor].is_blocked {
-            self.deliver(session, reactor, channel, payload, inbox);
+        let lane = &self.lanes[reactor];
+        if !lane.is_blocked && lane.parked.is_empty() && parking.delivered.may_take(reactor) {
+            self.deliver(session, reactor, channel, payload, parking, inbox);
             return Flow::Continue;
         }
         if self.parked >= parking.per_peer || parking.parked >= parking.total {
@@ -135,9 +138,11 @@ impl Inflow {
         reactor: usize,
         channel: usize,
         payload: Payload,
+        parking: &mut Parking,
         inbox: &mut Watched<impl Inbox>,
     ) {
         let cost = Permit::cost(payload.len());
+        parking.delivered.charge(reactor, cost);
         if session.budget(reactor).charge(cost) == Charged::Paused {
             self.lanes[reactor].is_blocked = true;
         }

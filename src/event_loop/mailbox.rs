@@ -10,12 +10,16 @@ use crate::{
 };
 
 /// Posts of other threads, taken whole by the loop. Posting never blocks on the loop, and wakes it
-/// only when it sleeps.
+/// only when it sleeps. Peers and handles hold it, long after the loop's end if they like: then it
+/// keeps nothing, neither what is posted nor what woke the loop.
 pub struct Mailbox {
     sleeper: Sleeper,
     posts: Mutex<Posts>,
-    wake: Box<dyn Fn() + Send + Sync>,
+    /// `None`: the loop is over.
+    wake: Mutex<Option<Wake>>,
 }
+
+type Wake = Box<dyn Fn() + Send>;
 
 /// What was posted, in the order in which the loop takes it.
 #[derive(Debug, Default)]
@@ -26,6 +30,8 @@ pub struct Posts {
     pub resume: Vec<ConnId>,
     /// Connections with queued messages.
     pub dirty: Vec<ConnId>,
+    /// The loop is over, and nothing is posted any more.
+    is_closed: bool,
 }
 
 impl Posts {
@@ -37,8 +43,17 @@ impl Posts {
 
 impl Mailbox {
     /// An empty mailbox; `wake` ends the loop's poll, or makes its next one return at once.
-    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { sleeper: Sleeper::new(), posts: Mutex::default(), wake: Box::new(wake) }
+    pub fn new(wake: impl Fn() + Send + 'static) -> Self {
+        let wake: Wake = Box::new(wake);
+        Self { sleeper: Sleeper::new(), posts: Mutex::default(), wake: Mutex::new(Some(wake)) }
+    }
+
+    /// The loop is over: what was posted and not taken is dropped, and so is what will be.
+    pub fn shut(&self) {
+        let closed = Posts { is_closed: true, ..Posts::default() };
+        let left = std::mem::replace(&mut *self.posts.lock(), closed);
+        let wake = self.wake.lock().take();
+        drop((left, wake));
     }
 
     /// Posts a command.
@@ -72,9 +87,17 @@ impl Mailbox {
     }
 
     fn post(&self, put: impl FnOnce(&mut Posts)) {
-        put(&mut self.posts.lock());
-        if self.sleeper.post() {
-            (self.wake)();
+        {
+            let mut posts = self.posts.lock();
+            if posts.is_closed {
+                return;
+            }
+            put(&mut posts);
+        }
+        if self.sleeper.post()
+            && let Some(wake) = &*self.wake.lock()
+        {
+            wake();
         }
     }
 }

@@ -4,9 +4,7 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -22,8 +20,9 @@ use super::{
 use crate::{
     ban::BanTable,
     clock::Clock,
+    guard::guarded,
     protocol::secret::{ChaCha, KeyAgreement},
-    thread,
+    thread::{self, Thread},
 };
 
 const LISTENER_TOKEN: Token = Token(LISTENER as usize);
@@ -104,6 +103,10 @@ fn spare() -> Option<Socket> {
 }
 
 impl Sockets for MioSockets {
+    fn short_is_blocked(&self) -> bool {
+        !cfg!(windows)
+    }
+
     fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
         let mut listener = TcpListener::bind(addr)?;
         SockRef::from(&listener).listen(BACKLOG)?;
@@ -192,7 +195,8 @@ pub enum ListenError {
 pub(crate) struct LoopThread {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) local_addr: Option<SocketAddr>,
-    pub(crate) thread: JoinHandle<()>,
+    /// Tells whether it ended as it should; else it had panicked.
+    pub(crate) thread: Thread<bool>,
 }
 
 /// Opens the listener and starts the loop's thread.
@@ -226,11 +230,14 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
     mailbox.command(Command::Bans(bans));
     let posts = mailbox.clone();
     let thread = thread::spawn("p2p-loop", move || {
-        let run = catch_unwind(AssertUnwindSafe(|| run(core, poll, &posts, clock, &mut report)));
-        if run.is_err() {
+        let is_sound = guarded(|| run(core, poll, &posts, clock, &mut report)).is_some();
+        // Whoever still holds a peer or a handle holds no descriptor by it.
+        posts.shut();
+        if !is_sound {
             // The switch must not wait for a loop that is gone.
             report(Report::Stopped);
         }
+        is_sound
     })?;
     Ok(LoopThread { mailbox, local_addr, thread })
 }

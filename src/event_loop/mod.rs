@@ -9,6 +9,7 @@ mod closing;
 mod command;
 mod conn;
 mod core;
+mod delivered;
 mod gate;
 mod handshaking;
 mod inflow;

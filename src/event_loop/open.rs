@@ -92,7 +92,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             if have < FRAME_SEALED && conn.readable && conn.end.is_none() {
                 let wanted = self.quantum.min(allowance.max(FRAME_SEALED));
                 let read = self.sockets.read(conn.id.slot(), &mut scratch[have..have + wanted]);
-                filled += conn.note_read(read, wanted);
+                filled += conn.note_read(read, wanted, self.sockets.short_is_blocked());
             }
             let link = conn.link.as_mut().expect("checked above");
             let mut delivery = Delivery {

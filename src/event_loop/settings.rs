@@ -30,6 +30,8 @@ pub struct LoopSettings {
     pub parking_per_peer: usize,
     /// The same over all connections.
     pub parking_total: usize,
+    /// Bytes that all reactors together may hold, see `Config::delivered_total`.
+    pub delivered_total: usize,
     /// Bytes of unfinished messages over all connections.
     pub reassembly_pool: usize,
     /// Who may begin a handshake.

@@ -19,9 +19,14 @@ pub struct Readiness {
 }
 
 /// Non-blocking stream sockets, each named by the slot that the loop gave it. Readiness is
-/// edge-triggered: it is told once, and the loop remembers it until a call says `WouldBlock` or
-/// gives less than was asked for.
+/// edge-triggered: it is told once, and the loop remembers it until a call says `WouldBlock`, or
+/// gives less than was asked for where that [means the same](Self::short_is_blocked).
 pub trait Sockets {
+    /// Whether a read or write of fewer bytes than were asked for says what `WouldBlock` does: that
+    /// there is no more, and that readiness will be told when there is. So it is with epoll and
+    /// kqueue, and it saves a system call each time. On Windows readiness is told again only after
+    /// a `WouldBlock`: who takes a short read for the end waits for ever.
+    fn short_is_blocked(&self) -> bool;
     /// Opens the listener; at most one.
     fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr>;
     /// Closes the listener.

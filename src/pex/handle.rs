@@ -65,7 +65,21 @@ impl From<NoAnswer> for ControlError {
     }
 }
 
+impl Shared {
+    /// Nobody is answered from now on.
+    pub(super) fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.is_over = true;
+        waiting.tickets.clear();
+    }
+}
+
 impl PexHandle {
+    /// The thread is not waited for any longer.
+    pub(super) fn close(&self) {
+        self.shared.close();
+    }
+
     /// Every ban, as last published.
     pub(crate) fn bans(&self) -> Arc<BanTable> {
         self.shared.bans.read().clone()

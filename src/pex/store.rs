@@ -1,20 +1,16 @@
 //! The thread `p2p-store`: the only one that waits for a disk.
 
-use std::{
-    error::Error,
-    io,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    thread::JoinHandle,
-};
+use std::{error::Error, io, sync::Arc};
 
+use log::Level;
 use parking_lot::{Condvar, Mutex};
 
 use super::pending::Pending;
 use crate::{
-    addrbook::{BookStore, StoreBatch, StoreError, StoredBook},
+    addrbook::{BookStore, StoreBatch, StoredBook},
     clock::Clock,
-    thread,
+    guard::{guarded, tell},
+    thread::{self, Joined, Thread},
     time::Mono,
 };
 
@@ -34,7 +30,7 @@ pub(crate) enum StoreEnd {
 pub(super) struct StoreWriter {
     shared: Arc<Shared>,
     clock: Clock,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread<StoreEnd>>,
 }
 
 struct Shared {
@@ -45,7 +41,6 @@ struct Shared {
 struct Slot {
     pending: Pending,
     is_stopping: bool,
-    end: Option<StoreEnd>,
 }
 
 impl StoreWriter {
@@ -56,15 +51,17 @@ impl StoreWriter {
         clock: Clock,
         on_failure: impl Fn(String) + Send + 'static,
     ) -> io::Result<Self> {
-        let slot = Slot { pending: Pending::new(stored), is_stopping: false, end: None };
+        let slot = Slot { pending: Pending::new(stored), is_stopping: false };
         let shared = Arc::new(Shared { slot: Mutex::new(slot), changed: Condvar::new() });
         let theirs = shared.clone();
         let run = move || {
             let end = theirs.run(&mut *store, clock, on_failure);
-            // First, so that whoever opens the same store next finds it closed.
-            drop(store);
-            theirs.slot.lock().end = Some(end);
-            theirs.changed.notify_all();
+            // Whoever opens the same store next finds it closed. The application's, as above.
+            _ = guarded(|| drop(store));
+            if let StoreEnd::Failed(error) = &end {
+                tell!(Level::Error, "the last changes of the address book are not stored: {error}");
+            }
+            end
         };
         let thread = Some(thread::spawn("p2p-store", run)?);
         Ok(Self { shared, clock, thread })
@@ -78,23 +75,12 @@ impl StoreWriter {
 
     /// Writes what is left and joins the thread, or leaves it behind at the deadline.
     pub(super) fn stop(mut self, deadline: Mono) -> StoreEnd {
-        let mut slot = self.shared.slot.lock();
-        slot.is_stopping = true;
+        self.shared.slot.lock().is_stopping = true;
         self.shared.changed.notify_all();
-        let end = loop {
-            if let Some(end) = slot.end.clone() {
-                break end;
-            }
-            let left = self.clock.until(deadline);
-            if left.is_zero() {
-                return StoreEnd::LeftBehind;
-            }
-            self.shared.changed.wait_for(&mut slot, left);
-        };
-        drop(slot);
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Err(_)) => StoreEnd::Failed(PANICKED.to_owned()),
-            _ => end,
+        match self.thread.take().map(|thread| thread.join_within(self.clock.until(deadline))) {
+            Some(Joined::Over(end)) => end,
+            Some(Joined::LeftBehind) => StoreEnd::LeftBehind,
+            Some(Joined::Panicked) | None => StoreEnd::Failed(PANICKED.to_owned()),
         }
     }
 }
@@ -152,8 +138,9 @@ impl Shared {
 
 /// The store may be anybody's code: a panic in it is a failure like others.
 fn write(store: &mut dyn BookStore, batch: &StoreBatch) -> Result<(), String> {
-    let result = catch_unwind(AssertUnwindSafe(|| store.write(batch)));
-    result.unwrap_or_else(|_| Err(StoreError::new(PANICKED))).map_err(|error| with_causes(&error))
+    // The error is the application's, too.
+    let written = guarded(|| store.write(batch).map_err(|error| with_causes(&error)));
+    written.unwrap_or_else(|| Err(PANICKED.to_owned()))
 }
 
 /// The error and what caused it, in one line.

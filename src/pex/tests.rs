@@ -147,7 +147,8 @@ fn handles_say_so_after_the_stop_and_on_the_librarys_threads() {
     let handle = running.handle.clone();
     let theirs = handle.clone();
     let on_ours = thread::spawn("p2p-test", move || theirs.ban(id(1).into(), None, "x".into()));
-    assert_eq!(on_ours.unwrap().join().unwrap(), Err(BanError::WrongThread));
+    let on_ours = on_ours.unwrap().join_within(LONG);
+    assert_eq!(on_ours, thread::Joined::Over(Err(BanError::WrongThread)));
     assert_eq!(handle.ban(id(0).into(), None, "x".into()), Err(BanError::OwnId));
     ban(&handle, 1);
     running.stop();

@@ -1,11 +1,9 @@
 //! The thread `p2p-pex`: performs what the core decides.
 
-use std::{
-    collections::BTreeMap, io, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration,
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
-
+use log::Level;
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
@@ -20,11 +18,12 @@ use crate::{
     },
     ban::BanTable,
     clock::Clock,
+    guard::tell,
     identity::NodeId,
     ids::ConnId,
     reactor::{Event, Peer},
     switch::{Input, Notice, Request},
-    thread,
+    thread::{self, Joined, Thread},
     time::Mono,
 };
 
@@ -65,7 +64,7 @@ pub(crate) struct Prepared {
 /// The running threads `p2p-pex` and `p2p-store`. Dropping it stops them.
 pub(crate) struct Pex {
     handle: PexHandle,
-    thread: Option<JoinHandle<Option<StoreWriter>>>,
+    thread: Option<Thread<Option<StoreWriter>>>,
     clock: Clock,
 }
 
@@ -74,6 +73,9 @@ pub(crate) struct Pex {
 pub(crate) struct PexEnd {
     /// `p2p-pex` had panicked: a bug.
     pub(crate) had_panicked: bool,
+    /// `p2p-pex` did not come back in time, from a logger or a function of the application, and is
+    /// left behind.
+    pub(crate) is_left_behind: bool,
     /// How the writing ended; `None` without a store.
     pub(crate) store: Option<StoreEnd>,
 }
@@ -96,7 +98,7 @@ impl Prepared {
         let is_fresh = stored.key.is_none() || stored.addresses.is_empty();
         if let Some(imported) = (start.import)(is_fresh) {
             let added = book.import(imported, now.wall, &mut rng);
-            log::info!("the address book begins with {added} addresses of addrbook.json");
+            tell!(Level::Info, "the address book begins with {added} addresses of addrbook.json");
         }
         let (inputs, receiver) = crossbeam_channel::unbounded();
         let core = PexCore::new(start.settings, book, start.seed, now);
@@ -176,35 +178,27 @@ impl Prepared {
 }
 
 impl Pex {
-    /// Ends both threads: requests are refused, what is left is written. `p2p-pex` is always
-    /// joined, for it waits for nobody; a store that does not come back by the deadline, or one
-    /// second from now if that is later, is left behind with its thread. That is logged.
+    /// Ends both threads: requests are refused, what is left is written. What does not come back by
+    /// the deadline, or one second from now if that is later, is left behind.
     pub(crate) fn stop(mut self, deadline: Mono) -> PexEnd {
         self.join(deadline)
     }
 
     fn join(&mut self, deadline: Mono) -> PexEnd {
-        let Some(thread) = self.thread.take() else {
-            return PexEnd { had_panicked: false, store: None };
-        };
+        let mut end = PexEnd { had_panicked: false, is_left_behind: false, store: None };
+        let Some(thread) = self.thread.take() else { return end };
         // Fails if the thread has ended already.
         let _ = self.handle.inputs.send(PexInput::Stop);
-        let Ok(store) = thread.join() else {
-            return PexEnd { had_panicked: true, store: None };
-        };
         let deadline = deadline.max(self.clock.mono() + LAST_WRITE);
-        let store = store.map(|store| store.stop(deadline));
-        match &store {
-            Some(StoreEnd::Failed(error)) => {
-                log::error!("the last changes of the address book are not stored: {error}");
+        match thread.join_within(self.clock.until(deadline)) {
+            Joined::Over(store) => end.store = store.map(|store| store.stop(deadline)),
+            Joined::Panicked => end.had_panicked = true,
+            Joined::LeftBehind => {
+                end.is_left_behind = true;
+                self.handle.close();
             }
-            Some(StoreEnd::LeftBehind) => log::error!(
-                "the address book's store does not answer; its thread is left behind, and the \
-                 last changes may not be stored"
-            ),
-            Some(StoreEnd::Written) | None => {}
         }
-        PexEnd { had_panicked: false, store }
+        end
     }
 }
 
@@ -350,9 +344,12 @@ impl PexThread {
                     (self.to_switch)(Input::Request(Request::DialUnasked { addr, origin }));
                 }
                 PexOutput::Event(event) => (self.to_switch)(Input::Event(event)),
-                PexOutput::Notice(PexNotice::UnfitBias(why)) => log::warn!("{why}"),
+                PexOutput::Notice(PexNotice::UnfitBias(why)) => tell!(Level::Warn, "{why}"),
                 PexOutput::Notice(PexNotice::StoreFailed(error)) => {
-                    log::warn!("the address book cannot be stored, it is tried again: {error}");
+                    tell!(
+                        Level::Warn,
+                        "the address book cannot be stored, it is tried again: {error}"
+                    );
                 }
             }
         }
@@ -362,8 +359,6 @@ impl PexThread {
 impl Drop for PexThread {
     /// However the thread ends, nobody waits for it for ever.
     fn drop(&mut self) {
-        let mut waiting = self.shared.waiting.lock();
-        waiting.is_over = true;
-        waiting.tickets.clear();
+        self.shared.close();
     }
 }

@@ -173,6 +173,14 @@ impl Peer {
     /// Queues a message, waiting for a place if the queue is full, at most `Config::send_timeout`
     /// (10 s as in Go). `Ok` means queued: it is sent unless the connection ends.
     ///
+    /// **Not on the thread that receives.** While a reactor's thread waits here it takes no events.
+    /// If the peer's does the same, each waits for the other to read, nothing moves until both
+    /// time out, and what they wanted to send is lost; of twenty nodes that answer each other so,
+    /// all stand still for 10 s at a time. A thread that reads [`Reactor::events`](crate::Reactor)
+    /// uses [`try_send`](Self::try_send), keeps what finds a queue full, and goes on when
+    /// [`Event::Writable`](super::Event::Writable) comes; or it leaves sending to another thread.
+    /// [`Reactor`](crate::Reactor) shows both.
+    ///
     /// # Errors
     /// See [`SendErrorKind`]; never `Full`.
     pub fn send(
@@ -239,12 +247,22 @@ impl Peer {
         self.0.verdicts.mark_bad(self.id(), addr, duration, reason.into());
     }
 
-    /// Keeps a value of any type with the session, one per type, for other reactors to read.
+    /// Keeps a value of any type with the session, one per type, for other reactors to read. In Go
+    /// that is `peer.Set`.
+    ///
+    /// A value goes when another of its type is set, on the thread that sets it, and with the
+    /// session: on the thread `p2p-switch`, where its `Drop` must not block, once every reactor has
+    /// dropped its [`PeerDown`](super::Event::PeerDown), and at the latest a minute after it or when
+    /// the switch has stopped. So a value may hold the [`Peer`] itself, and a reactor finds it until
+    /// its last event of the session. One that is set later is dropped at once.
+    #[doc(alias = "Set")]
     pub fn set<T: Send + Sync + 'static>(&self, value: T) {
         self.0.set_value(Arc::new(value), TypeId::of::<T>());
     }
 
-    /// The value of this type that some reactor keeps with the session.
+    /// The value of this type that some reactor keeps with the session. `None` after the session,
+    /// see [`set`](Self::set).
+    #[doc(alias = "Get")]
     pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.0.value(TypeId::of::<T>())?.downcast().ok()
     }

@@ -189,8 +189,13 @@ pub struct Session {
     last_message: AtomicU64,
     closed_sender: Mutex<Option<Sender<Never>>>,
     pub(crate) closed: Receiver<Never>,
-    values: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    /// What reactors keep with it; `None` once it is over. **Invariant:** no value is dropped under
+    /// the lock, for its `Drop` may ask for another one.
+    values: Mutex<Option<HashMap<TypeId, Value>>>,
 }
+
+/// A value that a reactor keeps with a session.
+pub(crate) type Value = Arc<dyn Any + Send + Sync>;
 
 /// One channel of a session.
 pub(crate) struct SessionChannel {
@@ -254,7 +259,7 @@ impl Session {
             last_message: AtomicU64::new(0),
             closed_sender: Mutex::new(Some(closed_sender)),
             closed,
-            values: Mutex::new(HashMap::new()),
+            values: Mutex::new(Some(HashMap::new())),
         }
     }
 
@@ -410,12 +415,26 @@ impl Session {
         self.closed_sender.lock().take();
     }
 
-    pub(crate) fn set_value(&self, value: Arc<dyn Any + Send + Sync>, of: TypeId) {
-        self.values.lock().insert(of, value);
+    // ---- values ----
+
+    pub(crate) fn set_value(&self, value: Value, of: TypeId) {
+        let old = match &mut *self.values.lock() {
+            Some(values) => values.insert(of, value),
+            None => Some(value),
+        };
+        drop(old);
     }
 
-    pub(crate) fn value(&self, of: TypeId) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.values.lock().get(&of).cloned()
+    pub(crate) fn value(&self, of: TypeId) -> Option<Value> {
+        self.values.lock().as_ref()?.get(&of).cloned()
+    }
+
+    /// What reactors have kept with the session, which keeps nothing from now on: a value may hold
+    /// the session's peer, and each would keep the other for ever. Whoever drops it runs code of
+    /// the application.
+    #[must_use]
+    pub(crate) fn take_values(&self) -> Vec<Value> {
+        self.values.lock().take().into_iter().flat_map(HashMap::into_values).collect()
     }
 }
 

@@ -2,22 +2,24 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender};
+use log::Level;
 
-use super::{Switch, SwitchHandle, book, handle::Inner};
+use super::{
+    Inboxes, Revocable, Switch, SwitchHandle, book, descriptors, handle::Inner, switch::Threads,
+};
 use crate::{
     addrbook::{BookLimits, BookSettings, BookStore, StoreError},
     address::ListenAddress,
     channel::ChannelDescriptor,
     clock::Clock,
     config::{Config, ConfigError},
-    event_loop::{self, Command, Inbox, ListenError, LoopSettings, Progress, SocketOptions},
+    event_loop::{self, Command, ListenError, LoopSettings, SocketOptions},
+    guard::tell,
     identity::NodeKey,
     ids::ChannelId,
     node_info::{NodeInfo, NodeInfoError},
@@ -42,6 +44,7 @@ pub struct SwitchBuilder {
     connection_filters: Vec<Filter>,
     peer_filters: Vec<Filter>,
     store: Option<Box<dyn BookStore>>,
+    raises_descriptor_limit: bool,
 }
 
 struct Registered {
@@ -53,6 +56,55 @@ struct Registered {
 
 /// What a reactor holds on to: the events of its channels' peers, in order. The user's own thread
 /// reads them; the receiver ends when the switch has stopped.
+///
+/// # Sending from the thread that receives
+/// That thread must not wait for a peer to read: the peer may be waiting for it. So it uses
+/// [`Peer::try_send`], keeps what finds the queue full, and goes on when told that there is room:
+///
+/// ```
+/// use std::collections::{BTreeMap, VecDeque};
+/// use tmp2p::{ConnId, Event, Payload, Reactor, SendErrorKind};
+///
+/// const CHANNEL: u8 = 0x70;
+/// /// Answers that may wait for a peer; who asks on without reading has no more.
+/// const MOST: usize = 100;
+///
+/// fn run(reactor: &Reactor, answer: impl Fn(&Payload) -> Payload) {
+///     let mut unsent: BTreeMap<ConnId, VecDeque<Payload>> = BTreeMap::new();
+///     for event in &reactor.events {
+///         let peer = match event {
+///             Event::Message(message) => {
+///                 let queue = unsent.entry(message.peer().conn()).or_default();
+///                 if queue.len() < MOST {
+///                     queue.push_back(answer(message.payload()));
+///                 }
+///                 message.peer().clone()
+///             }
+///             Event::Writable(peer, _) => peer,
+///             Event::PeerDown(peer, _) => {
+///                 unsent.remove(&peer.conn());
+///                 continue;
+///             }
+///             _ => continue,
+///         };
+///         let Some(queue) = unsent.get_mut(&peer.conn()) else { continue };
+///         while let Some(next) = queue.pop_front() {
+///             match peer.try_send(CHANNEL, next) {
+///                 Ok(()) => {}
+///                 // `Writable` follows.
+///                 Err(full) if full.kind == SendErrorKind::Full => {
+///                     queue.push_front(full.payload);
+///                     break;
+///                 }
+///                 Err(_) => queue.clear(),
+///             }
+///         }
+///     }
+/// }
+/// ```
+///
+/// Whoever prefers [`Peer::send`], which waits, does so on another thread that reads no events, such
+/// as one for each peer, begun with [`Event::PeerUp`](crate::Event::PeerUp), as Go's gossip routines are.
 #[derive(Debug)]
 pub struct Reactor {
     /// Unbounded by type; bounded per peer by `Config::reactor_budget` plus a few lifecycle events.
@@ -153,6 +205,7 @@ impl SwitchBuilder {
             connection_filters: Vec::new(),
             peer_filters: Vec::new(),
             store: None,
+            raises_descriptor_limit: true,
         }
     }
 
@@ -189,8 +242,9 @@ impl SwitchBuilder {
     }
 
     /// Runs `hook` for every peer that is about to be admitted, before any reactor hears of it and
-    /// before it can send a byte. On the switch's thread: it must not block. A panic in it rejects
-    /// the peer.
+    /// before it can send a byte. On the switch's thread: it must not block, or nobody is admitted and
+    /// nobody's end is told meanwhile. A panic in it rejects the peer. Calls that would wait for the
+    /// switch are refused in it; the [`Switch`] itself may be dropped there.
     pub fn on_init(&mut self, reactor: &Reactor, hook: impl FnMut(&Peer) + Send + 'static) {
         self.hooks.push((reactor.number, Box::new(hook)));
     }
@@ -228,6 +282,18 @@ impl SwitchBuilder {
         self.resolver = resolver;
     }
 
+    /// Leaves the process's limit on open descriptors as it is. Without this, [`start`](Self::start)
+    /// raises the soft limit (`RLIMIT_NOFILE`, often 1024) to the hard one, as each Go program does by
+    /// itself: every connection is a descriptor, and those of strangers may be a thousand. For
+    /// programs that use `select`, which cannot cope with more than 1024, also in what they start:
+    /// children inherit the limit.
+    ///
+    /// Either way there are no more pending handshakes than leave half of the descriptors to the
+    /// application, whatever [`Config::max_pending_handshakes`] says; that is logged.
+    pub fn keep_descriptor_limit(&mut self) {
+        self.raises_descriptor_limit = false;
+    }
+
     /// Checks everything once, opens the listener and starts the threads.
     ///
     /// # Errors
@@ -236,6 +302,7 @@ impl SwitchBuilder {
         self.config.check()?;
         let pex_inbox = self.config.pex.then(|| self.register(PEX, vec![pex::channel()]));
         let config = &self.config;
+        config.check_reactors(self.reactors.len())?;
         let channels: Vec<(ChannelDescriptor, usize)> = self
             .reactors
             .iter()
@@ -249,7 +316,7 @@ impl SwitchBuilder {
 
         let own = self.key.id();
         if config.persistent_peers.iter().any(|peer| peer.id() == own) {
-            log::warn!("persistent_peers has this node's own ID, {own}: it is left out");
+            tell!(Level::Warn, "persistent_peers has this node's own ID, {own}: it is left out");
         }
         let seed = random_seed()?;
         let clock = Clock::start();
@@ -283,6 +350,7 @@ impl SwitchBuilder {
         settings.peer_filters = self.peer_filters.len();
         drop(self.reactors);
 
+        let gate = descriptors::gate(config, self.raises_descriptor_limit);
         let mut announced = None;
         let prepare = |bound: Option<SocketAddr>| {
             let node_info = announced.insert(node_info.with_listen_addr(&announce(config, bound)));
@@ -302,8 +370,9 @@ impl SwitchBuilder {
                 drain_timeout: config.drain_timeout,
                 parking_per_peer: config.parking_per_peer,
                 parking_total: config.parking_total,
+                delivered_total: config.delivered_total,
                 reassembly_pool: config.reassembly_pool,
-                gate: config.into(),
+                gate,
                 filter_connections: settings.connection_filters > 0,
             }
         };
@@ -336,14 +405,17 @@ impl SwitchBuilder {
             verdicts: Arc::new(pex.handle()),
         };
         let mailbox = event_loop.mailbox.clone();
+        let to_reactors = Revocable::new(inboxes);
+        let resolver = ResolverPool::new(self.resolver);
+        let (busy_resolver, revoker) = (resolver.busy(), to_reactors.revoker());
         let switch = SwitchThread {
             core: SwitchCore::new(settings, pex.bans(), seed),
             inputs: input_receiver,
             own_inputs: inputs.clone(),
-            lineup: Lineup::new(session_settings, names, inboxes, mailbox.clone())
+            lineup: Lineup::new(session_settings, names, to_reactors, mailbox.clone())
                 .with_hooks(self.hooks),
             mailbox: mailbox.clone(),
-            resolver: ResolverPool::new(self.resolver),
+            resolver,
             shared: shared.clone(),
             clock,
             sessions: Default::default(),
@@ -370,7 +442,7 @@ impl SwitchBuilder {
             (switch_thread, pex) => {
                 // What has started ends with the loop.
                 mailbox.command(Command::Shutdown { deadline: clock.mono() });
-                let _ = event_loop.thread.join();
+                let _ = event_loop.thread.join_within(Duration::MAX);
                 let (switch_error, pex_error) = (switch_thread.err(), pex.err());
                 let error = switch_error.or(pex_error).expect("one of them has failed");
                 return Err(StartError::Thread(error));
@@ -390,7 +462,14 @@ impl SwitchBuilder {
             close_timeout: config.close_timeout,
             next_ticket: AtomicU64::new(0),
         });
-        Ok(Switch::new(handle, vec![event_loop.thread, switch_thread], pex))
+        let threads = Threads {
+            event_loop: event_loop.thread,
+            switch: switch_thread,
+            pex,
+            resolver: busy_resolver,
+            inboxes: revoker,
+        };
+        Ok(Switch::new(handle, threads))
     }
 
     fn check(
@@ -473,37 +552,6 @@ fn mconn_settings(config: &Config) -> MConnSettings {
         ping_interval: config.ping_interval,
         pong_timeout: config.pong_timeout,
         unsolicited_pong_interval: config.unsolicited_pong_interval,
-    }
-}
-
-/// The reactors' inboxes; the loop and the switch each hold them, and the receivers end when both
-/// are gone.
-#[derive(Clone)]
-struct Inboxes {
-    senders: Vec<Sender<Event>>,
-    /// Events put into each, by everybody who holds it.
-    delivered: Arc<[AtomicU64]>,
-}
-
-impl Inboxes {
-    fn new(senders: Vec<Sender<Event>>) -> Self {
-        let delivered = senders.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { senders, delivered }
-    }
-}
-
-impl Inbox for Inboxes {
-    fn deliver(&mut self, reactor: usize, event: Event) -> bool {
-        self.delivered[reactor].fetch_add(1, Relaxed);
-        // A reactor that is gone gets nothing; dropping the event returns its budget.
-        self.senders[reactor].send(event).is_ok()
-    }
-
-    fn progress(&self, reactor: usize) -> Progress {
-        Progress {
-            delivered: self.delivered[reactor].load(Relaxed),
-            waiting: self.senders[reactor].len(),
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use crate::{
     address::{NetAddress, PeerAddress},
     clock::Clock,
-    event_loop::Mailbox,
+    event_loop::{Command, Mailbox},
     identity::NodeId,
     ids::{ChannelId, Direction},
     node_info::NodeInfo,
@@ -24,6 +24,7 @@ use crate::{
     reactor::{Broadcast, BroadcastHandle, DisconnectReason, Peer, SendErrorKind},
     switch::{Answer, Input, Metrics, Origin, Request, Shared, SwitchEvent},
     thread,
+    time::Mono,
 };
 
 /// Events that a subscriber may leave unread. A subscriber that does not read loses later ones.
@@ -199,12 +200,15 @@ impl SwitchHandle {
     /// of the owner then returns. Peers get what was accepted for them, within
     /// `Config::close_timeout`.
     pub fn request_stop(&self) {
-        self.stop_by(self.0.close_timeout);
+        self.stop_by(self.0.clock.mono() + self.0.close_timeout);
     }
 
-    pub(super) fn stop_by(&self, timeout: Duration) {
+    pub(super) fn stop_by(&self, deadline: Mono) {
         // Nobody is there to take it once the switch has stopped.
-        let _ = self.request(Request::Stop { deadline: self.0.clock.mono() + timeout });
+        let _ = self.request(Request::Stop { deadline });
+        // The loop hears it from us, too: the switch's thread may sit in code of the application. Not
+        // before the switch could, so that it knows that the ends it hears of were asked for.
+        self.0.mailbox.command(Command::Shutdown { deadline });
     }
 
     /// Posts a request whose answer comes in the receiver; that ends without one if the switch

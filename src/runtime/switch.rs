@@ -2,37 +2,93 @@
 
 use std::{
     fmt,
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use super::{SwitchBuilder, SwitchHandle};
-use crate::{config::Config, identity::NodeKey, node_info::NodeInfo, pex::Pex, switch::StopReason};
+use log::Level;
+
+use super::{Revoker, SwitchBuilder, SwitchHandle};
+use crate::{
+    config::Config,
+    guard::tell,
+    identity::NodeKey,
+    node_info::NodeInfo,
+    pex::{Pex, StoreEnd},
+    reactor::DisconnectReason,
+    switch::{Busy, StopReason},
+    thread::{self, Joined, Thread},
+    time::Mono,
+};
+
+/// Time that threads are given to come back from code of the application even if the stop has none
+/// left: an init hook that works needs microseconds.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A running switch. Dropping it ends every connection at once and joins its threads; [`stop`]
 /// first lets peers take what was accepted for them.
 ///
+/// It may be dropped anywhere. On a thread of the library, such as in an init hook, nobody is
+/// waited for: it stops all the same, without the caller. Threads that are stuck in code of the
+/// application are left behind, see [`stop`].
+///
 /// [`stop`]: Self::stop
 pub struct Switch {
     handle: SwitchHandle,
-    threads: Vec<JoinHandle<()>>,
+    /// `None`: it is stopped, or somebody else is at it.
+    threads: Option<Threads>,
+}
+
+/// What has to end.
+pub(super) struct Threads {
+    /// `p2p-loop`, which runs no code of the application.
+    pub(super) event_loop: Thread<bool>,
+    pub(super) switch: Thread<bool>,
     /// Ends after the switch, which it publishes to.
-    pex: Option<Pex>,
+    pub(super) pex: Pex,
+    pub(super) resolver: Busy,
+    /// What the switch's thread tells reactors, so that they hear of the end without it.
+    pub(super) inboxes: Revoker,
 }
 
 /// How a stop went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StopReport {
     /// Sessions there were when it began.
     pub sessions: usize,
-    /// From the call until every thread was joined.
+    /// From the call until every thread was joined or given up.
     pub elapsed: Duration,
+    /// Threads that were in code of the application and did not come back in time: `p2p-switch`
+    /// (init hooks, filters, the logger, a `Drop`), `p2p-pex` (the logger, `Config::pex_bias`),
+    /// `p2p-store` (the `BookStore`), `p2p-resolver` (the `Resolver`, also the system's). They end by
+    /// themselves when that code returns, and nothing waits for them.
+    pub left_behind: Vec<&'static str>,
 }
 
-/// A thread of the switch had panicked: a bug of this library, or of an allocator hook.
+/// Why a stop was not in order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopError {
+    /// Threads of the switch had panicked: a bug of this library. Everything is stopped all the
+    /// same.
+    #[error("threads of the switch had panicked: {}", threads.join(", "))]
+    Panicked {
+        /// Their names.
+        threads: Vec<&'static str>,
+        /// How the stop went otherwise.
+        report: StopReport,
+    },
+    /// Called on a thread of the library, which would wait for itself. The stop goes on without
+    /// the caller.
+    #[error("a stop that waits, on a thread of the switch; it goes on without the caller")]
+    WrongThread,
+}
+
+/// A call that waits, made on one of the library's own threads (an init hook, a filter, a
+/// resolver), which would wait for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a thread of the switch had panicked")]
-pub struct StopError;
+#[error("a call that waits, made on a thread of the switch")]
+pub struct WrongThread;
 
 impl Switch {
     /// Prepares a switch with this configuration and identity.
@@ -40,8 +96,8 @@ impl Switch {
         SwitchBuilder::new(config, key, node_info)
     }
 
-    pub(super) fn new(handle: SwitchHandle, threads: Vec<JoinHandle<()>>, pex: Pex) -> Self {
-        Self { handle, threads, pex: Some(pex) }
+    pub(super) fn new(handle: SwitchHandle, threads: Threads) -> Self {
+        Self { handle, threads: Some(threads) }
     }
 
     /// A handle for everybody else.
@@ -50,13 +106,20 @@ impl Switch {
     }
 
     /// Waits until the switch has stopped because somebody called
-    /// [`SwitchHandle::request_stop`], a reactor is gone, or a thread failed.
-    pub fn wait(&self) -> StopReason {
+    /// [`SwitchHandle::request_stop`], a reactor is gone, or a thread failed. However long that
+    /// takes: also for an init hook that does not return.
+    ///
+    /// # Errors
+    /// Called on a thread of the library.
+    pub fn wait(&self) -> Result<StopReason, WrongThread> {
+        if thread::is_ours() {
+            return Err(WrongThread);
+        }
         let shared = &self.handle.inner().shared;
         let mut stop_reason = shared.stop_reason.lock();
         loop {
             match &*stop_reason {
-                Some(reason) => return reason.clone(),
+                Some(reason) => return Ok(reason.clone()),
                 None => shared.stopped.wait(&mut stop_reason),
             }
         }
@@ -64,31 +127,90 @@ impl Switch {
 
     /// Stops in order: no new connections; every session is flushed and closed, at most for
     /// `timeout`; reactors are told of every end; their receivers end; bans are stored; all
-    /// threads are joined. A [`BookStore`](crate::BookStore) that hangs is given a second more,
-    /// then its thread is left behind.
+    /// threads are joined.
+    ///
+    /// Returns within `timeout` and two seconds whatever code of the application does that runs on
+    /// threads of the library: hooks, filters, the logger, the resolver, the store. A thread that
+    /// does not come back from it within a second is left behind, and the report names it; `timeout`
+    /// holds for the event loop, which runs no such code. Nothing is logged on the caller's thread.
     ///
     /// # Errors
-    /// A thread had panicked. Everything is stopped all the same.
+    /// See [`StopError`].
     pub fn stop(mut self, timeout: Duration) -> Result<StopReport, StopError> {
-        let started = Instant::now();
-        let sessions = self.handle.peers().len();
-        self.join(timeout)?;
-        Ok(StopReport { sessions, elapsed: started.elapsed() })
+        let Some(threads) = self.threads.take() else { unreachable!("only the end takes them") };
+        end(&self.handle, threads, timeout)
     }
+}
 
-    fn join(&mut self, timeout: Duration) -> Result<(), StopError> {
-        let deadline = self.handle.inner().clock.mono() + timeout;
-        self.handle.stop_by(timeout);
-        let mut result = Ok(());
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                result = Err(StopError);
+/// Ends everything, on this thread or, if that could wait for itself, on one of its own.
+fn end(
+    handle: &SwitchHandle,
+    threads: Threads,
+    timeout: Duration,
+) -> Result<StopReport, StopError> {
+    let started = Instant::now();
+    let sessions = handle.num_peers();
+    let sessions = sessions.inbound + sessions.outbound;
+    let deadline = handle.inner().clock.mono() + timeout;
+    // Before anything else, so that it ends even if there is no thread for the rest.
+    handle.stop_by(deadline);
+    if thread::is_ours() {
+        let handle = handle.clone();
+        // Without a thread to wait for them, they end by themselves.
+        let _ = thread::spawn("p2p-stop", move || threads.join(&handle, deadline));
+        return Err(StopError::WrongThread);
+    }
+    let (left_behind, panicked) = threads.join(handle, deadline);
+    let report = StopReport { sessions, elapsed: started.elapsed(), left_behind };
+    if panicked.is_empty() {
+        Ok(report)
+    } else {
+        Err(StopError::Panicked { threads: panicked, report })
+    }
+}
+
+impl Threads {
+    /// Waits for the threads in the order in which they end; who is left behind, and who had
+    /// panicked.
+    fn join(self, handle: &SwitchHandle, deadline: Mono) -> (Vec<&'static str>, Vec<&'static str>) {
+        let clock = handle.inner().clock;
+        let (mut left_behind, mut panicked) = (Vec::new(), Vec::new());
+        // For those that wait for each other; it needs a turn after the deadline.
+        let last = deadline.max(clock.mono()) + LAST_WORD;
+        let threads = [("p2p-loop", self.event_loop), ("p2p-switch", self.switch)];
+        for (name, thread) in threads {
+            match thread.join_within(clock.until(last)) {
+                Joined::Over(true) => {}
+                Joined::Over(false) | Joined::Panicked => panicked.push(name),
+                Joined::LeftBehind => left_behind.push(name),
             }
         }
-        if self.pex.take().is_some_and(|pex| pex.stop(deadline).had_panicked) {
-            result = Err(StopError);
+        if !left_behind.is_empty() {
+            let peers = handle.peers();
+            handle.inner().shared.close(StopReason::Requested);
+            self.inboxes.revoke(peers, DisconnectReason::Stopped);
         }
-        result
+        let pex = self.pex.stop(deadline);
+        if pex.had_panicked {
+            panicked.push("p2p-pex");
+        }
+        if pex.is_left_behind {
+            left_behind.push("p2p-pex");
+        }
+        if pex.store == Some(StoreEnd::LeftBehind) {
+            left_behind.push("p2p-store");
+        }
+        if self.resolver.is_any() {
+            left_behind.push("p2p-resolver");
+        }
+        if !left_behind.is_empty() {
+            let names = left_behind.join(", ");
+            // The logger may be what they are stuck in.
+            let _ = thread::spawn("p2p-log", move || {
+                tell!(Level::Warn, "left behind, in code that does not return: {names}");
+            });
+        }
+        (left_behind, panicked)
     }
 }
 
@@ -100,9 +222,9 @@ impl fmt::Debug for Switch {
 
 impl Drop for Switch {
     fn drop(&mut self) {
-        if !self.threads.is_empty() {
-            // Nobody is left to be told of a panic.
-            let _ = self.join(Duration::ZERO);
+        if let Some(threads) = self.threads.take() {
+            // Nobody is left to be told how it went.
+            let _ = end(&self.handle, threads, Duration::ZERO);
         }
     }
 }

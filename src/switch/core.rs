@@ -13,6 +13,7 @@ use super::{
     Answer, Input, Limits, Notice, Output, Request, SwitchEvent,
     dialing::Dialing,
     filter::{Filters, Subject},
+    lookup::Lookups,
     pacing::SessionPaces,
     peer_set::PeerSet,
     persistent::PersistentPeers,
@@ -36,8 +37,6 @@ pub struct SwitchSettings {
     pub id: NodeId,
     /// Its reactors, by number.
     pub reactors: Vec<ReactorSettings>,
-    /// How long a name may take to resolve: as long as a connection may take to be established.
-    pub lookup_timeout: Duration,
     /// How long the peers may take what was accepted for them, if the switch stops by itself.
     pub close_timeout: Duration,
     /// How many peers there may be.
@@ -103,6 +102,7 @@ pub struct SwitchCore {
     pub(super) rng: StdRng,
     pub(super) peers: PeerSet,
     pub(super) dialing: Dialing,
+    pub(super) lookups: Lookups,
     pub(super) persistent: PersistentPeers,
     pub(super) unconditional: BTreeSet<NodeId>,
     pub(super) filters: Filters,
@@ -134,7 +134,6 @@ impl SwitchSettings {
         Self {
             id,
             reactors,
-            lookup_timeout: config.dial_timeout,
             close_timeout: config.close_timeout,
             limits: Limits {
                 max_num_inbound_peers: config.max_num_inbound_peers,
@@ -169,6 +168,7 @@ impl SwitchCore {
             settings,
             peers: PeerSet::default(),
             dialing: Dialing::default(),
+            lookups: Lookups::default(),
             persistent: PersistentPeers::default(),
             filters: Filters::default(),
             bans,

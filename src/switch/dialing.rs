@@ -8,7 +8,9 @@ use std::{
 
 use super::{
     Answer, Notice, Origin, Output, ResolveRequest, Resolved, SwitchCore, SwitchEvent, backoff,
-    filter::Subject, timers::Timer,
+    filter::Subject,
+    lookup::{Found, LOOKUP_TIMEOUT},
+    timers::Timer,
 };
 use crate::{
     address::{NetAddress, PeerAddress},
@@ -227,8 +229,8 @@ impl SwitchCore {
         match attempt.stage {
             AttemptStage::Scheduled(at) if at <= now.mono => self.begin(ticket, now),
             AttemptStage::LookingUp(until) if until <= now.mono => {
-                let result = Err("no answer in time".to_owned());
-                self.handle_resolved(Resolved { ticket, result }, now);
+                self.lookups.give_up(ticket);
+                self.looked_up(ticket, Err("no answer in time".to_owned()), now);
             }
             _ => {}
         }
@@ -257,17 +259,35 @@ impl SwitchCore {
         if let Some(net) = net {
             return self.approach(ticket, net.socket_addr(), now);
         }
-        let deadline = now.mono + self.settings.lookup_timeout;
-        let attempt = self.dialing.attempts.get_mut(&ticket).expect("looked at above");
+        self.look_up(ticket, now);
+    }
+
+    fn look_up(&mut self, ticket: u64, now: Now) {
+        let Some(attempt) = self.dialing.attempts.get_mut(&ticket) else { return };
+        let deadline = now.mono + LOOKUP_TIMEOUT;
         attempt.stage = AttemptStage::LookingUp(deadline);
         let (host, port) = (attempt.addr.host().to_string(), attempt.addr.port());
+        match self.lookups.want(ticket, (host.clone(), port), now.mono) {
+            Found::Late(addrs) => return self.looked_up(ticket, Ok(addrs), now),
+            Found::Awaited(false) => {}
+            Found::Awaited(true) => {
+                let request = ResolveRequest { ticket, host, port };
+                self.outputs.push_back(Output::Resolve(request));
+            }
+        }
         self.timers.add(deadline, Timer::Attempt(ticket));
-        self.outputs.push_back(Output::Resolve(ResolveRequest { ticket, host, port }));
     }
 
     pub(super) fn handle_resolved(&mut self, resolved: Resolved, now: Now) {
-        let ticket = resolved.ticket;
-        // A late answer finds no attempt, or one that waits for nothing.
+        let Resolved { ticket, result } = resolved;
+        for ticket in self.lookups.answered(ticket, &result, now.mono) {
+            self.looked_up(ticket, result.clone(), now);
+        }
+    }
+
+    /// The name of an attempt stands for these addresses, or for none.
+    fn looked_up(&mut self, ticket: u64, result: Result<Vec<SocketAddr>, String>, now: Now) {
+        // It may have ended in the meantime.
         let Some(attempt) = self.dialing.attempts.get_mut(&ticket) else { return };
         if !matches!(attempt.stage, AttemptStage::LookingUp(_)) {
             return;
@@ -275,7 +295,7 @@ impl SwitchCore {
         attempt.stage = AttemptStage::Connecting;
         let host = attempt.addr.host().to_string();
         let (mut listed, addr) = (None, attempt.addr.clone());
-        let error = match resolved.result {
+        let error = match result {
             Ok(addrs) => {
                 self.persistent.set_resolved(&addr, &addrs);
                 let first = addrs.first().filter(|_| attempt.is_listed);
@@ -385,6 +405,7 @@ impl SwitchCore {
 
     fn fail_attempt(&mut self, ticket: u64, reason: DisconnectReason, now: Now) {
         if let Some(attempt) = self.dialing.remove(ticket) {
+            self.lookups.give_up(ticket);
             self.attempt_failed(ticket, attempt, reason, now);
         }
     }

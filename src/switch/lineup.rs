@@ -2,16 +2,24 @@
 
 use std::{
     collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Weak},
+    time::Duration,
 };
 
 use crate::{
     event_loop::Inbox,
+    guard::guarded,
     reactor::{Admission, DisconnectReason, Event, Notify, Peer, Session, SessionSettings},
+    time::Mono,
 };
 
-/// A reactor's init hook.
+/// How long what reactors keep with a session stays after its end, for one that is behind with its
+/// inbox. One that is stuck must not keep it for ever.
+const VALUES_STAY: Duration = Duration::from_secs(60);
+/// How often it is looked at whether somebody still needs them. Nothing but memory waits for it.
+const LOOK_AFTER: Duration = Duration::from_millis(100);
+
+/// A reactor's init hook. Called on the switch's thread.
 pub type Hook = Box<dyn FnMut(&Peer) + Send>;
 
 /// Every reactor's inbox and init hook. Used on `p2p-switch`, and by simulations.
@@ -26,6 +34,19 @@ pub struct Lineup<I> {
     unread: Vec<VecDeque<u64>>,
     /// A reactor whose receiver was found gone.
     gone: Option<usize>,
+    /// Sessions that are over, in order, while reactors may still look at what they keep with them.
+    farewells: VecDeque<Farewell>,
+    /// When to look whether they may go.
+    look_at: Option<Mono>,
+}
+
+/// A session that is over.
+struct Farewell {
+    peer: Peer,
+    /// Every `PeerDown` of it holds the reason.
+    told: Weak<DisconnectReason>,
+    /// Nobody is waited for any longer.
+    until: Mono,
 }
 
 impl<I: Inbox> Lineup<I> {
@@ -37,7 +58,17 @@ impl<I: Inbox> Lineup<I> {
         notify: Arc<dyn Notify>,
     ) -> Self {
         let unread = vec![VecDeque::new(); names.len()];
-        Self { settings, names, hooks: Vec::new(), inbox, notify, unread, gone: None }
+        Self {
+            settings,
+            names,
+            hooks: Vec::new(),
+            inbox,
+            notify,
+            unread,
+            gone: None,
+            farewells: VecDeque::new(),
+            look_at: None,
+        }
     }
 
     /// With hooks that [`introduce`](Self::introduce) runs, each with the number of its reactor.
@@ -59,8 +90,9 @@ impl<I: Inbox> Lineup<I> {
         let session = Arc::new(Session::new(admission, &self.settings, self.notify.clone()));
         let peer = Peer::new(session.clone());
         for (reactor, hook) in &mut self.hooks {
-            if catch_unwind(AssertUnwindSafe(|| hook(&peer))).is_err() {
+            if guarded(|| hook(&peer)).is_none() {
                 session.end();
+                drop_values(&session);
                 return Err(format!("the init hook of {:?} panicked", self.names[*reactor]));
             }
         }
@@ -76,12 +108,46 @@ impl<I: Inbox> Lineup<I> {
     }
 
     /// Puts `PeerDown` into every inbox.
-    pub fn dismiss(&mut self, peer: &Peer, reason: DisconnectReason) {
+    pub fn dismiss(&mut self, peer: &Peer, reason: DisconnectReason, now: Mono) {
         // The loop has ended it, unless the connection was over before it heard of the admission.
         peer.session().end();
         let reason = Arc::new(reason);
         for reactor in 0..self.names.len() {
             self.deliver(reactor, Event::PeerDown(peer.clone(), reason.clone()));
+        }
+        let told = Arc::downgrade(&reason);
+        self.farewells.push_back(Farewell { peer: peer.clone(), told, until: now + VALUES_STAY });
+        self.look_at.get_or_insert(now + LOOK_AFTER);
+    }
+
+    /// When [`let_go`](Self::let_go) has something to do.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.look_at
+    }
+
+    /// Drops what reactors have kept with sessions that are over and that no reactor has to hear of
+    /// any more.
+    pub fn let_go(&mut self, now: Mono) {
+        if self.look_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.farewells.retain(|farewell| {
+            let stays = farewell.told.strong_count() > 0 && farewell.until > now;
+            if !stays {
+                drop_values(farewell.peer.session());
+            }
+            stays
+        });
+        self.look_at = (!self.farewells.is_empty()).then_some(now + LOOK_AFTER);
+    }
+
+    /// Drops hooks, and what was kept with sessions: nobody looks at it again.
+    pub(super) fn let_go_of_all(&mut self) {
+        for farewell in self.farewells.drain(..) {
+            drop_values(farewell.peer.session());
+        }
+        for hook in self.hooks.drain(..) {
+            _ = guarded(|| drop(hook));
         }
     }
 
@@ -114,5 +180,12 @@ impl<I: Inbox> Lineup<I> {
             self.gone = Some(reactor);
         }
         is_delivered
+    }
+}
+
+fn drop_values(session: &Session) {
+    for value in session.take_values() {
+        // Its `Drop` is the application's.
+        _ = guarded(|| drop(value));
     }
 }

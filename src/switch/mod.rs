@@ -15,6 +15,7 @@ mod filter;
 mod inbound_eviction;
 mod lineup;
 mod log;
+mod lookup;
 mod message;
 mod metrics;
 mod network;
@@ -38,7 +39,7 @@ pub use message::{
     Answer, Control, ControlError, Input, Notice, Output, Request, ResolveRequest, Resolved,
 };
 pub use metrics::Metrics;
-pub(crate) use resolver::ResolverPool;
+pub(crate) use resolver::{Busy, ResolverPool};
 pub use resolver::{Resolver, SystemResolver};
 pub use state::{ConnectionState, Limits, PeerState, StateCounts};
 pub(crate) use thread::{Shared, SwitchThread};

@@ -13,12 +13,15 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{ResolveRequest, Resolved};
-use crate::thread;
+use crate::{guard::guarded, thread};
 
 /// Threads that look names up. More would only wait for the same name server.
 const MAX_THREADS: usize = 4;
 
-/// Turns a host name into addresses. Called on a resolver thread, may block.
+/// Turns a host name into addresses. Called on one of up to four threads, `p2p-resolver`, where it
+/// may block; a panic is a failure like others. An attempt to connect waits 15 s for its name; an
+/// answer that comes later serves the next attempt. While all four threads wait for an answer, other
+/// names are not resolved.
 pub trait Resolver: Send + Sync {
     /// Every address of the name.
     ///
@@ -42,38 +45,76 @@ impl Resolver for SystemResolver {
 pub(crate) struct ResolverPool {
     resolver: Arc<dyn Resolver>,
     requests: (Sender<ResolveRequest>, Receiver<ResolveRequest>),
-    busy: Arc<AtomicUsize>,
+    /// Requests that wait or are being worked on.
+    load: Arc<AtomicUsize>,
+    /// Threads that are inside of the resolver.
+    busy: Busy,
     threads: usize,
+}
+
+/// How many threads are inside of the resolver, for whoever wants to know what a stop leaves behind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    /// Whether there is one now.
+    pub(crate) fn is_any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
 }
 
 impl ResolverPool {
     pub(crate) fn new(resolver: Arc<dyn Resolver>) -> Self {
         let requests = crossbeam_channel::unbounded();
-        Self { resolver, requests, busy: Arc::default(), threads: 0 }
+        let (load, busy) = (Arc::default(), Busy::default());
+        Self { resolver, requests, load, busy, threads: 0 }
     }
 
-    /// Looks the name up on some thread; `answer` is called there.
+    pub(crate) fn busy(&self) -> Busy {
+        self.busy.clone()
+    }
+
+    /// Looks the name up on some thread; `answer` is called there, once.
     pub(crate) fn submit(
         &mut self,
         request: ResolveRequest,
         answer: impl Fn(Resolved) + Send + 'static,
     ) -> io::Result<()> {
-        let waiting = self.busy.fetch_add(1, Ordering::Relaxed);
+        let waiting = self.load.fetch_add(1, Ordering::Relaxed);
         if waiting >= self.threads && self.threads < MAX_THREADS {
-            let (resolver, busy) = (self.resolver.clone(), self.busy.clone());
+            let (resolver, load, busy) =
+                (self.resolver.clone(), self.load.clone(), self.busy.clone());
             let requests = self.requests.1.clone();
-            thread::spawn("p2p-resolver", move || {
+            let started = thread::spawn("p2p-resolver", move || {
                 for request in requests {
-                    let found = resolver.resolve(&request.host, request.port);
-                    busy.fetch_sub(1, Ordering::Relaxed);
-                    let result = found.map_err(|error| error.to_string());
+                    busy.0.fetch_add(1, Ordering::Relaxed);
+                    let result = resolve(&*resolver, &request);
+                    busy.0.fetch_sub(1, Ordering::Relaxed);
+                    load.fetch_sub(1, Ordering::Relaxed);
                     answer(Resolved { ticket: request.ticket, result });
                 }
-            })?;
-            self.threads += 1;
+                // The application's, and it may be the last one.
+                _ = guarded(|| drop(resolver));
+            });
+            match started {
+                Ok(_) => self.threads += 1,
+                // Those that there are will come to it.
+                Err(_) if self.threads > 0 => {}
+                Err(error) => {
+                    self.load.fetch_sub(1, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
         }
         // The receiver is held by the pool itself.
         let _ = self.requests.0.send(request);
         Ok(())
     }
+}
+
+fn resolve(resolver: &dyn Resolver, request: &ResolveRequest) -> Result<Vec<SocketAddr>, String> {
+    let found = guarded(|| {
+        resolver.resolve(&request.host, request.port).map_err(|error| error.to_string())
+    });
+    found.unwrap_or_else(|| Err("the resolver panicked".to_owned()))
 }

@@ -151,6 +151,7 @@ fn a_flush_loses_nothing_with_tiny_kernel_buffers() {
             send_buffer: dice.range(1..=3000),
             recv_buffer: dice.range(1..=3000),
             chops: true,
+            rearms: false,
         };
         let mut world = World::<Null>::with(seed, weather);
         let options = Options::with(|c| c.close_timeout = Duration::from_secs(3600));

@@ -84,6 +84,9 @@ pub(crate) struct Sock {
     is_reset: bool,
     error: bool,
     is_closed: bool,
+    /// Where [`Weather::rearms`]: reading and writing of which nothing was told since the last
+    /// `WouldBlock`.
+    armed: (bool, bool),
     /// What happens to the bytes written here.
     pub(crate) mangler: Option<Mangler>,
     /// Bytes that the owner has written and read.
@@ -192,8 +195,40 @@ impl Net {
     /// What a poll of this host tells.
     pub(crate) fn take_edges(&mut self, host: usize) -> Vec<(u32, Readiness)> {
         let edges = std::mem::take(&mut self.hosts[host].edges);
+        let edges: Vec<_> = edges.into_iter().filter_map(|(s, r)| self.disarm(s, r)).collect();
         let slot = |sock: Option<SockId>| sock.map_or(Some(LISTENER), |s| self.socks[s].slot);
         edges.into_iter().filter_map(|(sock, r)| Some((slot(sock)?, r))).collect()
+    }
+
+    /// What of it is told, see [`Weather::rearms`].
+    fn disarm(
+        &mut self,
+        sock: Option<SockId>,
+        told: Readiness,
+    ) -> Option<(Option<SockId>, Readiness)> {
+        let Some(entry) = sock.filter(|_| self.weather.rearms).map(|s| &mut self.socks[s]) else {
+            return Some((sock, told));
+        };
+        let (reading, writing) = entry.armed;
+        let Readiness { readable, writable, hung_up } = told;
+        let told = Readiness {
+            readable: readable && reading,
+            writable: writable && writing,
+            hung_up: hung_up && reading,
+        };
+        entry.armed = (reading && !told.readable && !told.hung_up, writing && !told.writable);
+        (told != Readiness::default()).then_some((sock, told))
+    }
+
+    /// A call on the socket has said `WouldBlock`.
+    pub(crate) fn rearm(&mut self, sock: SockId) {
+        let room = self.weather.send_buffer;
+        let entry = &mut self.socks[sock];
+        entry.armed = (true, true);
+        let hung_up = entry.has_eof || entry.is_reset;
+        let readable = hung_up || !entry.arrived.is_empty();
+        let writable = entry.stage == Stage::Connected && entry.out.len() < room;
+        self.edge(sock, Readiness { readable, writable, hung_up });
     }
 
     /// The newest open socket between two hosts, at the first one.
@@ -550,6 +585,7 @@ impl Net {
             is_reset: false,
             error: false,
             is_closed: false,
+            armed: (true, true),
             mangler: None,
             written: 0,
             read: 0,

@@ -193,6 +193,7 @@ impl<C: Cipher> SimNode<C> {
             drain_timeout: config.drain_timeout,
             parking_per_peer: config.parking_per_peer,
             parking_total: config.parking_total,
+            delivered_total: config.delivered_total,
             reassembly_pool: config.reassembly_pool,
             gate: GateSettings::from(config).within(options.descriptors),
             filter_connections: options.filter_connections,
@@ -385,6 +386,7 @@ impl<C: Cipher> SimNode<C> {
                 self.switch.handle(Input::ReactorGone(reactor), now);
             }
         }
+        self.lineup.let_go(now.mono);
         if self.switch.is_stopped() && !was_stopped {
             self.pex.inputs.push_back(PexInput::Stop);
         }
@@ -425,7 +427,7 @@ impl<C: Cipher> SimNode<C> {
             Output::Down { conn, reason } => {
                 self.witness.is_down(conn);
                 if let Some(peer) = self.sessions.remove(&conn) {
-                    self.lineup.dismiss(&peer, reason);
+                    self.lineup.dismiss(&peer, reason, now.mono);
                 }
             }
             Output::Answer { ticket, answer: Answer::Dialed(result) } => {

@@ -211,3 +211,66 @@ fn envelopes_that_are_kept_hold_their_budget() {
     assert_eq!(world.nodes[b].budget_used(at_b.conn(), 1), 0);
     world.stop_all();
 }
+
+/// The fault: what a reactor holds was bounded for each peer alone, so that with many peers it was
+/// gigabytes.
+#[test]
+fn what_reactors_hold_of_all_peers_together_is_bounded() {
+    const TOTAL: usize = 400_000;
+    const LEN: usize = 5000;
+    const PEERS: usize = 12;
+    for seed in seeds(3) {
+        let mut world = World::<Null>::new(seed);
+        let few = Options::with(|c| c.drain_timeout = 10 * MINUTE);
+        let options = Options::with(|c| {
+            (c.reactor_budget, c.delivered_total) = (100_000, TOTAL);
+            (c.parking_per_peer, c.parking_total) = (50_000, 400_000);
+            c.drain_timeout = 10 * MINUTE;
+        });
+        let b = world.add(options);
+        let peers: Vec<_> = (0..PEERS).map(|_| world.add(few.clone())).collect();
+        let sessions: Vec<_> = peers.iter().map(|&peer| world.connect(peer, b)).collect();
+        let calm = world.add(few);
+        let (at_calm, _) = world.connect(calm, b);
+        world.set_mode(b, 1, Mode::Stuck);
+        let held = |world: &World<Null>, reactor| -> usize {
+            sessions.iter().map(|(_, at_b)| world.nodes[b].budget_used(at_b.conn(), reactor)).sum()
+        };
+        // One of them goes, and what it has sent is held on.
+        for _ in 0..10 {
+            world.send(peers[0], &sessions[0].0, 0x30, LEN).unwrap();
+        }
+        world.run_for(STEP);
+        sessions[0].0.flush_stop();
+        let mut most = 0;
+        for _ in 0..300 {
+            for (&from, (peer, _)) in peers.iter().zip(&sessions).skip(1) {
+                let _ = world.send(from, peer, 0x30, LEN);
+            }
+            world.run_for(STEP / 10);
+            most = most.max(held(&world, 1));
+            assert!(most <= TOTAL / 2 + LEN + OVERHEAD, "{most} bytes held");
+            assert!(world.nodes[b].core.parked_bytes() <= 400_000 + LEN + OVERHEAD);
+        }
+        assert!(most >= TOTAL / 2 - LEN - OVERHEAD, "only {most} bytes, of half of {TOTAL}");
+        // The other reactor has its own share.
+        assert_prompt(&mut world, calm, &at_calm, b);
+        // It works again, slowly: nobody is forgotten, nothing lost, all in order.
+        world.set_mode(b, 1, Mode::Keeps(3));
+        world.run_for(MINUTE);
+        world.set_mode(b, 1, Mode::Reads);
+        assert!(
+            world.run_until(MINUTE, |w| held(w, 1) == 0 && w.nodes[b].core.parked_bytes() == 0)
+        );
+        world.run_for(STEP);
+        for (&from, (peer, _)) in peers.iter().zip(&sessions) {
+            let (accepted, delivered) = world.counts(from, peer.conn());
+            assert_eq!(accepted, delivered);
+        }
+        // The loop does not look all the time at what nobody holds.
+        let turns = world.nodes[b].turns;
+        world.run_for(10 * MINUTE);
+        assert!(world.nodes[b].turns - turns < 1000, "{} turns", world.nodes[b].turns - turns);
+        world.stop_all();
+    }
+}

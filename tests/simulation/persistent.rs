@@ -12,7 +12,7 @@ use crate::{
     node::{addr_of, id_of, peer_addr_of},
     options::Options,
     raw::RawPeer,
-    world::{World, seeds},
+    world::{Actor, World, seeds},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -99,6 +99,31 @@ fn dns_resolved_once() {
         assert!(world.run_until(BACK, |w| is_up(w, a, b)));
         world.run_for(SECOND);
         assert!(world.peer(moved, a).is_some());
+    }
+}
+
+/// The fault: an answer that took longer than a dial may was thrown away each time, and the name asked
+/// for anew, behind all the requests that nobody waited for any more.
+#[test]
+fn a_name_server_that_answers_late_is_used_all_the_same() {
+    for delay in [4, 20, 40] {
+        let mut world = World::<Null>::new(delay);
+        world.names.insert("peer.test".into(), Some(vec![addr_of(1)]));
+        let at_name = format!("{}@peer.test:26656", id_of(1));
+        let a = world.add(Options::with(|c| c.persistent_peers = vec![at_name.parse().unwrap()]));
+        let b = world.add(Options::default());
+        let (until, mut is_asking) = (world.now + 120 * SECOND, false);
+        while world.now < until && !is_up(&world, a, b) {
+            let waiting = world.nodes[a].lookups.len();
+            assert!(waiting <= 1, "{waiting} requests for one name");
+            if waiting == 1 && !is_asking {
+                world.hold(Actor::Resolver(a), delay as u32 * SECOND);
+            }
+            is_asking = waiting == 1;
+            world.run_for(SECOND / 10);
+        }
+        assert!(is_up(&world, a, b), "an answer after {delay} s is never used");
+        world.stop_all();
     }
 }
 

@@ -38,6 +38,15 @@ impl SimSockets {
         sock.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
+    fn rearm<T>(&self, sock: SockId, result: io::Result<T>) -> io::Result<T> {
+        let is_blocked = matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock);
+        let mut net = self.net.borrow_mut();
+        if is_blocked && net.weather.rearms {
+            net.rearm(sock);
+        }
+        result
+    }
+
     /// Sockets that were not closed.
     pub(crate) fn num_open(&self) -> usize {
         self.socks.iter().flatten().count()
@@ -45,6 +54,10 @@ impl SimSockets {
 }
 
 impl Sockets for SimSockets {
+    fn short_is_blocked(&self) -> bool {
+        !self.net.borrow().weather.rearms
+    }
+
     fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
         self.net.borrow_mut().listen(self.host, addr);
         Ok(addr)
@@ -77,11 +90,15 @@ impl Sockets for SimSockets {
     }
 
     fn read(&mut self, slot: u32, buffer: &mut [u8]) -> io::Result<usize> {
-        self.net.borrow_mut().read(self.sock(slot)?, buffer)
+        let sock = self.sock(slot)?;
+        let read = self.net.borrow_mut().read(sock, buffer);
+        self.rearm(sock, read)
     }
 
     fn write(&mut self, slot: u32, bytes: &[u8]) -> io::Result<usize> {
-        self.net.borrow_mut().write(self.sock(slot)?, bytes)
+        let sock = self.sock(slot)?;
+        let written = self.net.borrow_mut().write(sock, bytes);
+        self.rearm(sock, written)
     }
 
     fn shutdown_write(&mut self, slot: u32) {

@@ -202,7 +202,8 @@ fn dial_timeout_and_handshake_timeout_do_nothing() {
         ends_after(&mut world, ticket, dial, "dial_timeout");
         world.hold(Actor::Resolver(a), 1000 * SECOND);
         let ticket = world.dial_at(a, id, "node1.example:26656");
-        ends_after(&mut world, ticket, dial, "lookup");
+        // A time of its own: name servers are slow for other reasons than nodes.
+        ends_after(&mut world, ticket, 15, "lookup");
         // Its kernel accepts, and it says nothing.
         world.hold(Actor::Loop(b), 1000 * SECOND);
         let ticket = world.dial(a, b);

@@ -14,12 +14,21 @@ pub(crate) struct Weather {
     pub(crate) recv_buffer: usize,
     /// Reads and writes take less than they could, at random.
     pub(crate) chops: bool,
+    /// As mio on Windows: what was told of a socket is not told again before a call on it has said
+    /// `WouldBlock`.
+    pub(crate) rearms: bool,
 }
 
 impl Weather {
     pub(crate) fn fair() -> Self {
         let latency = (Duration::from_micros(50), Duration::from_micros(200));
-        Self { latency, send_buffer: 128 << 10, recv_buffer: 256 << 10, chops: false }
+        Self {
+            latency,
+            send_buffer: 128 << 10,
+            recv_buffer: 256 << 10,
+            chops: false,
+            rearms: false,
+        }
     }
 
     pub(crate) fn random(dice: &mut Dice) -> Self {
@@ -30,6 +39,7 @@ impl Weather {
             send_buffer: *dice.pick(&sizes[1..]),
             recv_buffer: *dice.pick(&sizes[1..]),
             chops: dice.one_in(2),
+            rearms: false,
         }
     }
 }

@@ -235,7 +235,7 @@ impl Resolver for Stuck {
 #[test]
 fn a_resolver_that_does_not_answer_holds_up_nobody() {
     let (release, stuck) = crossbeam_channel::bounded(0);
-    let mut builder = builder(Config { dial_timeout: SHORT, ..unlimited() });
+    let mut builder = builder(unlimited());
     builder.resolver(Arc::new(Stuck(stuck)));
     let _reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
     let alice = builder.start().unwrap();
@@ -243,9 +243,39 @@ fn a_resolver_that_does_not_answer_holds_up_nobody() {
     let ticket = alice.handle().dial(format!("{id}@slow.example:1").parse().unwrap()).unwrap();
     let bob = node();
     connect(&alice, &bob.0);
-    let failed = ticket.wait_timeout(DEADLINE).unwrap().unwrap_err();
-    assert_eq!(failed.to_string(), "cannot resolve \"slow.example\": no answer in time");
     // The thread that hangs in the resolver is not waited for.
-    in_time(move || alice.stop(DEADLINE)).unwrap();
+    let report = in_time(move || alice.stop(DEADLINE)).unwrap();
+    assert_eq!(report.left_behind, ["p2p-resolver"]);
+    let failed = ticket.wait_timeout(DEADLINE).unwrap().unwrap_err();
+    assert_eq!(failed, tmp2p::DialError::Failed(DisconnectReason::Stopped));
     drop(release);
+}
+
+/// Panics unless it is asked for bob.
+struct Panics(SocketAddr);
+
+impl Resolver for Panics {
+    fn resolve(&self, host: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        assert_eq!(host, "bob.example", "a panic on purpose");
+        Ok(vec![self.0])
+    }
+}
+
+/// The fault: each panic ended one of four threads, and after four of them no name was resolved.
+#[test]
+fn a_resolver_that_panics_resolves_the_next_name() {
+    let bob = node();
+    let mut builder = builder(unlimited());
+    builder.resolver(Arc::new(Panics(bob.0.handle().local_addr().unwrap())));
+    let _reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
+    let alice = builder.start().unwrap();
+    let id = bob.0.handle().id();
+    let name = |host: String| format!("{id}@{host}:1").parse::<PeerAddress>().unwrap();
+    for number in 0..10 {
+        let host = format!("host{number}.example");
+        let reason = assert_fails(&alice, name(host.clone()), "lookup");
+        let error = "the resolver panicked".to_owned();
+        assert_eq!(reason, DisconnectReason::Lookup { host, error });
+    }
+    assert_eq!(dial(&alice, name("bob.example".to_owned())), Ok(id));
 }

@@ -28,4 +28,6 @@ mod simultaneous;
 mod slow_loris;
 mod states;
 mod stopping;
+#[cfg(target_os = "linux")]
+mod stuck;
 mod support;

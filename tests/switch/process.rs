@@ -20,6 +20,16 @@ pub(crate) fn is_alone_with_files(test: &str, files: usize) -> bool {
     runs_alone(test, shell)
 }
 
+/// The same in a process that may have so many files open, and may raise that as far.
+#[track_caller]
+pub(crate) fn is_alone_with_limits(test: &str, soft: usize, hard: usize) -> bool {
+    let mut shell = Command::new("sh");
+    let script = r#"ulimit -Sn "$0" && ulimit -Hn "$1" && shift && exec "$@""#;
+    shell.args(["-c", script, &soft.to_string(), &hard.to_string()]);
+    shell.arg(std::env::current_exe().unwrap());
+    runs_alone(test, shell)
+}
+
 #[track_caller]
 fn runs_alone(test: &str, mut command: Command) -> bool {
     if std::env::var_os(ALONE).is_some() {

@@ -1,7 +1,9 @@
 //! What one can do with a peer beside sending.
 
+use std::sync::Arc;
+
 use tmp2p::{
-    ControlError, DisconnectReason, Event, SendErrorKind,
+    ControlError, DisconnectReason, Event, NodeKey, Peer, SendErrorKind,
     crossbeam_channel::{after, select},
 };
 
@@ -51,7 +53,65 @@ fn reactors_share_values_of_a_session() {
     down(&bob.1);
     let (next, _) = pair(&alice, &bob);
     assert_eq!(next.get::<Height>(), None, "the next session starts empty");
-    assert_eq!(to_bob.get::<Height>().as_deref(), Some(&Height(8)), "the old one keeps its own");
+    until("nobody hears of the old one any more", || to_bob.get::<Height>().is_none());
+    to_bob.set(Height(9));
+    assert_eq!(to_bob.get::<Height>(), None, "it is over");
+}
+
+/// What ported Go code keeps with a peer.
+struct PeerState {
+    peer: Peer,
+    /// Tells of its end.
+    alive: Arc<()>,
+}
+
+impl Drop for PeerState {
+    fn drop(&mut self) {
+        // Whoever drops it holds no lock of the session.
+        let _ = self.peer.get::<u32>();
+        self.peer.set(Arc::strong_count(&self.alive));
+    }
+}
+
+/// The fault: each held the other for ever, and a value that was dropped under the lock of the
+/// values waited for itself.
+#[test]
+fn a_value_that_holds_the_peer_goes_with_the_session() {
+    let (alice, bob) = (node(), node());
+    let told = Arc::new(());
+    for _ in 0..3 {
+        let (to_bob, _) = pair(&alice, &bob);
+        let state = || PeerState { peer: to_bob.clone(), alive: told.clone() };
+        to_bob.set(state());
+        let (again, next) = (to_bob.clone(), state());
+        in_time(move || again.set(next));
+        assert_eq!(Arc::strong_count(&told), 2, "the first one is gone");
+        to_bob.stop("over");
+        // As long as somebody has to hear of the end, the value is there.
+        until("it has ended", || !to_bob.can_send(CHANNEL));
+        let (peer, reason) = down(&alice.1);
+        assert!(peer.get::<PeerState>().is_some());
+        drop(reason);
+        until("it went with the session", || Arc::strong_count(&told) == 1);
+        down(&bob.1);
+    }
+    // A peer that is refused by the hook that has kept something with it.
+    let kept = told.clone();
+    let carol = built(unlimited(), NodeKey::generate(), move |builder, reactor| {
+        builder.on_init(reactor, move |peer| {
+            peer.set(PeerState { peer: peer.clone(), alive: kept.clone() });
+            panic!("a panic on purpose");
+        });
+    });
+    let events = carol.0.handle().subscribe();
+    assert!(knock(&alice.0, carol.0.handle().peer_address(), &events).is_err());
+    until("nothing of it is left", || Arc::strong_count(&told) == 2);
+    // What is with sessions when the switch stops goes with it.
+    let (to_bob, _) = pair(&alice, &bob);
+    to_bob.set(PeerState { peer: to_bob.clone(), alive: told.clone() });
+    in_time(move || drop(alice.0));
+    in_time(move || drop(carol));
+    assert_eq!(Arc::strong_count(&told), 1);
 }
 
 #[test]

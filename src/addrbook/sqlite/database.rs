@@ -123,7 +123,8 @@ pub(super) fn open(path: &Path, is_locked: bool) -> Result<Connection, Trouble> 
         },
     };
     let connection = open_with(path, Journal::Rollback { is_locked })?;
-    log::warn!(
+    crate::guard::tell!(
+        log::Level::Warn,
         "the address book {} is kept with a rollback journal, which is slower: {why}; better put it \
          on a local disk",
         path.display()

@@ -41,7 +41,8 @@ impl BookLock {
         match file.try_lock() {
             Ok(()) => Ok(Self { file, is_held: true }),
             Err(TryLockError::Error(error)) if knows_no_locks(&error) => {
-                log::warn!(
+                crate::guard::tell!(
+                    log::Level::Warn,
                     "the file system of the address book {} knows no locks ({error}): see to it that \
                      no second node uses the book",
                     path.display()

@@ -98,7 +98,8 @@ impl SqliteStore {
         self.connection = None;
         self.unreadable.clear();
         let aside = quarantine::set_aside(&self.path)?;
-        log::error!(
+        crate::guard::tell!(
+            log::Level::Error,
             "the address book {} is corrupt ({reason}): it is now {}, and an empty one takes its place",
             self.path.display(),
             aside.display()
@@ -134,7 +135,8 @@ impl BookStore for SqliteStore {
         match (result, &self.access) {
             (Ok(Loaded { book, unreadable }), _) => {
                 if let Some(first) = unreadable.first() {
-                    log::warn!(
+                    crate::guard::tell!(
+                        log::Level::Warn,
                         "left out what cannot be understood in the address book {}: {} rows, one of them in {}",
                         self.path.display(),
                         unreadable.len(),

@@ -2,8 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -51,7 +50,8 @@ pub(super) fn set_leftovers_aside(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let aside = set_aside(path)?;
-    log::error!(
+    crate::guard::tell!(
+        log::Level::Error,
         "the address book {} is gone but its log is not: what is left is now {}-*, and an empty book \
          takes its place",
         path.display(),
@@ -94,7 +94,7 @@ fn free_name(path: &Path) -> io::Result<PathBuf> {
 /// Makes the renames last.
 #[cfg(unix)]
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = File::open(path.parent().expect("a resolved path has a folder"))?;
+    let folder = fs::File::open(path.parent().expect("a resolved path has a folder"))?;
     folder.sync_all().or_else(|error| if is_no_fault(&error) { Ok(()) } else { Err(error) })
 }
 

@@ -34,8 +34,13 @@ impl BookStore for UnwritableStore {
         let path = self.path.display();
         let book = SqliteStore::open_read_only(&self.path).and_then(|mut store| store.load());
         match &book {
-            Ok(_) => log::warn!("the address book {path} can only be read ({})", self.why),
-            Err(_) => log::warn!(
+            Ok(_) => crate::guard::tell!(
+                log::Level::Warn,
+                "the address book {path} can only be read ({})",
+                self.why
+            ),
+            Err(_) => crate::guard::tell!(
+                log::Level::Warn,
                 "the folder of the address book {path} cannot be written ({}): the book begins \
                  empty and lives in memory",
                 self.why
@@ -57,7 +62,11 @@ impl BookStore for UnwritableStore {
             StoreError::with_source(text, error)
         })?;
         store.write(batch)?;
-        log::info!("the address book {} can be written again", self.path.display());
+        crate::guard::tell!(
+            log::Level::Info,
+            "the address book {} can be written again",
+            self.path.display()
+        );
         self.store = Some(store);
         Ok(())
     }

@@ -85,6 +85,10 @@ pub fn address(seed: u8) -> SocketAddr {
 }
 
 impl Sockets for Net {
+    fn short_is_blocked(&self) -> bool {
+        true
+    }
+
     fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
         self.is_listening = true;
         Ok(addr)

@@ -125,6 +125,8 @@ impl World {
             drain_timeout: Duration::from_secs(10),
             parking_per_peer: PARKING,
             parking_total: 2 * PARKING,
+            // A few peers' budgets, so that it is reached.
+            delivered_total: 2 * 3 * BUDGET,
             reassembly_pool: 40_000,
             gate: GateSettings { max_pending: 3, ..(&Config::default()).into() },
             filter_connections: has_filter,

@@ -1,0 +1,177 @@
+//! What the reactors hold of what was delivered to them, over all connections.
+//!
+//! Each reactor has an even share of the whole, so that one that is stuck takes nothing from
+//! another. The loop counts what it delivers and not what is let go: that would be a counter that
+//! all reactors' threads write with every message. When the count reaches the share, the loop looks
+//! at what the sessions' budgets say is held in truth. Only if that is much, the reactor gets nothing
+//! before it has let go of a good part; until then the loop looks again from time to time, since
+//! nobody tells it.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use super::{
+    Inbox, LoopCore, Sockets,
+    conn::{Conn, Stage},
+};
+use crate::{
+    protocol::secret::Cipher,
+    reactor::Session,
+    time::{Mono, Now},
+};
+
+/// Pause between two looks at a reactor that holds its share. Short enough that half a share in such a
+/// time is more than any reactor works off, long enough to cost nothing.
+const LOOK_AFTER: Duration = Duration::from_millis(10);
+/// Sessions that are over and whose messages somebody held at the end: when there are so many more of
+/// them than at the last look, it is looked again.
+const GONE: usize = 64;
+
+/// What each reactor holds, and may.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    share: usize,
+    reactors: Box<[Held]>,
+    /// A reactor's count has reached the share.
+    is_due: bool,
+    /// When to look again at those that hold too much.
+    look_at: Option<Mono>,
+    /// Connections are served in turn: the slot of the first one next time.
+    first: usize,
+    /// Sessions that are over, while there may be messages of them.
+    gone: Vec<Weak<Session>>,
+    /// How many of these there may be.
+    max_gone: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Held {
+    /// No less than what it holds: what it held at the last look, and what it got since.
+    bytes: usize,
+    /// It gets nothing: the count has reached the share, or it holds too much.
+    is_full: bool,
+    /// It was found to hold too much, and must come down to half of the share; until it is found so
+    /// seven eighths are allowed. With one mark it would be looked at for every message.
+    is_waited_for: bool,
+}
+
+impl Delivered {
+    pub(super) fn new(total: usize, reactors: usize) -> Self {
+        Self {
+            share: total / reactors.max(1),
+            reactors: vec![Held::default(); reactors].into(),
+            is_due: false,
+            look_at: None,
+            first: 0,
+            gone: Vec::new(),
+            max_gone: GONE,
+        }
+    }
+
+    /// Whether the reactor may get a message.
+    pub(super) fn may_take(&self, reactor: usize) -> bool {
+        !self.reactors[reactor].is_full
+    }
+
+    /// The reactor gets a message of this cost.
+    pub(super) fn charge(&mut self, reactor: usize, cost: usize) {
+        let held = &mut self.reactors[reactor];
+        held.bytes = held.bytes.saturating_add(cost);
+        if held.bytes >= self.share {
+            held.is_full = true;
+            self.is_due = true;
+        }
+    }
+
+    /// Whether a reactor's count has reached its share since the last look.
+    pub(super) fn has_reached(&self) -> bool {
+        self.is_due
+    }
+
+    /// Whether it is to be looked what reactors hold.
+    fn is_due(&self, now: Mono) -> bool {
+        self.is_due || self.look_at.is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.look_at
+    }
+
+    /// A session is over, and what reactors hold of it is held on.
+    pub(super) fn remember(&mut self, session: &Arc<Session>) {
+        if (0..self.reactors.len()).all(|reactor| session.budget(reactor).used() == 0) {
+            return;
+        }
+        if self.gone.len() >= self.max_gone {
+            self.forget();
+        }
+        self.gone.push(Arc::downgrade(session));
+    }
+
+    /// Sessions of which nobody holds anything any more.
+    fn forget(&mut self) {
+        let reactors = self.reactors.len();
+        self.gone.retain(|session| {
+            let session = session.upgrade();
+            session.is_some_and(|s| (0..reactors).any(|reactor| s.budget(reactor).used() > 0))
+        });
+        self.max_gone = 2 * self.gone.len() + GONE;
+    }
+
+    /// What each holds in truth. True: one that got nothing may get something now.
+    fn count<'a>(&mut self, sessions: impl Iterator<Item = &'a Session>, now: Mono) -> bool {
+        self.is_due = false;
+        self.reactors.iter_mut().for_each(|held| held.bytes = 0);
+        let mut add = |session: &Session| {
+            for (reactor, held) in self.reactors.iter_mut().enumerate() {
+                held.bytes += session.budget(reactor).used();
+            }
+        };
+        sessions.for_each(&mut add);
+        self.gone.iter().filter_map(Weak::upgrade).for_each(|session| add(&session));
+        let (mut is_open, mut is_any_full) = (false, false);
+        for held in self.reactors.iter_mut().filter(|held| held.is_full) {
+            let mark =
+                if held.is_waited_for { self.share / 2 } else { self.share - self.share / 8 };
+            held.is_full = held.bytes > mark;
+            held.is_waited_for = held.is_full;
+            is_open |= !held.is_full;
+            is_any_full |= held.is_full;
+        }
+        self.look_at = is_any_full.then(|| now + LOOK_AFTER);
+        is_open
+    }
+}
+
+impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
+    /// Looks what reactors hold, if it is time, and delivers to those that may have more.
+    pub(super) fn look_at_delivered(&mut self, now: Now) {
+        if !self.parking.delivered.is_due(now.mono) {
+            return;
+        }
+        let conns = self.slots.iter().filter_map(|slot| slot.conn.as_ref());
+        let sessions = conns.filter_map(|conn| Some(&*conn.opened.as_ref()?.session));
+        if !self.parking.delivered.count(sessions, now.mono) {
+            return;
+        }
+        let first = self.parking.delivered.first.min(self.slots.len());
+        let mut waiting = Vec::new();
+        for at in (first..self.slots.len()).chain(0..first) {
+            let waits = |conn: &Conn<C>| {
+                let is_open = matches!(conn.stage, Stage::Open);
+                is_open && conn.opened.as_ref().is_some_and(|opened| !opened.inflow.is_empty())
+            };
+            waiting.extend(self.slots[at].conn.as_deref().filter(|c| waits(c)).map(|c| c.id));
+        }
+        for id in waiting {
+            // The first that gets nothing any more is the first next time.
+            self.parking.delivered.first = id.slot() as usize;
+            if self.parking.delivered.has_reached() {
+                break;
+            }
+            self.handle_resume(id);
+        }
+    }
+}

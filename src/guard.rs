@@ -1,0 +1,37 @@
+//! Code of the application on threads of the library: hooks, filters, resolvers, loggers, and the
+//! `Drop` of what it left with us. A panic in it must not end the thread.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs code of the application; `None` if it panicked.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
+    // What it panicked with is the application's, too, and dropping it may panic: it is kept for ever.
+    catch_unwind(AssertUnwindSafe(run)).map_err(std::mem::forget).ok()
+}
+
+/// Logs a line, as [`log::log`] does. A logger is code of the application.
+macro_rules! tell {
+    ($level:expr, $($line:tt)+) => {
+        // That it cannot be logged cannot be logged either.
+        _ = $crate::guard::guarded(|| log::log!($level, $($line)+))
+    };
+}
+
+pub(crate) use tell;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_here_and_so_does_one_in_dropping_what_was_thrown() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("a panic on purpose, in a drop")
+            }
+        }
+        assert_eq!(guarded(|| 7), Some(7));
+        assert_eq!(guarded(|| std::panic::panic_any(Bomb)), None::<()>);
+    }
+}

@@ -1,0 +1,91 @@
+//! Where events for reactors go: channels of their own, which end when nobody can send any more.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+
+use crate::{
+    event_loop::{Inbox, Progress},
+    reactor::{DisconnectReason, Event, Peer},
+};
+
+/// The reactors' inboxes; the loop and the switch each hold them, and the receivers end when both
+/// are gone.
+#[derive(Clone)]
+pub(super) struct Inboxes {
+    senders: Vec<Sender<Event>>,
+    /// Events put into each, by everybody who holds it.
+    delivered: Arc<[AtomicU64]>,
+}
+
+impl Inboxes {
+    pub(super) fn new(senders: Vec<Sender<Event>>) -> Self {
+        let delivered = senders.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { senders, delivered }
+    }
+}
+
+impl Inbox for Inboxes {
+    fn deliver(&mut self, reactor: usize, event: Event) -> bool {
+        self.delivered[reactor].fetch_add(1, Relaxed);
+        // A reactor that is gone gets nothing; dropping the event returns its budget.
+        self.senders[reactor].send(event).is_ok()
+    }
+
+    fn progress(&self, reactor: usize) -> Progress {
+        Progress {
+            delivered: self.delivered[reactor].load(Relaxed),
+            waiting: self.senders[reactor].len(),
+        }
+    }
+}
+
+/// The switch's: they can be taken from it while it is stuck in code of the application, so that the
+/// reactors hear of the end all the same.
+pub(super) struct Revocable(Arc<Mutex<Option<Inboxes>>>);
+
+/// Takes them from it. Keeps no receiver from ending.
+pub(super) struct Revoker(Weak<Mutex<Option<Inboxes>>>);
+
+impl Revocable {
+    pub(super) fn new(inboxes: Inboxes) -> Self {
+        Self(Arc::new(Mutex::new(Some(inboxes))))
+    }
+
+    pub(super) fn revoker(&self) -> Revoker {
+        Revoker(Arc::downgrade(&self.0))
+    }
+}
+
+impl Revoker {
+    /// Tells every reactor of the end of these sessions, and the switch tells them nothing any more.
+    pub(super) fn revoke(&self, peers: Vec<Peer>, reason: DisconnectReason) {
+        let inboxes = self.0.upgrade().and_then(|inboxes| inboxes.lock().take());
+        let Some(mut inboxes) = inboxes else { return };
+        let reason = Arc::new(reason);
+        for peer in peers {
+            peer.session().end();
+            for reactor in 0..inboxes.senders.len() {
+                inboxes.deliver(reactor, Event::PeerDown(peer.clone(), reason.clone()));
+            }
+        }
+    }
+}
+
+impl Inbox for Revocable {
+    fn deliver(&mut self, reactor: usize, event: Event) -> bool {
+        match &mut *self.0.lock() {
+            Some(inboxes) => inboxes.deliver(reactor, event),
+            // The stop has told them of the end, and asks nobody whether a reactor is there.
+            None => true,
+        }
+    }
+
+    fn progress(&self, reactor: usize) -> Progress {
+        self.0.lock().as_ref().map_or_else(Progress::default, |inboxes| inboxes.progress(reactor))
+    }
+}
