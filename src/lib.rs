@@ -173,7 +173,6 @@ pub use reactor::{
 pub use runtime::{
     BanManyError, DialError, DialPeersError, DialTicket, ImportBookError, NumPeers, Reactor,
     RegisterError, StartError, StopError, StopReport, Stopped, Switch, SwitchBuilder, SwitchHandle,
-    WrongThread,
 };
 #[doc(inline)]
 pub use switch::evicting;

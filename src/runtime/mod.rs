@@ -14,4 +14,4 @@ pub use builder::{Reactor, RegisterError, StartError, SwitchBuilder};
 pub use control::{BanManyError, DialPeersError};
 pub use handle::{DialError, DialTicket, NumPeers, Stopped, SwitchHandle};
 use inboxes::{Inboxes, Revocable, Revoker};
-pub use switch::{StopError, StopReport, Switch, WrongThread};
+pub use switch::{StopError, StopReport, Switch};

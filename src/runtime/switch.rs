@@ -84,12 +84,6 @@ pub enum StopError {
     WrongThread,
 }
 
-/// A call that waits, made on one of the library's own threads (an init hook, a filter, a
-/// resolver), which would wait for itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a call that waits, made on a thread of the switch")]
-pub struct WrongThread;
-
 impl Switch {
     /// Prepares a switch with this configuration and identity.
     pub fn builder(config: Config, key: NodeKey, node_info: NodeInfo) -> SwitchBuilder {
@@ -109,17 +103,17 @@ impl Switch {
     /// [`SwitchHandle::request_stop`], a reactor is gone, or a thread failed. However long that
     /// takes: also for an init hook that does not return.
     ///
-    /// # Errors
-    /// Called on a thread of the library.
-    pub fn wait(&self) -> Result<StopReason, WrongThread> {
+    /// On a thread of the library, which would wait for itself, it returns
+    /// [`StopReason::WrongThread`] at once.
+    pub fn wait(&self) -> StopReason {
         if thread::is_ours() {
-            return Err(WrongThread);
+            return StopReason::WrongThread;
         }
         let shared = &self.handle.inner().shared;
         let mut stop_reason = shared.stop_reason.lock();
         loop {
             match &*stop_reason {
-                Some(reason) => return Ok(reason.clone()),
+                Some(reason) => return reason.clone(),
                 None => shared.stopped.wait(&mut stop_reason),
             }
         }

@@ -91,6 +91,9 @@ pub enum StopReason {
     ReactorGone(String),
     /// A thread of the switch ended by itself: the system took the poll away, or a bug.
     Failed,
+    /// It has not stopped: it was waited for on one of its own threads (an init hook, a filter, a
+    /// resolver), which would wait for itself.
+    WrongThread,
 }
 
 /// The switch's decisions. A driver calls [`start`](Self::start), feeds it with

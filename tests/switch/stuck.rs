@@ -11,7 +11,7 @@ use std::{
 
 use tmp2p::{
     Config, Decision, DisconnectReason, Event, MemoryStore, NodeKey, StopError, StopReason, Switch,
-    SwitchBuilder, WrongThread,
+    SwitchBuilder,
     crossbeam_channel::{Receiver, bounded, unbounded},
 };
 
@@ -205,7 +205,7 @@ type Owner = Arc<Mutex<Option<Switch>>>;
 /// What a library thread does with the owner; what became of it.
 #[derive(Debug, PartialEq)]
 enum Told {
-    Waited(Result<StopReason, WrongThread>),
+    Waited(StopReason),
     Stopped(StopError),
     Dropped,
 }
@@ -258,7 +258,7 @@ fn a_switch_may_be_dropped_stopped_and_waited_for_on_its_own_threads() {
             let bob = node();
             let _dial = bob.0.handle().dial(addr).unwrap();
             let expected = match what {
-                0 => Told::Waited(Err(WrongThread)),
+                0 => Told::Waited(StopReason::WrongThread),
                 1 => Told::Stopped(StopError::WrongThread),
                 _ => Told::Dropped,
             };
