@@ -11,7 +11,9 @@ use tmp2p::{NodeKey, PeerAddress};
 use crate::{
     attacker::Attack,
     child::{self, Child},
-    common::{Args, Goal, Line, Outcome, Reporter, Summary, descriptor_limit, percentile},
+    common::{
+        Args, Goal, Line, Outcome, Reporter, Summary, allowed_cpu, descriptor_limit, percentile,
+    },
     dialer::Connection,
 };
 
@@ -50,6 +52,7 @@ struct Run {
     other_ms: f64,
     p99_ms: f64,
     p99_before_ms: f64,
+    p99_beside_ms: f64,
     grown_kib: f64,
     descriptors: f64,
     per_second: f64,
@@ -79,6 +82,7 @@ fn line(attack: Attack, runs: &[Run]) -> Line {
         .also("other_max_ms", other.max)
         .also("p99_ms", p99.median)
         .also("p99_before_ms", of(|run| run.p99_before_ms).median)
+        .also("p99_beside_ms", of(|run| run.p99_beside_ms).median)
         .also("grown_kib", of(|run| run.grown_kib).max)
         .also("descriptors", of(|run| run.descriptors).max)
         .also("attempts_per_s", of(|run| run.per_second).median)
@@ -94,7 +98,7 @@ fn run(attack: Attack, args: &Args) -> Outcome<Run> {
     let persistent = format!("{}@{KNOWN}:9", known.id());
     let args_of_victim =
         [child::STAND, &places.to_string(), &unknown.id().to_string(), &persistent];
-    let mut victim = Child::start(&args_of_victim)?;
+    let mut victim = start(0, &args_of_victim)?;
     let addr = victim.read_json()?;
     let text = child::text(&addr, "addr")?.to_owned();
     let addr: PeerAddress = text.parse()?;
@@ -111,9 +115,19 @@ fn run(attack: Attack, args: &Args) -> Outcome<Run> {
     }
     let time = args.pick(Duration::from_secs(3), Duration::from_millis(300));
     let p99_before_ms = round_trips(&mut pair, time)?;
+    // The same attack on another node of this machine: what it costs in processor time alone.
+    let mut decoy = start(0, &args_of_victim)?;
+    let decoy_addr = decoy.read_json()?;
+    let mut attackers =
+        start(1, &[child::ATTACK, attack.name(), child::text(&decoy_addr, "addr")?])?;
+    attackers.read_json()?;
+    let p99_beside_ms = round_trips(&mut pair, time)?;
+    attackers.ask("")?;
+    attackers.finish()?;
+    decoy.finish()?;
     let before = victim.ask("")?;
 
-    let mut attackers = Child::start(&[child::ATTACK, attack.name(), &text])?;
+    let mut attackers = start(1, &[child::ATTACK, attack.name(), &text])?;
     attackers.read_json()?;
     let p99_ms = round_trips(&mut pair, time)?;
     let patience = args.pick(PATIENCE, PATIENCE_QUICK);
@@ -134,10 +148,20 @@ fn run(attack: Attack, args: &Args) -> Outcome<Run> {
         other_ms,
         p99_ms,
         p99_before_ms,
+        p99_beside_ms,
         grown_kib: grown,
         descriptors: child::number(&during, "descriptors")?,
         per_second: child::number(&attacked, "per_second")?,
     })
+}
+
+/// Attackers are on other machines: where there are two processors, they have one of their own.
+fn start(nth: u32, args: &[&str]) -> Outcome<Child> {
+    let processors = thread::available_parallelism().map_or(1, |n| n.get());
+    match allowed_cpu() {
+        Some(first) if processors > 1 && child::has_taskset() => Child::start_on(first + nth, args),
+        _ => Child::start(args),
+    }
 }
 
 /// Milliseconds of the slowest hundredth.
