@@ -74,9 +74,12 @@ impl KnownAddress {
         }
     }
 
-    /// When there last was a sign of the node itself: found, in a session, or good.
+    /// When there last was a sign of the node at this address: we have found it there, and perhaps
+    /// had a session with it since, or it is good. Who dialed us has said itself where it is: with
+    /// sessions of a moment, each of another node, strangers could make us believe that we know enough.
     pub(super) fn met(&self) -> Option<Duration> {
-        self.verified.max(self.last_seen).max(self.last_success)
+        let seen = self.last_seen.filter(|_| self.verified.is_some());
+        self.verified.max(seen).max(self.last_success)
     }
 
     /// How long ago it was last attempted; `None` if it never was, or later than it is now: the

@@ -40,6 +40,8 @@ pub(super) struct Delivered {
     look_at: Option<Mono>,
     /// Connections are served in turn: the slot of the first one next time.
     first: usize,
+    /// They were not all served: somebody may wait for a reactor that has room.
+    is_cut: bool,
     /// Sessions that are over, while there may be messages of them.
     gone: Vec<Weak<Session>>,
     /// How many of these there may be.
@@ -65,6 +67,7 @@ impl Delivered {
             is_due: false,
             look_at: None,
             first: 0,
+            is_cut: false,
             gone: Vec::new(),
             max_gone: GONE,
         }
@@ -131,7 +134,7 @@ impl Delivered {
         };
         sessions.for_each(&mut add);
         self.gone.iter().filter_map(Weak::upgrade).for_each(|session| add(&session));
-        let (mut is_open, mut is_any_full) = (false, false);
+        let (mut is_open, mut is_any_full) = (std::mem::take(&mut self.is_cut), false);
         for held in self.reactors.iter_mut().filter(|held| held.is_full) {
             let mark =
                 if held.is_waited_for { self.share / 2 } else { self.share - self.share / 8 };
@@ -169,9 +172,26 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             // The first that gets nothing any more is the first next time.
             self.parking.delivered.first = id.slot() as usize;
             if self.parking.delivered.has_reached() {
+                self.parking.delivered.is_cut = true;
                 break;
             }
             self.handle_resume(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::empty;
+
+    use super::*;
+
+    #[test]
+    fn who_was_not_served_is_served_at_the_next_look_though_nobody_has_let_go_of_more() {
+        let mut delivered = Delivered::new(1000, 2);
+        assert!(!delivered.count(empty(), Mono::ZERO));
+        delivered.is_cut = true;
+        assert!(delivered.count(empty(), Mono::ZERO));
+        assert!(!delivered.count(empty(), Mono::ZERO), "once");
     }
 }

@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use super::{
-    networks::{networks, widest},
+    networks::networks,
     pool::Pool,
     rates::{Buckets, Pace},
     share::Share,
@@ -147,7 +147,7 @@ impl Gate {
             for (network, factor) in networks(ip) {
                 self.subnets.take(network, of_subnet.times(factor), now.mono);
             }
-            if self.is_full && !self.share.take(widest(ip), now.mono) {
+            if self.is_full && !self.share.take(ip, now.mono) {
                 return Err(DisconnectReason::Full(Room::Inbound));
             }
         }

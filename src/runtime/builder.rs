@@ -350,7 +350,8 @@ impl SwitchBuilder {
         settings.peer_filters = self.peer_filters.len();
         drop(self.reactors);
 
-        let gate = descriptors::gate(config, self.raises_descriptor_limit);
+        let (gate, inbound) = descriptors::gate(config, self.raises_descriptor_limit);
+        settings.most_inbound = inbound;
         let mut announced = None;
         let prepare = |bound: Option<SocketAddr>| {
             let node_info = announced.insert(node_info.with_listen_addr(&announce(config, bound)));

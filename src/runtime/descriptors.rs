@@ -4,18 +4,29 @@ use log::Level;
 
 use crate::{config::Config, event_loop::GateSettings, guard::tell};
 
-/// Who may connect, so that descriptors are left for the application. With `raises` the process may
-/// first have as many open as the system lets it. One line of the log tells of what has changed or is
-/// short.
-pub(super) fn gate(config: &Config, raises: bool) -> GateSettings {
+/// Who may connect, and how many inbound peers there may be at most, so that descriptors are left for
+/// the application. With `raises` the process may first have as many open as the system lets it. One
+/// line of the log tells of what has changed or is short.
+pub(super) fn gate(config: &Config, raises: bool) -> (GateSettings, usize) {
     let settings = GateSettings::from(config);
     let wanted = settings.max_pending;
-    let Some(before) = system::limit() else { return settings };
+    let Some(before) = system::limit() else { return (settings, usize::MAX) };
     let limit = if raises { system::raise().unwrap_or(before) } else { before };
     let peers = peers(config);
     let pending = share(limit, peers, wanted);
+    let within = usize::try_from(limit).unwrap_or(usize::MAX);
+    let gate = GateSettings { max_pending: pending, ..settings }.within(within);
+    let inbound = most_inbound(&gate, config);
     let raised = if limit > before { format!(", raised from {before}") } else { String::new() };
-    if pending < wanted {
+    if inbound < config.max_num_inbound_peers {
+        tell!(
+            Level::Warn,
+            "this process may have {limit} descriptors{raised}: there are at most {inbound} inbound \
+             peers instead of the {} of max_num_inbound_peers and {pending} pending handshakes, so \
+             that the application has some left; allow it more (ulimit -n)",
+            config.max_num_inbound_peers
+        );
+    } else if pending < wanted {
         tell!(
             Level::Warn,
             "this process may have {limit} descriptors{raised}: with {peers} peers there are at most \
@@ -29,8 +40,17 @@ pub(super) fn gate(config: &Config, raises: bool) -> GateSettings {
              {pending} for pending handshakes"
         );
     }
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    GateSettings { max_pending: pending, ..settings }.within(limit)
+    (gate, inbound)
+}
+
+/// Beyond it newcomers would be closed because there are too many connections, the reserved ones
+/// first of all, and the switch would not know that it is full.
+fn most_inbound(gate: &GateSettings, config: &Config) -> usize {
+    let others = peers(&Config { max_num_inbound_peers: 0, ..config.clone() });
+    match gate.max_connections {
+        usize::MAX => usize::MAX,
+        most => most.saturating_sub(gate.max_pending).saturating_sub(others).max(1),
+    }
 }
 
 /// Sessions that there may be as it is configured.
@@ -110,6 +130,13 @@ mod tests {
         // Peers that there may be and are not keep nobody out.
         assert_eq!(share(1024, 10_000, 1024), 128);
         assert_eq!(share(4, 50, 1024), 1);
+        // The rest is for those who have come.
+        let many = Config { max_num_inbound_peers: 800, ..Config::default() };
+        let settings = GateSettings { max_pending: share(1024, 810, 1024), ..(&many).into() };
+        assert_eq!(most_inbound(&settings, &many), usize::MAX, "without a limit");
+        let gate = settings.within(1024);
+        assert_eq!((gate.max_pending, most_inbound(&gate, &many)), (128, 768 - 128 - 10));
+        assert_eq!(most_inbound(&gate.within(8), &many), 1);
         let seed = Config { seed_mode: true, ..config.clone() };
         assert_eq!(peers(&seed), 50 + 64);
         let reserved = Config {

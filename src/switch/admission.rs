@@ -163,7 +163,7 @@ impl SwitchCore {
             return Verdict::Refuse(DisconnectReason::Full(Room::Subnet));
         }
         let inbound = self.peers.count(Direction::Inbound) - itself;
-        if inbound < self.settings.limits.max_num_inbound_peers {
+        if inbound < self.most_inbound() {
             Verdict::Admit
         } else if self.settings.is_seed || conn.group.is_some() {
             Verdict::Weigh
@@ -173,7 +173,8 @@ impl SwitchCore {
     }
 
     /// The part of the internet that a peer has dialed us from, if it is a matter how many others
-    /// have: not in private networks, nor where the operator says that many share an address.
+    /// have: not in private networks (100.64.0.0/10 is routable for us and private all the same), nor
+    /// where the operator says that many share an address.
     fn counted_group(
         &self,
         id: NodeId,
@@ -184,8 +185,13 @@ impl SwitchCore {
         let is_counted = direction == Direction::Inbound
             && !self.settings.allow_duplicate_ip
             && addr.is_routable()
+            && !is_shared(addr.ip())
             && !self.is_exempt(addr.ip());
         is_counted.then(|| addr.group_key(true))
+    }
+
+    fn most_inbound(&self) -> usize {
+        self.settings.limits.max_num_inbound_peers.min(self.settings.most_inbound)
     }
 
     fn is_exempt(&self, ip: IpAddr) -> bool {
@@ -444,7 +450,7 @@ impl SwitchCore {
 
     /// Tells the loop when inbound peers have no room any more, or again.
     pub(super) fn tell_whether_full(&mut self) {
-        let most = self.settings.limits.max_num_inbound_peers;
+        let most = self.most_inbound();
         let is_full = self.peers.count(Direction::Inbound) >= most;
         if is_full != self.is_told_full {
             self.is_told_full = is_full;
@@ -510,4 +516,9 @@ impl SwitchCore {
             }
         }
     }
+}
+
+/// Of 100.64.0.0/10 (RFC 6598): providers and clouds number whole networks of theirs with it.
+fn is_shared(ip: IpAddr) -> bool {
+    matches!(ip.to_canonical(), IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
 }

@@ -41,6 +41,8 @@ pub struct SwitchSettings {
     pub close_timeout: Duration,
     /// How many peers there may be.
     pub limits: Limits,
+    /// Inbound peers that the process has descriptors for, whatever the limits say.
+    pub most_inbound: usize,
     /// See `Config::allow_duplicate_ip`.
     pub allow_duplicate_ip: bool,
     /// See `Config::max_peers_per_ip`.
@@ -142,6 +144,7 @@ impl SwitchSettings {
                 max_num_inbound_peers: config.max_num_inbound_peers,
                 max_num_outbound_peers: config.max_num_outbound_peers,
             },
+            most_inbound: usize::MAX,
             allow_duplicate_ip: config.allow_duplicate_ip,
             max_peers_per_ip: config.max_peers_per_ip,
             max_inbound_per_subnet: config.max_inbound_per_subnet,

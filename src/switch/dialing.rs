@@ -10,6 +10,7 @@ use super::{
     Answer, Notice, Origin, Output, ResolveRequest, Resolved, SwitchCore, SwitchEvent, backoff,
     filter::Subject,
     lookup::{Found, LOOKUP_TIMEOUT},
+    persistent::MAX_RESOLVED,
     timers::Timer,
 };
 use crate::{
@@ -301,7 +302,8 @@ impl SwitchCore {
                 let first = addrs.first().filter(|_| attempt.is_listed);
                 let id = attempt.addr.id();
                 listed = first.map(|addr| NetAddress::new(id, addr.ip(), addr.port()));
-                attempt.untried = addrs.into();
+                // A name may have thousands, each of which is tried in the call of the last one.
+                attempt.untried = addrs.into_iter().take(MAX_RESOLVED).collect();
                 "the name has no address".to_owned()
             }
             Err(error) => error,

@@ -9,7 +9,7 @@ use crate::{address::PeerAddress, identity::NodeId, reactor::DisconnectReason, t
 
 /// Addresses that are kept of one name: more than any node has, so that a name server which tells
 /// ever more of them does not open the door for all of them.
-const MAX_RESOLVED: usize = 16;
+pub(super) const MAX_RESOLVED: usize = 16;
 
 /// A node to be connected to at all times.
 #[derive(Debug)]
@@ -21,6 +21,9 @@ pub(super) struct Persistent {
     resolved: Vec<IpAddr>,
     /// Attempts in a row that failed, or whose session ended before it was a success.
     pub(super) failures: u32,
+    /// Look-ups of its name that have failed since: they make the pauses longer, but without a link
+    /// all of them fail, and nobody is given up for that.
+    pub(super) failed_lookups: u32,
     /// When it is dialed next; `None` while there is a session or an attempt.
     pub(super) next: Option<Mono>,
     /// How the last attempt or session ended.
@@ -34,11 +37,17 @@ pub(super) struct PersistentPeers(BTreeMap<NodeId, Persistent>);
 impl PersistentPeers {
     /// Adds a node, or gives it another address.
     pub(super) fn add(&mut self, addr: PeerAddress) {
-        let (resolved, failures) = (Vec::new(), 0);
-        let new = Persistent { addr: addr.clone(), resolved, failures, next: None, last: None };
+        let new = Persistent {
+            addr: addr.clone(),
+            resolved: Vec::new(),
+            failures: 0,
+            failed_lookups: 0,
+            next: None,
+            last: None,
+        };
         let peer = self.0.entry(addr.id()).or_insert(new);
         if peer.addr != addr {
-            (peer.addr, peer.failures) = (addr, 0);
+            (peer.addr, peer.failures, peer.failed_lookups) = (addr, 0, 0);
             peer.resolved.clear();
         }
     }

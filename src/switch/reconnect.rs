@@ -66,7 +66,9 @@ impl SwitchCore {
         let (failures, cap) = match &peer.last {
             // Its back-off stands still meanwhile.
             Some(DisconnectReason::Local(_)) => (u32::MAX, cap.min(backoff::LOCAL)),
-            Some(DisconnectReason::Lookup { .. }) => (peer.failures, cap.min(backoff::LOOKUP_CAP)),
+            Some(DisconnectReason::Lookup { .. }) => {
+                (peer.failures.max(peer.failed_lookups), cap.min(backoff::LOOKUP_CAP))
+            }
             _ => (peer.failures, cap),
         };
         let at = now.mono + backoff::pause(failures, cap, &mut self.rng);
@@ -84,11 +86,14 @@ impl SwitchCore {
                 | DisconnectReason::AlreadyDialing(_)
                 | DisconnectReason::Undecided(_)
         );
-        if !is_connected && !reason.is_local() {
-            peer.failures = peer.failures.saturating_add(1);
+        let is_lookup = matches!(reason, DisconnectReason::Lookup { .. });
+        if is_lookup {
+            peer.failed_lookups = peer.failed_lookups.saturating_add(1);
+        } else if !is_connected && !reason.is_local() {
+            (peer.failures, peer.failed_lookups) = (peer.failures.saturating_add(1), 0);
         }
         peer.last = Some(reason.clone());
-        peer.failures
+        if is_lookup { peer.failed_lookups } else { peer.failures }
     }
 
     /// A session with this node has ended; a session that was no success is a failed attempt.
@@ -100,13 +105,14 @@ impl SwitchCore {
     ) {
         let Some(peer) = self.persistent.get_mut(id) else { return };
         peer.failures = if is_proven { 0 } else { peer.failures.saturating_add(1) };
+        peer.failed_lookups = 0;
         peer.last = Some(reason.clone());
     }
 
     /// A session with this node is a success.
     pub(super) fn persistent_proven(&mut self, id: &NodeId) {
         if let Some(peer) = self.persistent.get_mut(id) {
-            peer.failures = 0;
+            (peer.failures, peer.failed_lookups) = (0, 0);
         }
     }
 

@@ -102,7 +102,7 @@ fn private_exempt_and_reserved_addresses_and_shared_ones_are_not_counted_by_netw
         c.unconditional_peer_ids = (20..25).map(raw_id).collect();
     }));
     for number in 0..10 {
-        for (from, ip) in [(0, "10.7.7."), (10, "12.0.0.")] {
+        for (from, ip) in [(0, "10.7.7."), (10, "12.0.0."), (40, "100.64.7.")] {
             let ip = format!("{ip}{}", number + 1);
             assert!(come(&mut world, b, from + number, &ip).is_ok(), "{ip}");
         }

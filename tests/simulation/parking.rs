@@ -123,6 +123,50 @@ fn a_peer_that_is_not_read_gets_a_pong_every_20_s() {
     world.stop_all();
 }
 
+/// The fault: two reactors were found to have room again in one look, the first peer's messages filled
+/// one of them anew, and what others had for the other one waited until that was full again.
+#[test]
+fn a_stuck_reactor_holds_up_no_other_that_has_room_again() {
+    const LEN: usize = 5000;
+    for seed in seeds(8) {
+        let mut world = World::<Null>::new(seed);
+        let few = Options::with(|c| c.drain_timeout = 10 * MINUTE);
+        let b = world.add(Options::with(|c| {
+            (c.reactor_budget, c.delivered_total) = (50_000, 100_000);
+            // Never full: then a peer is not read at all.
+            (c.parking_per_peer, c.parking_total) = (1_000_000, 10_000_000);
+        }));
+        let peers: Vec<_> = (0..6).map(|_| world.add(few.clone())).collect();
+        let sessions: Vec<_> = peers.iter().map(|&peer| world.connect(peer, b)).collect();
+        for reactor in 0..2 {
+            world.set_mode(b, reactor, Mode::Stuck);
+        }
+        let mut sent = 0;
+        for _ in 0..60 {
+            for (&from, (peer, _)) in peers.iter().zip(&sessions) {
+                sent += u64::from(world.send(from, peer, 0x20, LEN).is_ok());
+                let _ = world.send(from, peer, 0x30, LEN);
+            }
+            world.run_for(STEP / 10);
+        }
+        assert!(world.nodes[b].core.parked_bytes() > 0);
+        // Both let go at once, and one is stuck again as soon as it has got something.
+        let held = |w: &World<Null>, reactor| -> usize {
+            sessions.iter().map(|(_, at_b)| w.nodes[b].budget_used(at_b.conn(), reactor)).sum()
+        };
+        for reactor in 0..2 {
+            world.set_mode(b, reactor, Mode::Reads);
+        }
+        world.run_until(MINUTE, |w| held(w, 1) == 0);
+        world.set_mode(b, 1, Mode::Stuck);
+        let all = |w: &World<Null>| w.nodes[b].reactors[0].num_messages() >= sent;
+        assert!(world.run_until(MINUTE, all), "{} held by the other", held(&world, 1));
+        world.set_mode(b, 1, Mode::Reads);
+        world.run_for(MINUTE);
+        world.stop_all();
+    }
+}
+
 /// The fault: what a peer sent and nobody took was queued without bound.
 #[test]
 fn unbounded_receive_queue() {

@@ -127,6 +127,26 @@ fn a_name_server_that_answers_late_is_used_all_the_same() {
     }
 }
 
+/// The fault: without a link every look-up fails, and nine minutes of that gave up all persistent peers
+/// that have a name, for good.
+#[test]
+fn failed_look_ups_give_nobody_up() {
+    let mut world = World::<Null>::new(1);
+    world.names.insert("peer.test".into(), None);
+    let at_name = format!("{}@peer.test:26656", id_of(1));
+    let a = world.add(Options::with(|c| {
+        c.persistent_peers = vec![at_name.parse().unwrap()];
+        c.reconnect_give_up = 5;
+    }));
+    let b = world.add(Options::default());
+    world.run_for(HOUR);
+    let gave_up = |event: &SwitchEvent| matches!(event, SwitchEvent::GaveUp { .. });
+    assert!(!world.nodes[a].events.iter().any(gave_up));
+    world.names.insert("peer.test".into(), Some(vec![addr_of(b)]));
+    assert!(world.run_until(60 * SECOND, |w| is_up(w, a, b)));
+    world.stop_all();
+}
+
 /// The fault: dead persistent peers were dialed over and over, and the node had no time for others.
 #[test]
 fn redialing_dead_persistent_peers() {

@@ -48,7 +48,8 @@ fn a_stopped_switch_leaves_no_thread_and_no_descriptor() {
             peers.iter().for_each(Peer::stop_gracefully);
             handle.request_stop();
         }
-        assert_eq!(resources(), before, "joined, so at once; hard: {hard}");
+        // The system shows a thread that was joined for a moment longer.
+        until("everything is given back", || resources() == before);
     }
 }
 

@@ -35,6 +35,23 @@ fn ip_overwrite_of_good_peers() {
     book.table.check();
 }
 
+/// The fault: a thousand sessions of a moment, each of another node that had dialed us and said where
+/// it is, and nobody was asked for addresses for a month.
+#[test]
+fn who_only_says_where_it_is_was_not_met() {
+    let (mut book, mut rng) = (large_book(), rng());
+    for n in 0..1200 {
+        let addr = node(n);
+        book.add(addr, addr, START, &mut rng).unwrap();
+        book.seen(&addr.id(), &facts(), START);
+    }
+    assert!(book.needs_more(START));
+    for n in 0..1200 {
+        book.authenticated(&node(n), &facts(), START);
+    }
+    assert!(!book.needs_more(START));
+}
+
 #[test]
 fn good_peer_lost_when_demoted_from_a_full_old_bucket() {
     let (mut book, mut rng) = (large_book(), rng());
