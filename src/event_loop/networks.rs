@@ -9,7 +9,15 @@ use crate::address::Cidr;
 /// at least. With IPv6 one gets a /56 or a /48 as easily, that is 256 or 65,536 of these, so the
 /// wider ones are counted, too, with room for some honest neighbours.
 pub(crate) fn networks(ip: IpAddr) -> impl Iterator<Item = (Cidr, u32)> {
-    let of: &[(u8, u32)] = if ip.is_ipv4() { &[(24, 1)] } else { &[(64, 1), (56, 2), (48, 4)] };
+    around(ip, &[(64, 1), (56, 2), (48, 4)])
+}
+
+/// The same with these networks of IPv6, each with its factor.
+pub(crate) fn around(
+    ip: IpAddr,
+    of_ipv6: &'static [(u8, u32)],
+) -> impl Iterator<Item = (Cidr, u32)> {
+    let of: &[(u8, u32)] = if ip.is_ipv4() { &[(24, 1)] } else { of_ipv6 };
     of.iter().map(move |&(prefix, factor)| {
         (Cidr::new(ip, prefix).expect("no longer than an address of its kind"), factor)
     })

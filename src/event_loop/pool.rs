@@ -1,12 +1,9 @@
 //! The accepted connections that are no sessions yet: how many of whom, and who goes first when
 //! there are too many.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{gate::Standing, networks::networks};
+use super::{counts::Counts, gate::Standing, networks::networks};
 use crate::address::Cidr;
 
 /// How far a connection has come. Who has come less far goes first.
@@ -32,8 +29,8 @@ pub(super) struct Pool {
     silent: BTreeMap<u64, u32>,
     /// Those that the switch is to be asked about, by age.
     unasked: BTreeMap<u64, u32>,
-    per_ip: BTreeMap<IpAddr, usize>,
-    per_network: BTreeMap<Cidr, usize>,
+    per_ip: Counts<IpAddr>,
+    per_network: Counts<Cidr>,
     next: u64,
 }
 
@@ -77,9 +74,9 @@ impl Pool {
             Some((_, Standing::Exempt)) => (None, true, false),
         };
         if let Some(ip) = ip {
-            *self.per_ip.entry(ip).or_default() += 1;
+            self.per_ip.add(ip);
             for (network, _) in networks(ip).filter(|_| has_networks) {
-                *self.per_network.entry(network).or_default() += 1;
+                self.per_network.add(network);
             }
         }
         let class = Class::Unproven;
@@ -182,11 +179,11 @@ impl Pool {
     }
 
     pub(super) fn of_ip(&self, ip: &IpAddr) -> usize {
-        self.per_ip.get(ip).copied().unwrap_or(0)
+        self.per_ip.of(ip)
     }
 
     pub(super) fn of_network(&self, network: &Cidr) -> usize {
-        self.per_network.get(network).copied().unwrap_or(0)
+        self.per_network.of(network)
     }
 
     fn group(&mut self, is_favoured: bool) -> &mut Group {
@@ -196,9 +193,9 @@ impl Pool {
     /// Counts no longer for the rules about addresses.
     fn release(&mut self, place: &mut Place) {
         let Some(ip) = place.ip.take() else { return };
-        release(&mut self.per_ip, ip);
+        self.per_ip.remove(ip);
         for (network, _) in networks(ip).filter(|_| place.has_networks) {
-            release(&mut self.per_network, network);
+            self.per_network.remove(network);
         }
     }
 }
@@ -213,15 +210,6 @@ impl Group {
         let slot = self.places.remove(&(place.class, place.order))?;
         self.authenticated -= usize::from(place.class == Class::Authenticated);
         Some(slot)
-    }
-}
-
-fn release<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
-    if let Entry::Occupied(mut entry) = counts.entry(key) {
-        *entry.get_mut() -= 1;
-        if *entry.get() == 0 {
-            entry.remove();
-        }
     }
 }
 

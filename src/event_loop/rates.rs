@@ -41,7 +41,7 @@ impl Pace {
 
     /// When a bucket that would be full at `full_at` is full after one more token was taken;
     /// `None` if there is none to take.
-    pub(super) fn take(&self, full_at: Mono, now: Mono) -> Option<Mono> {
+    pub(crate) fn take(&self, full_at: Mono, now: Mono) -> Option<Mono> {
         let next = full_at.max(now) + self.interval;
         (next.since(now) <= self.whole).then_some(next)
     }

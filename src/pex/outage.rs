@@ -49,18 +49,22 @@ impl Outage {
 
     /// When there is a point in dialing this address again, if there is none now.
     pub(super) fn until(&self, ip: IpAddr, now: Mono) -> Option<Mono> {
-        let family = if ip.is_ipv4() { &self.v4 } else { &self.v6 };
-        Some(family.until).filter(|until| now < *until)
+        if ip.is_ipv4() { self.v4.until(now) } else { self.v6.until(now) }
     }
 
     /// When to try again.
     pub(super) fn next(&self, now: Mono) -> Option<Mono> {
-        let next = |family: &Family| Some(family.until).filter(|until| now < *until);
-        earliest(next(&self.v4), next(&self.v6))
+        earliest(self.v4.until(now), self.v6.until(now))
     }
 
     fn of(&mut self, ip: IpAddr) -> &mut Family {
         if ip.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
+    }
+}
+
+impl Family {
+    fn until(&self, now: Mono) -> Option<Mono> {
+        Some(self.until).filter(|until| now < *until)
     }
 }
 

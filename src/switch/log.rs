@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use log::Level;
 
 use super::SwitchEvent;
-use crate::{ids::Direction, reactor::DisconnectReason, text::shown_up_to, time::Mono};
+use crate::{
+    event_loop::Pace, ids::Direction, reactor::DisconnectReason, text::shown_up_to, time::Mono,
+};
 
 /// Lines of one kind at once; a kind that was quiet has as many again.
 const LINES: u32 = 10;
@@ -33,17 +35,6 @@ struct Kind {
     left_out: u64,
 }
 
-impl Kind {
-    fn may_have_line(&mut self, pause: Duration, now: Mono) -> bool {
-        let full_at = self.full_at.max(now) + pause;
-        let has_room = full_at.since(now) <= pause * LINES;
-        if has_room {
-            self.full_at = full_at;
-        }
-        has_room
-    }
-}
-
 /// A line of the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
@@ -58,10 +49,11 @@ impl Log {
         // By level, too: what is not even shown must not take the room of what is.
         let kind = self.kinds.entry((level, kind(event))).or_default();
         let pause = if level <= Level::Info { PAUSE } else { DEBUG_PAUSE };
-        if !kind.may_have_line(pause, now) {
+        let Some(full_at) = Pace::every(pause, LINES).take(kind.full_at, now) else {
             kind.left_out += 1;
             return None;
-        }
+        };
+        kind.full_at = full_at;
         let mut text = shown_up_to(&text(event), MAX_LINE);
         let left_out = std::mem::take(&mut kind.left_out);
         if left_out > 0 {

@@ -1,41 +1,36 @@
 //! How many of the peers that dialed us come from one network.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
-use crate::address::Cidr;
+use crate::{
+    address::Cidr,
+    event_loop::{Counts, around},
+};
 
-/// What one customer of a provider has of IPv6 at most, as a rule; twice the limit is for it.
-const SITE: u8 = 48;
+/// A /48 is what one customer of a provider has of IPv6 at most, as a rule; twice the limit is for it.
+const OF_IPV6: &[(u8, u32)] = &[(64, 1), (48, 2)];
 
 /// Peers by network: IPv4 /24, IPv6 /64 and /48.
 #[derive(Debug, Default)]
-pub(super) struct Networks(BTreeMap<Cidr, usize>);
+pub(super) struct Networks(Counts<Cidr>);
 
 impl Networks {
     /// One more with this address, or one less.
     pub(super) fn count(&mut self, ip: IpAddr, is_more: bool) {
-        for (network, _) in around(ip) {
-            let peers = self.0.entry(network).or_default();
-            *peers = if is_more { *peers + 1 } else { *peers - 1 };
-            if *peers == 0 {
-                self.0.remove(&network);
-            }
+        for (network, _) in around(ip.to_canonical(), OF_IPV6) {
+            if is_more { self.0.add(network) } else { self.0.remove(network) }
         }
     }
 
     /// Whether one of the networks of this address has as many as may be, besides so many: `most` of
     /// a /24 or /64, twice as many of a /48. 0 is no limit.
     pub(super) fn is_full(&self, ip: IpAddr, most: usize, besides: usize) -> bool {
-        let peers = |network| self.0.get(&network).copied().unwrap_or(0).saturating_sub(besides);
-        most > 0 && around(ip).any(|(network, times)| peers(network) >= most.saturating_mul(times))
+        let is_full = |(network, times): (Cidr, u32)| {
+            let peers = self.0.of(&network).saturating_sub(besides);
+            peers >= most.saturating_mul(times as usize)
+        };
+        most > 0 && around(ip.to_canonical(), OF_IPV6).any(is_full)
     }
-}
-
-/// The networks of an address, each with how many times the limit is for it.
-fn around(ip: IpAddr) -> impl Iterator<Item = (Cidr, usize)> {
-    let ip = ip.to_canonical();
-    let prefixes: &[(u8, usize)] = if ip.is_ipv4() { &[(24, 1)] } else { &[(64, 1), (SITE, 2)] };
-    prefixes.iter().filter_map(move |(prefix, times)| Some((Cidr::new(ip, *prefix)?, *times)))
 }
 
 #[cfg(test)]
