@@ -88,11 +88,13 @@ impl From<&Config> for GateSettings {
 }
 
 impl GateSettings {
-    /// The same for a process that may have so many descriptors: half of them for pending
-    /// connections at most, and three quarters for all connections. The rest is the application's.
+    /// The same for a process that may have so many descriptors. Three quarters of them are for
+    /// connections, and of one half peers come first; the rest is the application's: databases, RPC,
+    /// files. However many peers there may be, an eighth of all is for those who come, or nobody could.
     #[must_use]
-    pub fn within(mut self, descriptors: usize) -> Self {
-        self.max_pending = self.max_pending.min(descriptors / 2).max(1);
+    pub fn within(mut self, descriptors: usize, peers: usize) -> Self {
+        let pending = (descriptors / 2).saturating_sub(peers).max(descriptors / 8);
+        self.max_pending = self.max_pending.min(pending).max(1);
         self.max_connections = self.max_connections.min(descriptors / 4 * 3).max(1);
         self
     }
@@ -428,7 +430,7 @@ mod tests {
     fn pool_and_connections_leave_descriptors_for_the_application() {
         let settings = GateSettings { max_pending: 1024, ..NEVER_FULL };
         for (descriptors, pending, all) in [(1024, 512, 768), (65_536, 1024, 49_152), (1, 1, 1)] {
-            let within = settings.clone().within(descriptors);
+            let within = settings.clone().within(descriptors, 0);
             assert_eq!((within.max_pending, within.max_connections), (pending, all));
         }
     }

@@ -13,10 +13,8 @@ pub(super) fn gate(config: &Config, raises: bool) -> (GateSettings, usize) {
     let Some(before) = system::limit() else { return (settings, usize::MAX) };
     let limit = if raises { system::raise().unwrap_or(before) } else { before };
     let peers = peers(config);
-    let pending = share(limit, peers, wanted);
-    let within = usize::try_from(limit).unwrap_or(usize::MAX);
-    let gate = GateSettings { max_pending: pending, ..settings }.within(within);
-    let inbound = most_inbound(&gate, config);
+    let gate = settings.within(usize::try_from(limit).unwrap_or(usize::MAX), peers);
+    let (pending, inbound) = (gate.max_pending, most_inbound(&gate, config));
     let raised = if limit > before { format!(", raised from {before}") } else { String::new() };
     if inbound < config.max_num_inbound_peers {
         tell!(
@@ -46,18 +44,21 @@ pub(super) fn gate(config: &Config, raises: bool) -> (GateSettings, usize) {
 /// Beyond it newcomers would be closed because there are too many connections, the reserved ones
 /// first of all, and the switch would not know that it is full.
 fn most_inbound(gate: &GateSettings, config: &Config) -> usize {
-    let others = peers(&Config { max_num_inbound_peers: 0, ..config.clone() });
     match gate.max_connections {
         usize::MAX => usize::MAX,
-        most => most.saturating_sub(gate.max_pending).saturating_sub(others).max(1),
+        most => most.saturating_sub(gate.max_pending).saturating_sub(others(config)).max(1),
     }
 }
 
 /// Sessions that there may be as it is configured.
 fn peers(config: &Config) -> usize {
+    others(config).saturating_add(config.max_num_inbound_peers)
+}
+
+/// The same without inbound ones.
+fn others(config: &Config) -> usize {
     let crawled = if config.seed_mode { config.crawl_concurrency } else { 0 };
     [
-        config.max_num_inbound_peers,
         config.max_num_outbound_peers,
         config.persistent_peers.len(),
         config.unconditional_peer_ids.len(),
@@ -65,14 +66,6 @@ fn peers(config: &Config) -> usize {
     ]
     .into_iter()
     .fold(0, usize::saturating_add)
-}
-
-/// Half of the descriptors are the application's: databases, RPC, files. Of the other half peers come
-/// first; but however many they may be, an eighth of all is for those who come, or nobody could.
-fn share(limit: u64, peers: usize, wanted: usize) -> usize {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let least = (limit / 8).max(1);
-    wanted.min((limit / 2).saturating_sub(peers).max(least))
 }
 
 #[cfg(unix)]
@@ -122,6 +115,10 @@ mod tests {
     #[test]
     fn handshakes_leave_half_of_the_descriptors_to_the_application() {
         let config = Config::default();
+        let share = |limit, peers, wanted| {
+            let settings = GateSettings { max_pending: wanted, ..(&config).into() };
+            settings.within(limit, peers).max_pending
+        };
         assert_eq!(peers(&config), 50);
         // The limit of most systems, as it is before it is raised.
         assert_eq!(share(1024, 50, 1024), 462);
@@ -134,15 +131,15 @@ mod tests {
         let many = Config { max_num_inbound_peers: 800, ..Config::default() };
         let settings = GateSettings { max_pending: share(1024, 810, 1024), ..(&many).into() };
         assert_eq!(most_inbound(&settings, &many), usize::MAX, "without a limit");
-        let gate = settings.within(1024);
+        let gate = settings.within(1024, 810);
         assert_eq!((gate.max_pending, most_inbound(&gate, &many)), (128, 768 - 128 - 10));
-        assert_eq!(most_inbound(&gate.within(8), &many), 1);
+        assert_eq!(most_inbound(&gate.within(8, 810), &many), 1);
         let seed = Config { seed_mode: true, ..config.clone() };
         assert_eq!(peers(&seed), 50 + 64);
         let reserved = Config {
             unconditional_peer_ids: vec![crate::NodeKey::generate().id()],
             max_num_inbound_peers: usize::MAX,
-            ..config
+            ..config.clone()
         };
         assert_eq!(peers(&reserved), usize::MAX);
     }

@@ -195,7 +195,7 @@ impl<C: Cipher> SimNode<C> {
             parking_total: config.parking_total,
             delivered_total: config.delivered_total,
             reassembly_pool: config.reassembly_pool,
-            gate: GateSettings::from(config).within(options.descriptors),
+            gate: GateSettings::from(config).within(options.descriptors, 0),
             filter_connections: options.filter_connections,
         };
         let seed = dice.bytes();
