@@ -63,6 +63,12 @@ impl NetAddress {
         ranges::is_routable(self.ip)
     }
 
+    /// Whether the address is one of the internet's: routable, and not of 100.64.0.0/10, with which
+    /// providers and clouds number whole networks of theirs.
+    pub(crate) fn is_public(&self) -> bool {
+        self.is_routable() && !ranges::is_rfc6598(self.ip)
+    }
+
     /// Whether the address is this machine: loopback, or 0.0.0.0/8.
     pub fn is_local(&self) -> bool {
         ranges::is_local(self.ip)

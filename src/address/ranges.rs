@@ -76,6 +76,11 @@ fn is_rfc6890(ip: Ipv4Addr) -> bool {
     ip.octets()[..3] == [192, 0, 0]
 }
 
+/// Shared by the customers of a provider, 100.64.0.0/10.
+pub(super) fn is_rfc6598(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
+}
+
 /// Benchmarks, 198.18.0.0/15.
 fn is_rfc2544(ip: Ipv4Addr) -> bool {
     let [a, b, ..] = ip.octets();

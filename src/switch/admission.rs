@@ -173,8 +173,7 @@ impl SwitchCore {
     }
 
     /// The part of the internet that a peer has dialed us from, if it is a matter how many others
-    /// have: not in private networks (100.64.0.0/10 is routable for us and private all the same), nor
-    /// where the operator says that many share an address.
+    /// have: not in private networks, nor where the operator says that many share an address.
     fn counted_group(
         &self,
         id: NodeId,
@@ -184,8 +183,7 @@ impl SwitchCore {
         let addr = NetAddress::new(id, remote.ip(), remote.port());
         let is_counted = direction == Direction::Inbound
             && !self.settings.allow_duplicate_ip
-            && addr.is_routable()
-            && !is_shared(addr.ip())
+            && addr.is_public()
             && !self.is_exempt(addr.ip());
         is_counted.then(|| addr.group_key(true))
     }
@@ -516,9 +514,4 @@ impl SwitchCore {
             }
         }
     }
-}
-
-/// Of 100.64.0.0/10 (RFC 6598): providers and clouds number whole networks of theirs with it.
-fn is_shared(ip: IpAddr) -> bool {
-    matches!(ip.to_canonical(), IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64)
 }
