@@ -15,16 +15,11 @@ use std::{
 use ring::rand::SystemRandom;
 use serde_json::json;
 use tmp2p::{
-    ChannelDescriptor, Config, NodeId, NodeKey, PeerAddress,
+    Config, NodeId, NodeKey, PeerAddress,
     protocol::secret::{ChaCha, Established, Handshake, KeyAgreement, Progress},
 };
 
-use crate::{
-    common::{Outcome, cpu_seconds, resident_kib},
-    dialer::connect_from,
-    listener,
-    node::{CHANNEL, Node},
-};
+use crate::{common::Outcome, dialer::connect_from, listener};
 
 /// Threads that attack, each with its part.
 const THREADS: usize = 8;
@@ -91,27 +86,7 @@ pub(crate) fn stand(guests: &str, unconditional: &str, persistent: &str) -> Outc
         persistent_peers: vec![persistent.parse::<PeerAddress>()?],
         ..Config::default()
     };
-    let node = Node::start(config, ChannelDescriptor::new(CHANNEL))?;
-    let Node { switch, reactor } = node;
-    let handle = switch.handle();
-    let before = cpu_seconds();
-    thread::scope(|scope| {
-        let echoing = scope.spawn(|| listener::echo(&reactor, &AtomicU64::new(0)));
-        println!("{}", json!({ "addr": handle.peer_address().to_string() }));
-        for line in stdin().lines() {
-            line?;
-            let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-            let cpu = cpu_seconds().zip(before).map(|(now, before)| now - before);
-            println!(
-                "{}",
-                json!({ "peers": handle.num_peers().inbound, "rss_kib": resident_kib(),
-                    "descriptors": open, "cpu_s": cpu })
-            );
-        }
-        drop(switch);
-        echoing.join().map_err(|_| "the echoing thread panicked")?;
-        Ok(())
-    })
+    listener::serve(config)
 }
 
 /// Attacks until the input ends; says when it is in full strength, and then what it has done.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::json;
-use tmp2p::{ChannelDescriptor, Event, Reactor};
+use tmp2p::{ChannelDescriptor, Config, Event, Reactor};
 
 use crate::{
     common::{Outcome, cpu_seconds, resident_kib},
@@ -16,7 +16,12 @@ use crate::{
 
 /// Prints where it listens; answers each line with its figures; the end of its input ends it.
 pub(crate) fn run() -> Outcome<()> {
-    let node = Node::start(Packet::Default.config(), ChannelDescriptor::new(CHANNEL))?;
+    serve(Packet::Default.config())
+}
+
+/// The same, configured like this.
+pub(crate) fn serve(config: Config) -> Outcome<()> {
+    let node = Node::start(config, ChannelDescriptor::new(CHANNEL))?;
     let Node { switch, reactor } = node;
     let handle = switch.handle();
     let added = AtomicU64::new(0);
@@ -28,7 +33,11 @@ pub(crate) fn run() -> Outcome<()> {
         for line in stdin().lines() {
             line?;
             let peers = handle.num_peers().inbound;
-            println!("{}", json!({ "peers": peers, "rss_kib": resident_kib(), "cpu_s": cpu() }));
+            let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+            let (rss, cpu) = (resident_kib(), cpu());
+            let figures =
+                json!({ "peers": peers, "rss_kib": rss, "cpu_s": cpu, "descriptors": open });
+            println!("{figures}");
         }
         let cpu = cpu();
         // Ends the reactor's events; only then has it counted all that came.
@@ -39,7 +48,7 @@ pub(crate) fn run() -> Outcome<()> {
     })
 }
 
-pub(crate) fn echo(reactor: &Reactor, added: &AtomicU64) {
+fn echo(reactor: &Reactor, added: &AtomicU64) {
     for event in &reactor.events {
         match event {
             Event::PeerUp(_) => {

@@ -106,21 +106,31 @@ fn a_stop_waits_for_no_hook_filter_or_drop() {
     }
 }
 
+/// A resolver that finds nobody, and a store that keeps nothing: each does this first.
+struct Acts<F>(F, MemoryStore);
+
+impl<F: Fn() + Send + Sync> tmp2p::Resolver for Acts<F> {
+    fn resolve(&self, _: &str, _: u16) -> std::io::Result<Vec<std::net::SocketAddr>> {
+        (self.0)();
+        Err(std::io::Error::other("nobody"))
+    }
+}
+
+impl<F: Fn() + Send> tmp2p::BookStore for Acts<F> {
+    fn load(&mut self) -> Result<tmp2p::StoredBook, tmp2p::StoreError> {
+        self.1.load()
+    }
+    fn write(&mut self, _: &tmp2p::StoreBatch) -> Result<(), tmp2p::StoreError> {
+        (self.0)();
+        Ok(())
+    }
+}
+
 #[test]
 fn a_stop_names_a_store_that_does_not_return() {
-    struct Stuck<F>(F, MemoryStore);
-    impl<F: Fn() + Send> tmp2p::BookStore for Stuck<F> {
-        fn load(&mut self) -> Result<tmp2p::StoredBook, tmp2p::StoreError> {
-            self.1.load()
-        }
-        fn write(&mut self, _: &tmp2p::StoreBatch) -> Result<(), tmp2p::StoreError> {
-            (self.0)();
-            Ok(())
-        }
-    }
     let (_release, block) = gate();
     let alice = built(unlimited(), NodeKey::generate(), |builder, _| {
-        builder.book_store(Stuck(block, MemoryStore::new()));
+        builder.book_store(Acts(block, MemoryStore::new()));
     });
     alice.0.handle().ban(NodeKey::generate().id(), None, "test").unwrap();
     let report = in_time(move || alice.0.stop(Duration::ZERO)).unwrap();
@@ -282,24 +292,8 @@ fn at_place(
     builder: &mut SwitchBuilder,
     reactor: &tmp2p::Reactor,
 ) {
-    struct Place<F>(F, MemoryStore);
-    impl<F: Fn() + Send + Sync> tmp2p::Resolver for Place<F> {
-        fn resolve(&self, _: &str, _: u16) -> std::io::Result<Vec<std::net::SocketAddr>> {
-            (self.0)();
-            Err(std::io::Error::other("nobody"))
-        }
-    }
-    impl<F: Fn() + Send> tmp2p::BookStore for Place<F> {
-        fn load(&mut self) -> Result<tmp2p::StoredBook, tmp2p::StoreError> {
-            self.1.load()
-        }
-        fn write(&mut self, _: &tmp2p::StoreBatch) -> Result<(), tmp2p::StoreError> {
-            (self.0)();
-            Ok(())
-        }
-    }
     // No name is to reach the system's.
-    let nobody: Arc<dyn tmp2p::Resolver> = Arc::new(Place(|| {}, MemoryStore::new()));
+    let nobody: Arc<dyn tmp2p::Resolver> = Arc::new(Acts(|| {}, MemoryStore::new()));
     builder.resolver(nobody);
     match place {
         "hook" => builder.on_init(reactor, move |_| act()),
@@ -307,8 +301,8 @@ fn at_place(
             act();
             decision.accept();
         }),
-        "resolver" => builder.resolver(Arc::new(Place(act, MemoryStore::new()))),
-        _ => builder.book_store(Place(act, MemoryStore::new())),
+        "resolver" => builder.resolver(Arc::new(Acts(act, MemoryStore::new()))),
+        _ => builder.book_store(Acts(act, MemoryStore::new())),
     }
 }
 
