@@ -43,7 +43,10 @@ impl StoredBook {
 
     /// When the book was last in use, as far as its addresses tell.
     fn last_used(&self) -> Option<Duration> {
-        let last = |known: &KnownAddress| known.met().max(known.last_attempt).max(known.last_bad);
+        // Who has only said where it is, too: that it was here is certain, only not where it lives.
+        let last = |known: &KnownAddress| {
+            known.met().max(known.last_seen).max(known.last_attempt).max(known.last_bad)
+        };
         last_of_most(self.addresses.iter().filter_map(last).collect())
     }
 }

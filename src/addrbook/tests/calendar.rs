@@ -53,6 +53,18 @@ fn load(stored: &StoredBook, clock: Duration) -> (Book, Duration) {
     (Book::load(settings, key(), stored.clone(), wall, &mut rng()), wall)
 }
 
+/// A node that nobody could reach knows the time from those who have dialed it.
+#[test]
+fn a_book_of_guests_alone_tells_what_time_it_is() {
+    let (mut book, mut rng) = (large_book(), rng());
+    for n in 0..10 {
+        book.add(node(n), node(n), START, &mut rng).unwrap();
+        book.seen(&node(n).id(), &facts(), START);
+    }
+    let stored = StoredBook { addresses: book.iter().cloned().collect(), ..StoredBook::default() };
+    assert_eq!(stored.now(Duration::ZERO, DAY), START);
+}
+
 #[test]
 fn a_book_that_is_taken_up_years_off_is_as_it_was() {
     let stored = stored();
