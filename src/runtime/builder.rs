@@ -104,7 +104,7 @@ struct Registered {
 /// ```
 ///
 /// Whoever prefers [`Peer::send`], which waits, does so on another thread that reads no events, such
-/// as one for each peer, begun with [`Event::PeerUp`](crate::Event::PeerUp), as Go's gossip routines are.
+/// as one for each peer, begun with [`Event::PeerUp`], as Go's gossip routines are.
 #[derive(Debug)]
 pub struct Reactor {
     /// Unbounded by type; bounded per peer by `Config::reactor_budget` plus a few lifecycle events.
