@@ -238,7 +238,7 @@ pub struct Config {
     pub reconnect_give_up: u32,
 
     /// How often the number of peers is looked at, and more are dialed or asked for if there are
-    /// too few. A third of it is the least time between two requests of a peer that are answered,
+    /// too few; while there is nobody at all, at once and then at pauses that grow up to this. A third of it is the least time between two requests of a peer that are answered,
     /// and a dialed peer must stay as long to count as reached; a thirtieth is what pauses
     /// after failed dials are doubled from. Default 30 s (`p2p/pex/pex_reactor.go`,
     /// `defaultEnsurePeersPeriod`).

@@ -10,6 +10,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     PexInput, PexNotice, PexOutput, PexSettings, Standings,
+    alone::Alone,
     crawl::Queue,
     dials::Dials,
     ensure::Round,
@@ -60,6 +61,7 @@ pub struct PexCore {
     /// When to dial others in place of those that were not reached.
     pub(super) refill_at: Option<Mono>,
     pub(super) round: Round,
+    pub(super) alone: Alone,
     /// What a seed has told last and nobody has dialed since: dialed before others.
     pub(super) newcomers: VecDeque<NodeId>,
     /// Until when a reactor wants another peer although there are enough.
@@ -108,6 +110,7 @@ impl PexCore {
             ensure_at: None,
             refill_at: None,
             round: Round::default(),
+            alone: Alone::default(),
             newcomers: VecDeque::new(),
             exchange_until: None,
             exchange_at: Mono::ZERO,

@@ -59,7 +59,7 @@ impl PexCore {
         }
     }
 
-    /// One round.
+    /// One round. The next comes after a period; sooner while there is nobody.
     pub(super) fn ensure(&mut self, now: Now) {
         self.ensure_at = Some(now.mono + self.settings.ensure_peers_period);
         let round = std::mem::take(&mut self.round);
@@ -81,15 +81,21 @@ impl PexCore {
         }
         let is_waiting = self.neighbours.values().any(|n| n.purpose().is_some() && !n.is_proven);
         let was_in_vain = round.dialed > 0 && !round.has_reached && !is_waiting;
-        self.look(was_in_vain, now);
+        let has_nobody = self.has_nobody();
+        // Those who were there a moment ago are tried before a seed is asked for others.
+        let is_for_book = self.has_outbound() || (has_nobody && self.alone.is_first());
+        self.look(was_in_vain || !is_for_book, now);
+        if has_nobody {
+            self.alone.looked(now.mono);
+            self.ensure_at = Some(self.alone.next(self.pauses(), now.mono));
+        }
     }
 
     /// Looks for peers: dials whom it may, and asks for addresses.
-    fn look(&mut self, was_in_vain: bool, now: Now) {
+    fn look(&mut self, are_seeds_first: bool, now: Now) {
         // However many addresses the book holds, they are worth nothing if nobody is there. Before
         // others take the places.
-        let is_alone = !self.neighbours.values().any(|n| n.is_outbound() && !n.is_over);
-        if is_alone || was_in_vain {
+        if are_seeds_first {
             self.dial_seeds(now);
         }
         let dialed = self.fill(now);
@@ -106,6 +112,36 @@ impl PexCore {
         if dialed == 0 && self.num_wanted() > 0 && needs_more {
             self.dial_seeds(now);
         }
+    }
+
+    /// Whether there is a peer that we dialed.
+    fn has_outbound(&self) -> bool {
+        self.neighbours.values().any(|n| n.is_outbound() && !n.is_over)
+    }
+
+    /// Whether there is no peer at all, whoever dialed.
+    pub(super) fn has_nobody(&self) -> bool {
+        self.neighbours.values().all(|n| n.is_over)
+    }
+
+    /// A session is over that lasted so long. If it was the last one, the next round comes at once:
+    /// later if those before it have brought nobody who stays.
+    pub(super) fn look_if_alone(&mut self, lasted: Duration, now: Now) {
+        if self.ensure_at.is_none() || self.is_crawling() {
+            return;
+        }
+        if lasted >= self.settings.ensure_peers_period {
+            self.alone.is_over();
+        }
+        if self.has_nobody() {
+            let next = self.alone.next(self.pauses(), now.mono);
+            self.ensure_at = self.ensure_at.map(|at| at.min(next));
+        }
+    }
+
+    /// The shortest and the longest time between two rounds without a peer.
+    pub(super) fn pauses(&self) -> (Duration, Duration) {
+        (self.settings.backoff_unit(), self.settings.ensure_peers_period)
     }
 
     /// Dials as many nodes as are wanted. How many it is.
@@ -257,7 +293,7 @@ impl PexCore {
         if self.is_full() {
             self.exchange_until = Some(now.mono + self.settings.ensure_peers_period);
         }
-        self.look(false, now);
+        self.look(!self.has_outbound(), now);
     }
 
     /// Whether there are as many peers as peer exchange may find.

@@ -136,6 +136,9 @@ impl PexCore {
         if neighbour.is_outbound() {
             self.refill_soon(now);
         }
+        if *reason != DisconnectReason::Stopped {
+            self.look_if_alone(now.mono.since(neighbour.since), now);
+        }
     }
 
     /// An attempt, whoever wanted it, has brought no session.

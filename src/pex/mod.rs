@@ -4,6 +4,7 @@
 //! and publishes the bans. It never waits for a disk: the thread `p2p-store`, which exists only if
 //! there is a store, writes what has changed.
 
+mod alone;
 mod core;
 mod crawl;
 mod dials;
