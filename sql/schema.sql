@@ -28,6 +28,7 @@ CREATE TABLE bad_address (
     id     TEXT NOT NULL PRIMARY KEY, -- the node that is not to be dialed
     addr   TEXT,                      -- where it was thought to be, id@ip:port; NULL: unknown
     until  INTEGER NOT NULL,          -- when it may be dialed again
+    cause  TEXT NOT NULL,             -- who says so, and of what: 'incompatible', 'unreachable' or 'application'
     reason TEXT NOT NULL              -- why, for people
 ) STRICT, WITHOUT ROWID;
 
@@ -44,4 +45,4 @@ CREATE TABLE book_key (
     hash BLOB NOT NULL CHECK (length(hash) = 32)       -- the key of the hash function itself
 ) STRICT;
 
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;

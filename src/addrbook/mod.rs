@@ -47,7 +47,7 @@ use std::{
 use rand::Rng;
 
 pub use adding::{AddError, Added};
-pub use bad_address::BadAddress;
+pub use bad_address::{BadAddress, BadCause};
 pub use error::{BanError, UnbanError};
 pub use hash::BucketHash;
 pub use known_address::{BookKey, KnownAddress, Placement};

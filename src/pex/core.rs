@@ -313,6 +313,7 @@ impl PexCore {
             Notice::DialFailed { addr, origin, reason } => {
                 self.dial_failed(addr, origin, &reason, now);
             }
+            Notice::Authenticated { id, direction } => self.authenticated(id, direction, now),
             Notice::Listed(addr) => self.add_to_book(addr, self.book.own_addr(), now),
             Notice::Standing { id, is_persistent, is_unconditional } => {
                 self.stands(id, is_persistent, is_unconditional, now);

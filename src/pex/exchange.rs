@@ -11,12 +11,13 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    addrbook::{Added, AutomaticTarget},
+    addrbook::{Added, AutomaticTarget, BadAddress, BadCause},
     address::{NetAddress, PeerAddress},
     identity::NodeId,
     ids::{ConnId, Direction},
     origin::Origin,
     reactor::DisconnectReason,
+    switch::SwitchEvent,
     time::Now,
 };
 
@@ -43,7 +44,7 @@ impl PexCore {
         // A seed only wants to know whether the node is there.
         neighbour.is_proven = self.is_crawling() || purpose == Some(Purpose::Test);
         if neighbour.is_proven && is_outbound {
-            self.book.reached(&id);
+            self.book.reached(&id, true);
             self.reached_at = Some(now.mono);
         }
         let speaks_pex = neighbour.facts.speaks_pex;
@@ -216,7 +217,7 @@ impl PexCore {
             }
             DisconnectReason::WrongId { .. } => self.book.wrong_id(&addr, now.wall),
             DisconnectReason::Incompatible(why) => {
-                self.found_bad(addr.id(), addr, &why.to_string(), now);
+                self.found_bad(addr, BadCause::Incompatible, why.to_string(), now);
             }
             _ => {
                 // What peer exchange has asked for was counted then.
@@ -231,14 +232,26 @@ impl PexCore {
     fn failed_at(&mut self, addr: &NetAddress, now: Now) {
         if self.book.dial_failed(addr, now.wall) > MAX_ATTEMPTS {
             let why = format!("{MAX_ATTEMPTS} attempts to connect have failed");
-            self.found_bad(addr.id(), *addr, &why, now);
+            self.found_bad(*addr, BadCause::Unreachable, why, now);
         }
     }
 
     /// A machine's verdict about an address: not about one whose node the operator wants.
-    fn found_bad(&mut self, id: NodeId, addr: NetAddress, why: &str, now: Now) {
+    fn found_bad(&mut self, addr: NetAddress, cause: BadCause, reason: String, now: Now) {
+        let id = addr.id();
         if !self.standings.is_reserved(&id) {
-            self.mark_bad(id, Some(addr), BAD_FOR, why, now);
+            let until = now.wall.saturating_add(BAD_FOR);
+            self.mark_bad(BadAddress { id, addr: Some(addr), until, cause, reason }, now);
+        }
+    }
+
+    /// The node has authenticated itself as one of ours, whoever dialed and whatever becomes of the
+    /// connection: what was found about its address before may be disproved.
+    pub(super) fn authenticated(&mut self, id: NodeId, direction: Direction, now: Now) {
+        let was_dialed = direction == Direction::Outbound;
+        if self.book.disprove_bad(&id, was_dialed, now.wall, &mut self.rng) {
+            self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id }));
+            self.crawl_soon(&id, now);
         }
     }
 
@@ -266,9 +279,10 @@ impl PexCore {
             return;
         };
         neighbour.is_proven = true;
-        if neighbour.is_outbound() {
-            let (id, purpose) = (neighbour.facts.id, neighbour.purpose());
-            self.book.reached(&id);
+        let (id, is_outbound) = (neighbour.facts.id, neighbour.is_outbound());
+        let purpose = neighbour.purpose();
+        self.book.reached(&id, is_outbound);
+        if is_outbound {
             self.round.has_reached |= purpose.is_some();
             if purpose == Some(Purpose::Exchange) {
                 self.exchanged(conn);

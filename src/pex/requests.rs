@@ -1,11 +1,8 @@
 //! What handles and reactors ask of the book.
 
-use std::time::Duration;
-
 use super::{PexAnswer, PexCore, PexOutput, PexRequest, neighbour::Opinion, view};
 use crate::{
-    addrbook::{BadAddress, json},
-    address::NetAddress,
+    addrbook::{BadAddress, BadCause, json},
     ban::Ban,
     identity::NodeId,
     switch::SwitchEvent,
@@ -49,7 +46,8 @@ impl PexCore {
                 if !self.standings.is_persistent(&id) {
                     self.judge(&id, Opinion::Bad);
                 }
-                self.mark_bad(id, addr, duration, &reason, self.now);
+                let (until, cause) = (wall.saturating_add(duration), BadCause::Application);
+                self.mark_bad(BadAddress { id, addr, until, cause, reason }, self.now);
                 self.store(false);
             }
             PexRequest::MarkGood { id } => {
@@ -108,21 +106,13 @@ impl PexCore {
     }
 
     /// The address is not dialed for a while, unless its node is persistent.
-    pub(super) fn mark_bad(
-        &mut self,
-        id: NodeId,
-        addr: Option<NetAddress>,
-        duration: Duration,
-        reason: &str,
-        now: Now,
-    ) {
-        if self.standings.is_persistent(&id)
-            || !self.book.mark_bad(id, addr, duration, reason, now.wall)
-        {
+    pub(super) fn mark_bad(&mut self, bad: BadAddress, now: Now) {
+        let id = bad.id;
+        if self.standings.is_persistent(&id) || !self.book.found_bad(bad, now.wall) {
             return;
         }
         let Some(bad) = self.book.bad_address(&id) else { return };
-        let BadAddress { id, addr, until, reason } = bad.clone();
+        let BadAddress { id, addr, until, reason, .. } = bad.clone();
         self.outputs.push_back(PexOutput::Event(SwitchEvent::Bad { id, addr, until, reason }));
     }
 

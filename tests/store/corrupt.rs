@@ -219,9 +219,11 @@ fn a_row_that_says_nothing_costs_only_itself() {
         "INSERT INTO ban VALUES ('1.2.3.4/24', NULL, '', 'operator')".to_owned(),
         "INSERT INTO ban VALUES (CAST(x'ff00' AS TEXT), NULL, '', 'operator')".to_owned(),
         format!("INSERT INTO ban VALUES ({id}, -1, '', 'operator')"),
-        format!("INSERT INTO bad_address VALUES ({id}, 'somewhere', 1, '')"),
-        "INSERT INTO bad_address VALUES (upper('abcdefabcdefabcdefabcdefabcdefabcdefabcd'), NULL, 1, '')"
+        format!("INSERT INTO bad_address VALUES ({id}, 'somewhere', 1, 'application', '')"),
+        "INSERT INTO bad_address VALUES (upper('abcdefabcdefabcdefabcdefabcdefabcdefabcd'), NULL, 1, \
+         'application', '')"
             .to_owned(),
+        format!("INSERT INTO bad_address VALUES (replace({id}, 'ff', 'fe'), NULL, 1, 'me', '')"),
         format!("INSERT INTO address VALUES ({id}, '1.2.3.4:5', {values})"),
         "INSERT INTO anchor VALUES (99, 'somewhere')".to_owned(),
     ];

@@ -7,7 +7,7 @@ use rusqlite::{
 };
 
 use crate::{
-    addrbook::{BadAddress, BookKey, KnownAddress, Placement, StoreBatch, StoredBook},
+    addrbook::{BadAddress, BadCause, BookKey, KnownAddress, Placement, StoreBatch, StoredBook},
     address::{Cidr, NetAddress},
     ban::{Ban, BanOrigin, BanTarget},
     identity::NodeId,
@@ -218,24 +218,36 @@ impl Entry for Ban {
 impl Entry for BadAddress {
     type Key = NodeId;
     const TABLE: &'static str = "bad_address";
-    const SELECT: &'static str = "SELECT id, addr, until, reason FROM bad_address";
-    const PUT: &'static str =
-        "INSERT OR REPLACE INTO bad_address (id, addr, until, reason) VALUES (?1, ?2, ?3, ?4)";
+    const SELECT: &'static str = "SELECT id, addr, until, cause, reason FROM bad_address";
+    const PUT: &'static str = "INSERT OR REPLACE INTO bad_address (id, addr, until, cause, reason) \
+        VALUES (?1, ?2, ?3, ?4, ?5)";
     const REMOVE: &'static str = "DELETE FROM bad_address WHERE id = ?1";
     const REMOVE_BYTES: &'static str = "DELETE FROM bad_address WHERE CAST(id AS BLOB) = ?1";
 
     fn read(row: &Row<'_>) -> Result<Self, NoEntry> {
+        let cause = match text(row, 3)? {
+            "incompatible" => BadCause::Incompatible,
+            "unreachable" => BadCause::Unreachable,
+            "application" => BadCause::Application,
+            other => return Err(format!("the cause {other:?}").into()),
+        };
         Ok(Self {
             id: key(text(row, 0)?)?,
             addr: optional(row, 1)?,
             until: time(row, 2)?.ok_or("no end")?,
-            reason: text(row, 3)?.to_owned(),
+            cause,
+            reason: text(row, 4)?.to_owned(),
         })
     }
 
     fn put(&self, key: &str, statement: &mut Statement<'_>) -> rusqlite::Result<usize> {
         let addr = self.addr.map(|addr| addr.to_string());
-        statement.execute(params![key, addr, nanos(self.until), self.reason])
+        let cause = match self.cause {
+            BadCause::Incompatible => "incompatible",
+            BadCause::Unreachable => "unreachable",
+            BadCause::Application => "application",
+        };
+        statement.execute(params![key, addr, nanos(self.until), cause, self.reason])
     }
 }
 

@@ -4,7 +4,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// What makes of the tables of one version (the place in the list; nothing is version 0) those of
 /// the next. What was released once is never changed again: a change is a new entry.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../sql/0001_address_book.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../sql/0001_address_book.sql"),
+    include_str!("../../../sql/0002_bad_cause.sql"),
+];
 
 /// The version that this code reads and writes, in SQLite's `user_version`.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
