@@ -238,10 +238,10 @@ pub struct Config {
     pub reconnect_give_up: u32,
 
     /// How often the number of peers is looked at, and more are dialed or asked for if there are
-    /// too few; while there is nobody at all, at once and then at pauses that grow up to this. A third of it is the least time between two requests of a peer that are answered,
-    /// and a dialed peer must stay as long to count as reached; a thirtieth is what pauses
-    /// after failed dials are doubled from. Default 30 s (`p2p/pex/pex_reactor.go`,
-    /// `defaultEnsurePeersPeriod`).
+    /// too few; while there is nobody at all, at once and then at pauses that grow up to this. A
+    /// third of it is the least time between two requests of a peer that are answered, and a dialed
+    /// peer must stay as long to count as reached; a thirtieth is what pauses after failed dials are
+    /// doubled from. Default 30 s (`p2p/pex/pex_reactor.go`, `defaultEnsurePeersPeriod`).
     pub ensure_peers_period: Duration,
     /// How much new addresses are preferred to proven ones, by the number of outbound peers. Not
     /// read from a file. Default 10 + 10 × min(outbound, 8) per cent.
