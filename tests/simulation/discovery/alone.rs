@@ -163,3 +163,43 @@ fn a_node_that_stops_looks_for_nobody() {
     world.run_for(20 * SECOND);
     assert_eq!(world.nodes[node].pex.dials.len(), before);
 }
+
+/// It was dialed a moment ago, and has not failed.
+#[test]
+fn a_peer_that_is_lost_soon_after_it_came_is_dialed_again_at_once() {
+    let mut world = internet(72);
+    let (node, peer) = (world.join(Config::default()), world.join(quiet()));
+    let at = world.net_addr(peer);
+    world.tell(node, [at]);
+    let is_up = |w: &World<Null>| w.session(node, peer).is_some();
+    assert!(world.run_until(10 * SECOND, is_up));
+    world.run_for(12 * SECOND);
+    world.cut(node, peer);
+    assert!(world.run_until(SECOND / 10, |w| !is_up(w)));
+    assert!(world.run_until(SECOND, is_up));
+}
+
+/// A link that is cut for a moment cuts off a whole network at once.
+#[test]
+fn no_seed_is_asked_if_those_who_were_lost_are_still_there() {
+    let mut world = internet(73);
+    let peer = world.join(quiet());
+    let seeds = vec![PeerAddress::from(addr(700))];
+    let config = Config { seeds, max_num_outbound_peers: 2, ..Config::default() };
+    let node = world.join(config);
+    // An operator's, so that there is a place to spare.
+    world.dial(node, peer);
+    world.run_for(100 * SECOND);
+    let other = world.join(quiet());
+    world.dial(node, other);
+    world.run_for(100 * SECOND);
+    let since = world.at(node).wall;
+    world.cut(node, peer);
+    world.cut(node, other);
+    world.run_for(2 * SECOND);
+    assert_eq!(world.num_peers(node), 2);
+    let dials = world.nodes[node].pex.dials.iter().filter(|(at, _)| *at >= since);
+    let ids: Vec<_> = dials.map(|(_, addr)| addr.id()).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert!(!ids.contains(&addr(700).id()));
+}
