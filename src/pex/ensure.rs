@@ -86,8 +86,9 @@ impl PexCore {
         let is_for_book = self.has_outbound() || (has_nobody && self.alone.is_first());
         self.look(was_in_vain || !is_for_book, now);
         if has_nobody {
-            self.alone.looked(now.mono);
-            self.ensure_at = Some(self.alone.next(self.pauses(), now.mono));
+            let pauses = (self.settings.backoff_unit(), self.settings.ensure_peers_period);
+            self.alone.looked(pauses, self.rng.random_range(0.0..1.0), now.mono);
+            self.ensure_at = Some(self.alone.next(now.mono));
         }
     }
 
@@ -134,14 +135,9 @@ impl PexCore {
             self.alone.is_over();
         }
         if self.has_nobody() {
-            let next = self.alone.next(self.pauses(), now.mono);
+            let next = self.alone.next(now.mono);
             self.ensure_at = self.ensure_at.map(|at| at.min(next));
         }
-    }
-
-    /// The shortest and the longest time between two rounds without a peer.
-    pub(super) fn pauses(&self) -> (Duration, Duration) {
-        (self.settings.backoff_unit(), self.settings.ensure_peers_period)
     }
 
     /// Dials as many nodes as are wanted. How many it is.
