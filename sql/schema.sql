@@ -44,4 +44,9 @@ CREATE TABLE book_key (
     hash BLOB NOT NULL CHECK (length(hash) = 32)       -- the key of the hash function itself
 ) STRICT;
 
-PRAGMA user_version = 1;
+CREATE TABLE imported_file (
+    one    INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), -- always 1
+    sha256 BLOB NOT NULL                                 -- of the addrbook.json that was taken in last
+) STRICT;
+
+PRAGMA user_version = 2;

@@ -149,6 +149,8 @@ external_address = ""
 seeds = ""
 # Nodes to be connected to at all times.
 persistent_peers = ""
+# The book is kept beside this file as a database, addrbook.sqlite. The .json is read when it is new or
+# has changed, and never written; deleting it forgets nothing.
 addr_book_file = "config/addrbook.json"
 # Set false for private networks.
 addr_book_strict = true

@@ -14,7 +14,12 @@ use tmp2p::{
     SwitchHandle, crossbeam_channel::Receiver,
 };
 
-use crate::{cli, gossip::Mempool, relay::MEMPOOL_CHANNEL, tally::Tally};
+use crate::{
+    cli,
+    gossip::Mempool,
+    relay::MEMPOOL_CHANNEL,
+    tally::{Left, Tally},
+};
 
 /// The channel that everything but transactions is sent on.
 pub(crate) const CHANNEL: u8 = 0x70;
@@ -131,8 +136,8 @@ fn read(events: &Receiver<Event>, ids: &[NodeId], tally: &Mutex<Tally>) {
                 None => lock(tally).wrong = Some(format!("{} is a stranger", envelope.peer())),
             },
             Event::PeerDown(peer, reason) => {
-                let why = format!("{reason} [{}]", reason.kind());
-                lock(tally).left.push((peer.id(), why));
+                let (kind, why) = (reason.kind(), reason.to_string());
+                lock(tally).left.push(Left { id: peer.id(), kind, why });
             }
             _ => {}
         }

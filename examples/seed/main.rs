@@ -15,6 +15,7 @@ mod book;
 mod cli;
 #[path = "../common/console.rs"]
 mod console;
+mod files;
 #[path = "../common/home.rs"]
 #[allow(dead_code, reason = "only full_node needs the initial height")]
 mod home;
@@ -82,7 +83,10 @@ pub(crate) struct Args {
 const HELP: &str = "\
 Every key of [p2p] in config.toml is a flag as well, --p2p.KEY VALUE; and a variable of the \
 environment, TM_P2P_KEY. A flag comes before the environment, and that before the file. Long flags \
-may have one dash, as tenderseed's have.";
+may have one dash, as tenderseed's have.
+
+The book is a database, addrbook.sqlite. An addrbook.json beside it is taken in at the start, once for \
+each content of it, and is never written; deleting it forgets nothing. export-addrbook writes one.";
 
 #[derive(Clone, Subcommand)]
 enum Command {
@@ -95,20 +99,23 @@ enum Command {
     /// Make a node key and print its ID
     GenNodeKey,
     /// Show the addresses in the book, also while the seed is running
-    Peers {
-        /// One JSON object a line
-        #[arg(long)]
-        json: bool,
-    },
+    Peers(peers::Options),
     /// Write the book as Tendermint's addrbook.json, also while the seed is running
-    ExportAddrbook {
-        /// Where to; it must not exist
-        file: PathBuf,
-    },
+    ///
+    /// The seed itself keeps its book in a database, addrbook.sqlite. It reads an addrbook.json
+    /// beside that when it starts, once for each content of it, and never writes one: deleting it
+    /// forgets nothing. A script that wants the file gets it here, or from a running seed at
+    /// /addrbook.json (--http).
+    ExportAddrbook(files::Export),
     /// Take the addresses of an addrbook.json; the seed must not be running
     ImportAddrbook {
-        /// Where from
+        /// Where from; - is standard input
         file: PathBuf,
+    },
+    /// Have an address that is bad be dialed and handed out again; the seed must not be running
+    UnmarkBad {
+        /// Its ID, or the beginning of it
+        id: String,
     },
 }
 
@@ -121,9 +128,10 @@ fn main() -> ExitCode {
             Some(Command::Init) => settings.init(&args),
             Some(Command::ShowNodeId) => settings.home.show_node_id(&settings.node_key_file),
             Some(Command::GenNodeKey) => settings.home.gen_node_key(&settings.node_key_file),
-            Some(Command::Peers { json }) => peers::show(&settings, *json),
-            Some(Command::ExportAddrbook { file }) => peers::export(&args, &settings, file),
-            Some(Command::ImportAddrbook { file }) => peers::import(&args, &settings, file),
+            Some(Command::Peers(options)) => peers::show(&settings, options),
+            Some(Command::ExportAddrbook(export)) => files::export(&args, &settings, export),
+            Some(Command::ImportAddrbook { file }) => files::import(&args, &settings, file),
+            Some(Command::UnmarkBad { id }) => files::unmark_bad(&args, &settings, id),
         }
     })
 }

@@ -149,7 +149,8 @@ laddr = "tcp://0.0.0.0:26656"
 seeds = SEEDS
 log_level = "info"
 node_key_file = "config/node_key.json"
-# Kept beside it as a database, addrbook.sqlite, which begins with this file if there is one.
+# The book is kept beside this file as a database, addrbook.sqlite. The .json is read when it is new or
+# has changed, and never written; deleting it forgets nothing. `seed export-addrbook -` writes one.
 addr_book_file = "data/addrbook.json"
 # Set false for private networks.
 addr_book_strict = true

@@ -45,6 +45,9 @@ pub struct StoredBook {
     pub anchors: Vec<NetAddress>,
     /// What decides in which buckets the addresses are; `None`: there never was a book.
     pub key: Option<BookKey>,
+    /// SHA-256 of the `addrbook.json` that was taken in last; `None`: none was. A store that does not
+    /// keep it has a file that lies beside it taken in at each start.
+    pub imported: Option<[u8; 32]>,
 }
 
 /// What has changed since the last batch.
@@ -61,6 +64,8 @@ pub struct StoreBatch {
     pub anchors: Option<Vec<NetAddress>>,
     /// The key that there is now; `None`: as before.
     pub key: Option<BookKey>,
+    /// SHA-256 of the `addrbook.json` that was just taken in; `None`: as before.
+    pub imported: Option<[u8; 32]>,
 }
 
 /// A store could not be read or written.
@@ -80,8 +85,9 @@ impl StoreBatch {
 
     /// How many entries have changed.
     pub fn len(&self) -> usize {
-        let (anchors, key) = (usize::from(self.anchors.is_some()), usize::from(self.key.is_some()));
-        self.bans.len() + self.bad.len() + self.addresses.len() + anchors + key
+        let single = [self.anchors.is_some(), self.key.is_some(), self.imported.is_some()];
+        let single = single.into_iter().filter(|is_there| *is_there).count();
+        self.bans.len() + self.bad.len() + self.addresses.len() + single
     }
 }
 

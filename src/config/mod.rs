@@ -87,9 +87,10 @@ pub struct Config {
     pub persistent_peers: Vec<PeerAddress>,
     /// Where the address book is kept; a relative path is the application's to complete. The
     /// reference keeps it in a file that ends in `.json`: then ours is the SQLite database beside
-    /// it that ends in `.sqlite`, and what the reference's file holds is taken over when that
-    /// database is made. `None` keeps the book in memory, and so does a crate without the feature
-    /// `sqlite`. Default `None`.
+    /// it that ends in `.sqlite`. What the reference's file holds is taken in when the switch starts,
+    /// once for each content of it, and the file is never written: deleting it forgets nothing.
+    /// `None` keeps the book in memory, and so does a crate without the feature `sqlite`.
+    /// Default `None`.
     pub addr_book_file: Option<PathBuf>,
     /// Whether the address book takes routable addresses only. Off for private networks.
     /// Default on.

@@ -34,6 +34,6 @@ pub use neighbour::PeerFacts;
 pub use settings::PexSettings;
 pub use standing::Standings;
 pub(crate) use store::StoreEnd;
-pub(crate) use thread::{Pex, Prepared, Start};
+pub(crate) use thread::{FoundBook, Pex, Prepared, Start};
 pub use view::{BookEntry, BookState, BookView, Candidates};
 pub use wire::{CHANNEL, MAX_ADDRS, MAX_MESSAGE_SIZE, PexMessage, PexMessageError, channel};

@@ -74,6 +74,7 @@ impl Pending {
         let waiting = &mut self.waiting;
         waiting.anchors = batch.anchors.or(waiting.anchors.take());
         waiting.key = batch.key.or(waiting.key.take());
+        waiting.imported = batch.imported.or(waiting.imported);
     }
 
     /// What is to be written now. [`written`](Self::written) or [`failed`](Self::failed) follows.

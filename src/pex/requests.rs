@@ -61,6 +61,14 @@ impl PexCore {
                 }
                 self.store(false);
             }
+            PexRequest::Reinstate { ticket, id } => {
+                let was_bad = self.book.lift_bad(&id, wall, &mut self.rng);
+                if was_bad {
+                    self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id }));
+                    self.store(true);
+                }
+                self.answer(ticket, PexAnswer::Reinstate(was_bad));
+            }
             PexRequest::AddPrivate { ids } => self.book.add_private(ids),
             PexRequest::RemovePrivate { ids } => self.book.remove_private(&ids),
             PexRequest::Candidates { ticket, after, limit, besides } => {
@@ -82,12 +90,12 @@ impl PexCore {
                 self.answer(ticket, PexAnswer::Export(file));
             }
             PexRequest::Import { ticket, imported } => {
-                let added = self.book.import(imported, wall, &mut self.rng);
+                let report = self.book.import(imported, wall, &mut self.rng);
                 if self.is_crawling() {
                     self.start_crawl(self.now);
                 }
                 self.store(true);
-                self.answer(ticket, PexAnswer::Import(added));
+                self.answer(ticket, PexAnswer::Import(report));
             }
         }
     }

@@ -2,10 +2,15 @@
 //! they do beside peers.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+#[cfg(feature = "sqlite")]
+mod book_files;
 mod command_line;
 mod full_node;
 mod heights;
 mod homes;
+mod local_net;
+#[cfg(feature = "sqlite")]
+mod peers;
 mod program;
 mod relay;
 mod seed;

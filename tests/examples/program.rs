@@ -194,14 +194,14 @@ fn parsed(text: &str) -> Value {
 
 /// Where cargo puts the examples: beside the folder of this test. They are built with the settings
 /// of this test, which `cargo test` has done already unless it was asked for this test alone.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
         let profile = if cfg!(debug_assertions) { "test" } else { "release" };
         let status = Command::new(env!("CARGO"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["build", "--quiet", "--profile", profile])
-            .args(["--example=full_node", "--example=seed"])
+            .args(["--example=full_node", "--example=seed", "--example=local_net"])
             .status()
             .unwrap();
         assert!(status.success(), "the examples do not compile");

@@ -83,7 +83,9 @@ fn batches() -> impl Strategy<Value = StoreBatch> {
     let addresses = collection::btree_map(ids(), option::of(known_addresses()), 0..5);
     let anchors = option::of(collection::vec(addrs(), 0..4));
     let key = option::of(("[0-9a-f]{24}", any::<[u8; 32]>()));
-    (bans, bad, addresses, anchors, key).prop_map(|(bans, bad, addresses, anchors, key)| {
+    let imported = option::of(any::<[u8; 32]>());
+    let parts = (bans, bad, addresses, anchors, key, imported);
+    parts.prop_map(|(bans, bad, addresses, anchors, key, imported)| {
         let mut batch = StoreBatch::default();
         for (target, ban) in bans {
             batch.bans.insert(target, ban.map(|ban| Ban { target, ..ban }));
@@ -98,6 +100,7 @@ fn batches() -> impl Strategy<Value = StoreBatch> {
         }
         batch.anchors = anchors;
         batch.key = key.map(|(text, hash)| BookKey { text, hash });
+        batch.imported = imported;
         batch
     })
 }

@@ -60,6 +60,8 @@ const PUT_ANCHOR: &str = "INSERT INTO anchor (position, addr) VALUES (?1, ?2)";
 const REMOVE_ANCHOR_BYTES: &str = "DELETE FROM anchor WHERE CAST(addr AS BLOB) = ?1";
 const SELECT_KEY: &str = "SELECT text, hash FROM book_key";
 const PUT_KEY: &str = "INSERT OR REPLACE INTO book_key (one, text, hash) VALUES (1, ?1, ?2)";
+const SELECT_IMPORTED: &str = "SELECT sha256 FROM imported_file";
+const PUT_IMPORTED: &str = "INSERT OR REPLACE INTO imported_file (one, sha256) VALUES (1, ?1)";
 
 /// Whether the tables are such that every statement means something.
 pub(super) fn check_statements(connection: &Connection) -> rusqlite::Result<()> {
@@ -69,7 +71,8 @@ pub(super) fn check_statements(connection: &Connection) -> rusqlite::Result<()> 
         [KnownAddress::SELECT, KnownAddress::PUT, KnownAddress::REMOVE],
         [SELECT_ANCHORS, REMOVE_ANCHORS, PUT_ANCHOR],
     ];
-    for statement in statements.as_flattened().iter().chain(&[SELECT_KEY, PUT_KEY]) {
+    let single = [SELECT_KEY, PUT_KEY, SELECT_IMPORTED, PUT_IMPORTED];
+    for statement in statements.as_flattened().iter().chain(&single) {
         connection.prepare(statement)?;
     }
     // The key is in the book or never was: unreadable, it is no row to leave out, because every
@@ -86,6 +89,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         addresses: load_table(connection, &mut unreadable)?,
         anchors: load_anchors(connection, &mut unreadable)?,
         key: read_key(connection)?,
+        imported: read_imported(connection)?,
     };
     Ok(Loaded { book, unreadable })
 }
@@ -104,6 +108,9 @@ pub(super) fn write(transaction: &Transaction<'_>, batch: &StoreBatch) -> rusqli
     }
     if let Some(key) = &batch.key {
         transaction.execute(PUT_KEY, params![key.text, key.hash.as_slice()])?;
+    }
+    if let Some(digest) = &batch.imported {
+        transaction.execute(PUT_IMPORTED, [digest.as_slice()])?;
     }
     Ok(())
 }
@@ -178,6 +185,12 @@ fn write_table<E: Entry>(
 fn read_key(connection: &Connection) -> rusqlite::Result<Option<BookKey>> {
     let read = |row: &Row<'_>| Ok(BookKey { text: row.get(0)?, hash: row.get(1)? });
     connection.query_row(SELECT_KEY, [], read).optional()
+}
+
+/// What is no digest is none: the file is then taken in once more.
+fn read_imported(connection: &Connection) -> rusqlite::Result<Option<[u8; 32]>> {
+    let read = |row: &Row<'_>| Ok(row.get_ref(0)?.as_bytes().unwrap_or_default().try_into().ok());
+    connection.query_row(SELECT_IMPORTED, [], read).optional().map(Option::flatten)
 }
 
 impl Entry for Ban {
