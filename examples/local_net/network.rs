@@ -115,7 +115,8 @@ impl<'a> Network<'a> {
     pub(crate) fn find_all(&self) -> Result<String, String> {
         self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
         let connections = self.living().map(|(_, node)| node.num_peers()).sum::<usize>() / 2;
-        Ok(format!("{connections} connections, all with all"))
+        let plural = if connections == 1 { "" } else { "s" };
+        Ok(format!("{connections} connection{plural}, all with all"))
     }
 
     /// The seed is dropped without a word. Nobody needs it any more.
