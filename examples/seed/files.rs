@@ -154,7 +154,6 @@ fn write(file: &Path, text: &[u8], replaces: bool) -> io::Result<()> {
         Ok(found) if !found.is_file() => {
             return OpenOptions::new().write(true).open(file)?.write_all(text);
         }
-        Ok(_) if !replaces => return Err(ErrorKind::AlreadyExists.into()),
         Ok(found) => (file.canonicalize()?, found.permissions()),
         Err(error) if error.kind() == ErrorKind::NotFound => (file.to_owned(), usual()?),
         Err(error) => return Err(error),
@@ -168,7 +167,7 @@ fn write(file: &Path, text: &[u8], replaces: bool) -> io::Result<()> {
     new.as_file().sync_all()?;
     match replaces {
         true => new.persist(file)?,
-        // Somebody may have made it meanwhile.
+        // An error if there is one, also if somebody has made it a moment ago.
         false => new.persist_noclobber(file)?,
     };
     Ok(())

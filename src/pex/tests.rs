@@ -283,17 +283,19 @@ fn what_was_taken_in_last_is_known_at_the_next_start() {
 
 #[test]
 fn an_operator_ends_what_is_bad_and_it_is_stored() {
-    let store = MemoryStore::new();
-    let running = start(Some(Box::new(store.clone())));
+    let (store, written, result) = told();
+    let running = start(Some(store));
+    drop(result);
     let addr = NetAddress::new(id(1), [50, 1, 1, 1].into(), 1);
     running.handle.mark_bad(id(1), Some(addr), LONG, "no answer".to_owned());
-    assert_eq!(running.handle.bad_addresses().unwrap().len(), 1);
+    assert!(written.recv_timeout(LONG).unwrap().bad[&id(1)].is_some());
     assert!(running.handle.reinstate(id(1)).unwrap());
+    let batch = written.recv_timeout(LONG).unwrap();
+    assert_eq!(batch.bad[&id(1)], None);
+    assert!(batch.addresses[&id(1)].is_some(), "new again");
     assert!(!running.handle.reinstate(id(1)).unwrap(), "it is bad no more");
     assert!(!running.handle.reinstate(id(2)).unwrap(), "nobody knows it");
     running.stop();
-    let stored = store.stored();
-    assert_eq!((stored.bad.len(), stored.addresses.len()), (0, 1));
 }
 
 /// What a file says of an address that was never tried.

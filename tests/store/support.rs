@@ -114,7 +114,7 @@ pub(crate) fn batch(n: u64) -> StoreBatch {
     }
     batch.anchors = Some((0..n % 4).map(|k| NetAddress::new(id(k), ip(n + k), 26656)).collect());
     batch.key = Some(BookKey { text: format!("{n:024x}"), hash: [n as u8; 32] });
-    batch.imported = (n % 3 == 0).then_some([n as u8; 32]);
+    batch.imported = n.is_multiple_of(3).then_some([n as u8; 32]);
     batch
 }
 
