@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -184,7 +184,8 @@ pub(crate) fn place(config: &mut Config, home: &Home) -> Result<(), Failure> {
 
 /// Where the database of this configuration is. As the switch does it: what Tendermint keeps in a
 /// `.json` is not ours to overwrite.
-pub(crate) fn database(config: &Config) -> Result<PathBuf, Failure> {
+#[cfg(feature = "sqlite")]
+fn database(config: &Config) -> Result<std::path::PathBuf, Failure> {
     let file = config.addr_book_file.as_deref();
     let file = file.ok_or_else(|| Failure::Usage("addr_book_file is empty; name a file".into()))?;
     let is_json = file.extension().is_some_and(|extension| extension == "json");
