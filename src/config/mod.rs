@@ -5,6 +5,8 @@
 mod bias;
 mod check;
 mod duration;
+mod number;
+mod scalar;
 mod table;
 
 use std::{path::PathBuf, time::Duration};
@@ -38,6 +40,10 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// take the values that `tendermint init` writes (`laddr` is `tcp://0.0.0.0:26656` then, and
 /// `addr_book_file` is `config/addrbook.json`). An empty string stands for `None`. `upnp`, which
 /// only v0.34 has, is ignored, with a warning if it is on; any other unknown key is an error.
+///
+/// Types are as weak as in Go: numbers and booleans may stand in quotes, in every form that
+/// `strconv.ParseInt` (base 0: `"0x10"`, `"1_000"`) and `strconv.ParseBool` (`"1"`, `"T"`, …) take, an
+/// empty text is 0 or off; a duration without quotes is a number of nanoseconds.
 ///
 /// # Memory
 /// With *R* reactors (that of peer exchange included) whose largest message capacity is *M*, peers can
@@ -82,7 +88,8 @@ pub struct Config {
     /// once. A seed dials others while its crawl reaches nobody. Default none.
     pub seeds: Vec<PeerAddress>,
     /// Nodes to be connected to at all times: dialed when the switch starts and again whenever
-    /// the connection is lost, at the address given here, which is resolved anew each time.
+    /// the connection is lost, at the address given here, which is resolved anew each time. One that
+    /// is listed with several addresses is dialed at one after the other.
     /// Admitted however many peers there are. Default none.
     pub persistent_peers: Vec<PeerAddress>,
     /// Where the address book is kept; a relative path is the application's to complete. The

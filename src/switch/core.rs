@@ -193,11 +193,9 @@ impl SwitchCore {
 
     /// Begins to dial persistent peers. Once, before anything else.
     pub fn start(&mut self, now: Now) {
-        for addr in std::mem::take(&mut self.settings.persistent_peers) {
-            if addr.id() != self.settings.id {
-                self.add_persistent(addr, now);
-            }
-        }
+        let mut addrs = std::mem::take(&mut self.settings.persistent_peers);
+        addrs.retain(|addr| addr.id() != self.settings.id);
+        self.start_persistent(addrs, now);
         self.tell_known();
         self.tell_whether_full();
     }
