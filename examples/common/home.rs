@@ -1,16 +1,19 @@
 //! The home folder of a node: the files that Tendermint, CometBFT and tenderseed keep there.
 
 use std::{
-    env,
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{BufReader, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-use tmp2p::{NodeKey, NodeKeyError};
+use serde::{Deserialize, de::IgnoredAny};
+use tmp2p::NodeKey;
 
-use crate::cli::{self, Failure};
+use crate::{
+    cli::{self, Failure},
+    layers::Environment,
+};
 
 /// Largest `config.toml` read, bytes; one has about 15,000. Who names another file by mistake gets
 /// an error instead of having it read into memory.
@@ -21,11 +24,15 @@ const MAX_CONFIG_SIZE: u64 = 1 << 20;
 pub(crate) struct Home(PathBuf);
 
 impl Home {
-    /// The folder of the flag, else of the environment's `TMHOME`, else this one in the user's.
-    pub(crate) fn find(flag: Option<PathBuf>, default: &str) -> Result<Self, Failure> {
-        let named = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        flag.or_else(|| named("TMHOME"))
-            .or_else(|| named("HOME").map(|home| home.join(default)))
+    /// The folder of the flag, else of the environment, else this one in the user's.
+    pub(crate) fn find(
+        flag: Option<&OsStr>,
+        environment: &Environment,
+        default: &str,
+    ) -> Result<Self, Failure> {
+        let flag = flag.filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        flag.or_else(|| environment.home())
+            .or_else(|| environment.path("HOME").map(|home| home.join(default)))
             .map(Self)
             .ok_or_else(|| Failure::Usage("home: no HOME in the environment; give --home".into()))
     }
@@ -55,7 +62,9 @@ impl Home {
     pub(crate) fn chain_id(&self, path: &Path) -> Result<Option<String>, Failure> {
         #[derive(Deserialize)]
         struct Document {
-            chain_id: String,
+            chain_id: Option<String>,
+            /// An answer to the RPC call `/genesis` has the document in it.
+            result: Option<IgnoredAny>,
         }
         let path = self.file(path);
         let bad = |why: &dyn std::fmt::Display| {
@@ -70,7 +79,14 @@ impl Home {
         };
         let document: Document =
             serde_json::from_reader(BufReader::new(file)).map_err(|error| bad(&error))?;
-        Ok(Some(document.chain_id))
+        match (document.chain_id, document.result) {
+            (Some(chain_id), _) => Ok(Some(chain_id)),
+            (None, Some(_)) => {
+                let why = "it is the answer of a node's /genesis, whose result.genesis is the file";
+                Err(bad(&format!("{why} (jq .result.genesis)")))
+            }
+            (None, None) => Err(bad(&"it has no chain_id")),
+        }
     }
 
     /// Writes a file that is not there yet; false if there is one, which stays as it is.
@@ -92,22 +108,11 @@ impl Home {
         cli::node_key(&self.file(path))
     }
 
-    /// Prints the ID of the key that there is.
+    /// Prints the node's ID. Makes the key the first time, as tenderseed does: an ID that is told to
+    /// others before the node starts is to be its ID then.
     pub(crate) fn show_node_id(&self, path: &Path) -> Result<(), Failure> {
-        let file = self.file(path);
-        match NodeKey::load(&file) {
-            Ok(key) => {
-                println!("{}", key.id());
-                Ok(())
-            }
-            Err(NodeKeyError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                let file = file.display();
-                Err(Failure::Usage(format!(
-                    "there is no node key {file}; make one with gen-node-key"
-                )))
-            }
-            Err(error) => Err(Failure::usage(error)),
-        }
+        println!("{}", self.key(path)?.id());
+        Ok(())
     }
 
     /// Makes a key and prints its ID. A key that there is, usable or not, is never replaced.

@@ -24,7 +24,8 @@ mod heights;
 mod home;
 #[path = "../common/http.rs"]
 mod http;
-#[path = "../common/layers.rs"]
+#[path = "../common/layers/mod.rs"]
+#[allow(dead_code, reason = "the seed uses the rest")]
 mod layers;
 mod mempool;
 mod relay;
@@ -38,19 +39,19 @@ mod states;
 mod table;
 mod verdict;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 
 use crate::args::CommandLine;
 
 /// Takes part in the network of a chain: follows its height and relays transactions
 #[derive(Parser)]
-#[command(name = "full_node", after_help = HELP, args_conflicts_with_subcommands = false)]
+#[command(name = "full_node", version, after_help = HELP, args_override_self = true)]
 pub(crate) struct Args {
-    /// Home folder [default: $TMHOME, else ~/.full_node]
+    /// Home folder [default: $CMTHOME, else $TMHOME, else ~/.full_node]
     #[arg(long, global = true, value_name = "DIR")]
-    home: Option<PathBuf>,
+    home: Option<OsString>,
     /// Which chain [default: that of config/genesis.json]
     #[arg(long, global = true, value_name = "ID")]
     chain_id: Option<String>,
@@ -67,10 +68,14 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     app_protocol: u64,
     /// Relay each line of standard input as a transaction
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    #[arg(action = ArgAction::Set, value_parser = args::is_on)]
     tx_stdin: bool,
     /// One JSON object a line on stdout for everything that happens
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    #[arg(action = ArgAction::Set, value_parser = args::is_on)]
     events: bool,
     /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error
     #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVEL")]
@@ -82,8 +87,12 @@ pub(crate) struct Args {
 const HELP: &str = "\
 Every key of [p2p] in config/config.toml is a flag as well, --p2p.KEY VALUE, like --p2p.laddr, \
 --p2p.external-address, --p2p.seeds, --p2p.persistent_peers, --p2p.unconditional_peer_ids, \
---p2p.private_peer_ids, --p2p.pex, --p2p.seed_mode; and a variable of the environment, TM_P2P_KEY. \
-A flag comes before the environment, and that before the file.";
+--p2p.private_peer_ids, --p2p.pex, --p2p.seed_mode.
+
+Settings are taken from, in this order: the flag (of several the last one); the variable CMT_KEY, \
+CMT_P2P_KEY; the variable TM_KEY, TM_P2P_KEY; the file; the default. An empty variable is none. An empty \
+flag --p2p.KEY \"\" of an address or a list stands for none, whatever the file says; any other empty flag \
+does not count, but --rpc.laddr \"\".";
 
 #[derive(Clone, Copy, Subcommand)]
 enum Command {
@@ -92,7 +101,7 @@ enum Command {
     Start,
     /// Make the files of a new node in the home folder
     Init,
-    /// Print the node's ID
+    /// Print the node's ID, that of a new key the first time
     #[command(alias = "show_node_id")]
     ShowNodeId,
     /// Make a node key and print its ID
@@ -101,9 +110,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let CommandLine { rest, p2p } = CommandLine::of_process();
+    let CommandLine { rest, flags } = CommandLine::of_process::<Args>();
     cli::run(rest, |args: Args| {
-        let settings = settings::Settings::read(&args, p2p)?;
+        let settings = settings::Settings::read(&args, flags)?;
         match args.command.unwrap_or(Command::Start) {
             Command::Start => start::run(&args, &settings),
             Command::Init => settings.init(&args),

@@ -1,15 +1,19 @@
 //! The settings, from the command line, the environment and the home folder.
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use tmp2p::{Config, ListenAddress, NodeInfo};
 use toml::Table;
 
 use crate::{
     Args, Command,
+    args::Flags,
     cli::{self, Failure},
     home::Home,
-    layers::Layers,
+    layers::{Environment, File, Layers, Mistake},
     mempool::DEFAULT_MAX_TX_BYTES,
 };
 
@@ -19,6 +23,9 @@ const CONFIG_FILE: &str = "config/config.toml";
 /// (`types.MaxBlockSizeBytes`).
 const MAX_TX_BYTES: usize = 100 << 20;
 
+/// Where variables of the environment begin with, the strongest first. CometBFT prefers its own, too.
+const PREFIXES: &[&str] = &["CMT", "TM"];
+
 pub(crate) struct Settings {
     pub(crate) home: Home,
     pub(crate) node_key_file: PathBuf,
@@ -26,12 +33,24 @@ pub(crate) struct Settings {
     layers: Layers,
 }
 
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self::usage(mistake)
+    }
+}
+
 impl Settings {
     /// Reads the file and starts logging.
-    pub(crate) fn read(args: &Args, p2p: Vec<(String, Option<String>)>) -> Result<Self, Failure> {
-        let home = Home::find(args.home.clone(), ".full_node")?;
+    pub(crate) fn read(args: &Args, flags: Flags) -> Result<Self, Failure> {
+        let environment = Environment::new(PREFIXES, env::vars_os());
+        let home = Home::find(args.home.as_deref(), &environment, ".full_node")?;
         let path = Path::new(CONFIG_FILE);
-        let layers = Layers::new(home.file(path), home.config(path)?, p2p)?;
+        let file = match home.config(path)? {
+            Some(text) => File::parse(&home.file(path), &text)?,
+            None => File::default(),
+        };
+        let warning = flags.warning();
+        let layers = Layers::new(file, environment, flags.p2p);
         // Other commands say what they have to say themselves.
         let is_start = matches!(args.command, None | Some(Command::Start));
         let level = match is_start {
@@ -40,7 +59,10 @@ impl Settings {
         };
         let default = if is_start { "info" } else { "error" };
         cli::init_log(level.as_deref().unwrap_or(default))?;
-        let file = |key, default: &str| {
+        for warning in warning.into_iter().chain(layers.warnings()) {
+            log::warn!("{warning}");
+        }
+        let file = |key, default: &str| -> Result<PathBuf, Mistake> {
             Ok(PathBuf::from(layers.text(key, None)?.unwrap_or_else(|| default.to_owned())))
         };
         let node_key_file = file("node_key_file", "config/node_key.json")?;
@@ -50,13 +72,26 @@ impl Settings {
 
     /// `[p2p]`.
     pub(crate) fn p2p(&self) -> Result<Config, Failure> {
-        self.layers.p2p(Table::new())
+        let p2p = self.layers.p2p(Table::new())?;
+        for warning in &p2p.warnings {
+            log::warn!("{warning}");
+        }
+        let place = |key: &'static str| p2p.place(key).unwrap_or(key);
+        let mut config = p2p.config.clone();
+        if config.seed_mode && !config.pex {
+            let (seed_mode, pex) = (place("seed_mode"), place("pex"));
+            log::warn!("{seed_mode} has no effect, because {pex} is false");
+            config.seed_mode = false;
+        }
+        config.check().map_err(|error| Failure::Usage(format!("p2p.{error}")))?;
+        Ok(config)
     }
 
     /// Which chain.
     pub(crate) fn chain_id(&self, args: &Args) -> Result<String, Failure> {
         let file = self.home.file(&self.genesis_file);
-        match (args.chain_id.clone(), self.home.chain_id(&self.genesis_file)?) {
+        let wanted = self.layers.text("chain_id", args.chain_id.as_deref())?;
+        match (wanted, self.home.chain_id(&self.genesis_file)?) {
             (None, Some(found)) => Ok(found),
             (None, None) => Err(Failure::Usage(format!(
                 "chain_id: there is no {}; give --chain-id ID",
@@ -75,7 +110,7 @@ impl Settings {
 
     /// Largest transaction that is taken and relayed, bytes: `[mempool] max_tx_bytes`.
     pub(crate) fn max_tx_bytes(&self) -> Result<usize, Failure> {
-        let bytes = self.layers.number("mempool.max_tx_bytes", DEFAULT_MAX_TX_BYTES as i64)?;
+        let bytes = self.layers.number("mempool.max_tx_bytes", DEFAULT_MAX_TX_BYTES as u64)?;
         usize::try_from(bytes).ok().filter(|bytes| (1..=MAX_TX_BYTES).contains(bytes)).ok_or_else(
             || {
                 Failure::Usage(format!(
@@ -110,8 +145,9 @@ impl Settings {
 
     /// Makes the files of a new node.
     pub(crate) fn init(&self, args: &Args) -> Result<(), Failure> {
+        let wanted = self.layers.text("chain_id", args.chain_id.as_deref())?;
         if let Some(found) = self.home.chain_id(&self.genesis_file)?
-            && let Some(wanted) = args.chain_id.as_ref().filter(|id| **id != found)
+            && let Some(wanted) = wanted.filter(|id| *id != found)
         {
             return Err(Failure::Usage(format!(
                 "chain-id {wanted:?}: {} is of {:?} and stays; give that one or another --home",
@@ -123,7 +159,8 @@ impl Settings {
         // Whatever peers would refuse is refused before it is in a file.
         self.node_info(args, &chain_id)?;
         let genesis = serde_json::json!({ "chain_id": chain_id, "initial_height": "1" });
-        let moniker = args.moniker.as_deref().unwrap_or("full-node");
+        let moniker = self.layers.text("moniker", args.moniker.as_deref())?;
+        let moniker = moniker.as_deref().unwrap_or("full-node");
         let config = CONFIG.replace("MONIKER", &format!("{moniker:?}"));
         let files =
             [(Path::new(CONFIG_FILE), config), (&self.genesis_file, format!("{genesis:#}\n"))];

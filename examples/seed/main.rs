@@ -21,7 +21,7 @@ mod home;
 #[path = "../common/http.rs"]
 #[allow(dead_code, reason = "full_node uses the rest")]
 mod http;
-#[path = "../common/layers.rs"]
+#[path = "../common/layers/mod.rs"]
 #[allow(dead_code, reason = "the full node uses the rest")]
 mod layers;
 mod metrics;
@@ -35,22 +35,22 @@ mod start;
 mod states;
 mod web;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 
 use crate::args::CommandLine;
 
 /// Crawls the network of a chain and hands out addresses of nodes that answer
 #[derive(Parser)]
-#[command(name = "seed", after_help = HELP)]
+#[command(name = "seed", version, after_help = HELP, args_override_self = true)]
 pub(crate) struct Args {
-    /// Home folder [default: $TMHOME, else ~/.tenderseed]
+    /// Home folder [default: $CMTHOME, else $TMHOME, else ~/.tenderseed]
     #[arg(long, global = true, value_name = "DIR")]
-    home: Option<PathBuf>,
+    home: Option<OsString>,
     /// Configuration file, in the home folder unless the path is absolute
     #[arg(long, global = true, value_name = "FILE", default_value = "config/config.toml")]
-    config: PathBuf,
+    config: OsString,
     /// Which chain [default: the file's chain_id, else that of config/genesis.json]
     #[arg(long, alias = "chain_id", global = true, value_name = "ID")]
     chain_id: Option<String>,
@@ -70,7 +70,9 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "N", default_value_t = 11)]
     block_protocol: u64,
     /// One JSON object a line on stdout for everything that happens
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    #[arg(action = ArgAction::Set, value_parser = args::is_on)]
     events: bool,
     /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error
     #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVEL")]
@@ -80,9 +82,13 @@ pub(crate) struct Args {
 }
 
 const HELP: &str = "\
-Every key of [p2p] in config.toml is a flag as well, --p2p.KEY VALUE; and a variable of the \
-environment, TM_P2P_KEY. A flag comes before the environment, and that before the file. Long flags \
-may have one dash, as tenderseed's have.";
+Every key of [p2p] in config.toml is a flag as well, --p2p.KEY VALUE. Long flags may have one dash, as \
+tenderseed's have.
+
+Settings are taken from, in this order: the flag (of several the last one); the variable TENDERSEED_KEY; \
+the variable CMT_KEY, CMT_P2P_KEY; the variable TM_KEY, TM_P2P_KEY; the file; the default. An empty variable \
+is none. An empty flag --p2p.KEY \"\" of an address or a list stands for none, whatever the file says; any \
+other empty flag does not count, but --http \"\".";
 
 #[derive(Clone, Subcommand)]
 enum Command {
@@ -90,7 +96,7 @@ enum Command {
     Start,
     /// Make the files of a new seed in the home folder
     Init,
-    /// Print the node's ID
+    /// Print the node's ID, that of a new key the first time
     ShowNodeId,
     /// Make a node key and print its ID
     GenNodeKey,
@@ -113,9 +119,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let CommandLine { rest, p2p } = CommandLine::of_process();
+    let CommandLine { rest, flags } = CommandLine::of_process::<Args>();
     cli::run(rest, |args: Args| {
-        let settings = settings::Settings::read(&args, p2p)?;
+        let settings = settings::Settings::read(&args, flags)?;
         match &args.command {
             None | Some(Command::Start) => start::run(&args, &settings),
             Some(Command::Init) => settings.init(&args),

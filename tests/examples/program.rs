@@ -19,7 +19,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) fn command(name: &str, home: &Path) -> Command {
     let mut command = Command::new(binary(name));
     for (variable, _) in std::env::vars_os() {
-        if variable.to_string_lossy().starts_with("TM") {
+        let name = variable.to_string_lossy();
+        if ["TM", "CMT", "TENDERSEED"].iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(variable);
         }
     }
@@ -52,6 +53,14 @@ pub(crate) fn assert_prints(command: &mut Command) -> String {
     let output = run(command);
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// It starts, listens, and stops when it is told to.
+#[track_caller]
+pub(crate) fn assert_runs(command: Command) {
+    let running = Program::start(command);
+    running.addr();
+    running.stop();
 }
 
 /// A program that runs with `--events`. Killed when dropped.
