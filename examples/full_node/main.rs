@@ -85,14 +85,18 @@ pub(crate) struct Args {
 }
 
 const HELP: &str = "\
-Every key of [p2p] in config/config.toml is a flag as well, --p2p.KEY VALUE, like --p2p.laddr, \
---p2p.external-address, --p2p.seeds, --p2p.persistent_peers, --p2p.unconditional_peer_ids, \
---p2p.private_peer_ids, --p2p.pex, --p2p.seed_mode.
+Every key of [p2p] in config/config.toml is a flag as well, --p2p.KEY VALUE, like
+--p2p.laddr, --p2p.external-address, --p2p.seeds, --p2p.persistent_peers,
+--p2p.unconditional_peer_ids, --p2p.private_peer_ids, --p2p.pex, --p2p.seed_mode.
 
-Settings are taken from, in this order: the flag (of several the last one); the variable CMT_KEY, \
-CMT_P2P_KEY; the variable TM_KEY, TM_P2P_KEY; the file; the default. An empty variable is none. An empty \
-flag --p2p.KEY \"\" of an address or a list stands for none, whatever the file says; any other empty flag \
-does not count, but --rpc.laddr \"\".";
+A setting is what the first of these says:
+  the flag, of several the last one
+  the variable CMT_KEY, or CMT_P2P_KEY
+  the variable TM_KEY, or TM_P2P_KEY
+  the file
+  the default
+An empty variable says nothing. --rpc.laddr '' switches the server off; --p2p.KEY ''
+of an address or a list is none, whatever the file says; other empty flags say nothing.";
 
 #[derive(Clone, Copy, Subcommand)]
 enum Command {

@@ -82,13 +82,18 @@ pub(crate) struct Args {
 }
 
 const HELP: &str = "\
-Every key of [p2p] in config.toml is a flag as well, --p2p.KEY VALUE. Long flags may have one dash, as \
-tenderseed's have.
+Every key of [p2p] in config.toml is a flag as well, --p2p.KEY VALUE. Long flags may
+have one dash, as tenderseed's have.
 
-Settings are taken from, in this order: the flag (of several the last one); the variable TENDERSEED_KEY; \
-the variable CMT_KEY, CMT_P2P_KEY; the variable TM_KEY, TM_P2P_KEY; the file; the default. An empty variable \
-is none. An empty flag --p2p.KEY \"\" of an address or a list stands for none, whatever the file says; any \
-other empty flag does not count, but --http \"\".";
+A setting is what the first of these says:
+  the flag, of several the last one
+  the variable TENDERSEED_KEY
+  the variable CMT_KEY, or CMT_P2P_KEY
+  the variable TM_KEY, or TM_P2P_KEY
+  the file
+  the default
+An empty variable says nothing. --http '' switches the server off; --p2p.KEY '' of an
+address or a list is none, whatever the file says; other empty flags say nothing.";
 
 #[derive(Clone, Subcommand)]
 enum Command {

@@ -135,3 +135,42 @@ impl PersistentPeers {
         self.0.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "ed99ea2d90b79612618deaed7cdde9e9786223b7";
+
+    fn addr(location: &str) -> PeerAddress {
+        format!("{ID}@{location}").parse().unwrap()
+    }
+
+    /// The door knows all of them: the node may dial us from any.
+    #[test]
+    fn a_node_is_at_each_of_its_addresses_and_where_their_names_lead() {
+        let mut peers = PersistentPeers::default();
+        let (first, second) = (addr("1.2.3.4:1"), addr("a.example.com:1"));
+        peers.add(first.clone());
+        peers.add(second.clone());
+        peers.add(first.clone());
+        let id = first.id();
+        assert_eq!(peers.get(&id).unwrap().num_places(), 2);
+        peers.set_resolved(&second, &["5.6.7.8:1".parse().unwrap()]);
+        let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(peers.addresses(), ips(&["1.2.3.4", "5.6.7.8"]));
+        // What a name that is not configured stands for is no matter.
+        peers.set_resolved(&addr("b.example.com:1"), &["9.9.9.9:1".parse().unwrap()]);
+        assert_eq!(peers.addresses(), ips(&["1.2.3.4", "5.6.7.8"]));
+        let peer = peers.get_mut(&id).unwrap();
+        let turns = [0; 3].map(|_| {
+            let at = peer.addr().clone();
+            peer.turn();
+            at
+        });
+        assert_eq!(turns, [first.clone(), second, first.clone()]);
+        peers.set(addr("4.3.2.1:1"));
+        assert_eq!(peers.addresses(), ips(&["4.3.2.1"]));
+        assert_eq!(*peers.get(&id).unwrap().addr(), addr("4.3.2.1:1"));
+    }
+}
