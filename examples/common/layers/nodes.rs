@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tmp2p::{NodeId, PeerAddress};
+use tmp2p::{AddressError, NodeId, PeerAddress};
 
 /// A list, entry by entry.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) fn peers(text: &str) -> List {
             },
             Err(_) if has_odd_host(entry) => "no host can have this name",
             Err(error) => {
-                list.faults.push(format!("{shown}: {error}"));
+                list.faults.push(format!("{shown}: {}", why_no_address(error)));
                 continue;
             }
         };
@@ -92,6 +92,15 @@ fn has_odd_host(entry: &str) -> bool {
     is_host
         && id.parse::<NodeId>().is_ok()
         && format!("{id}@[{host}]:1").parse::<PeerAddress>().is_err()
+}
+
+/// The reason alone: the entry is told already.
+fn why_no_address(error: AddressError) -> String {
+    match error {
+        AddressError::NoId { .. } => "there is no ID; write ID@HOST:PORT".to_owned(),
+        AddressError::Invalid { reason, .. } => reason,
+        error => error.to_string(),
+    }
 }
 
 fn why_undialable(addr: &PeerAddress) -> Option<&'static str> {
