@@ -63,7 +63,7 @@ impl Layers {
     }
 
     /// The file's value of a key, like `moniker` or `rpc.laddr`.
-    fn in_file(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn in_file(&self, key: &str) -> Option<&Value> {
         match key.split_once('.') {
             Some((table, key)) => self.file.get(table).and_then(|table| table.get(key)),
             None => self.file.get(key),

@@ -22,8 +22,10 @@ mod console;
 mod heights;
 #[path = "../common/home.rs"]
 mod home;
-#[path = "../common/http.rs"]
+#[path = "../common/http/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the seed uses the rest")]
 mod http;
+mod jsonrpc;
 #[path = "../common/layers.rs"]
 mod layers;
 mod mempool;
@@ -57,7 +59,7 @@ pub(crate) struct Args {
     /// The node's name for people
     #[arg(long, global = true, value_name = "NAME")]
     moniker: Option<String>,
-    /// Where the RPC server listens; empty: nowhere [default: tcp://127.0.0.1:26657]
+    /// Where the RPC server listens, a list; empty: nowhere [default: tcp://127.0.0.1:26657]
     #[arg(long = "rpc.laddr", global = true, value_name = "ADDR")]
     rpc_laddr: Option<String>,
     /// Version of the block protocol, which peers must have as well

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use tmp2p::{Config, ListenAddress, NodeInfo};
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::{
     Args, Command,
     cli::{self, Failure},
     home::Home,
+    http,
     layers::Layers,
     mempool::DEFAULT_MAX_TX_BYTES,
 };
@@ -85,15 +86,19 @@ impl Settings {
         )
     }
 
-    /// Where the RPC server listens.
-    pub(crate) fn rpc_laddr(&self, args: &Args) -> Result<Option<ListenAddress>, Failure> {
-        if args.rpc_laddr.as_deref() == Some("") {
-            return Ok(None);
-        }
-        let text = self.layers.text("rpc.laddr", args.rpc_laddr.as_deref())?;
-        let text = text.as_deref().unwrap_or("tcp://127.0.0.1:26657");
-        let why = |why| Failure::Usage(format!("rpc.laddr {text:?}: {why}; write tcp://IP:PORT"));
-        text.parse().map(Some).map_err(why)
+    /// Where the RPC server listens; nowhere with an empty text in a flag or in the file.
+    pub(crate) fn rpc_laddr(&self, args: &Args) -> Result<Vec<ListenAddress>, Failure> {
+        let flag = args.rpc_laddr.as_deref();
+        let is_off = || match flag {
+            Some(text) => text.is_empty(),
+            None => self.layers.in_file("rpc.laddr").and_then(Value::as_str) == Some(""),
+        };
+        let text = match self.layers.text("rpc.laddr", flag)? {
+            Some(text) => text,
+            None if is_off() => return Ok(Vec::new()),
+            None => "tcp://127.0.0.1:26657".to_owned(),
+        };
+        http::list(&text).map_err(|why| Failure::Usage(format!("rpc.laddr {why}")))
     }
 
     /// What peers see of this node.
@@ -137,7 +142,7 @@ moniker = MONIKER
 log_level = "info"
 
 [rpc]
-# /net_info, /status, /health and /broadcast_tx_async; empty: no server.
+# /net_info, /status, /health, /broadcast_tx_async and /broadcast_tx_sync; empty: no server.
 laddr = "tcp://127.0.0.1:26657"
 
 [p2p]

@@ -18,7 +18,7 @@ use crate::{
     consensus::Consensus,
     console::Console,
     heights::Heights,
-    mempool,
+    http, mempool,
     relay::{self, Relay, Seen},
     rpc::Rpc,
     settings::Settings,
@@ -41,11 +41,15 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let max_tx_bytes = settings.max_tx_bytes()?;
     let mut config = settings.p2p()?;
     let rpc_laddr = settings.rpc_laddr(args)?;
+    // Before anything begins: a port may be in use.
+    let rpc = http::Listening::bind("rpc", &rpc_laddr)?;
     let mut info = settings.node_info(args, &chain_id)?;
-    if let Some(laddr) = &rpc_laddr {
-        info = info.with_rpc_address(laddr.to_string());
+    if !rpc_laddr.is_empty() {
+        let text: Vec<String> = rpc_laddr.iter().map(ToString::to_string).collect();
+        info = info.with_rpc_address(text.join(","));
     }
     let key = settings.home.key(&settings.node_key_file)?;
+    let public_key = key.public_key();
     book::place(&mut config, &settings.home)?;
 
     // Announced in this order, as Tendermint does.
@@ -65,10 +69,8 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
 
     let heights = Arc::new(Mutex::new(Heights::default()));
     let (submit, submitted) = bounded(SUBMITTED);
-    if let Some(laddr) = &rpc_laddr {
-        Rpc::new(handle.clone(), heights.clone(), submit.clone(), max_tx_bytes)
-            .serve(laddr, &console)?;
-    }
+    let calls = Rpc::new(handle.clone(), public_key, heights.clone(), submit.clone(), max_tx_bytes);
+    rpc.serve(&console, calls)?;
     if args.tx_stdin {
         relay::read_stdin(submit, max_tx_bytes);
     }

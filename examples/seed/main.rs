@@ -18,8 +18,8 @@ mod console;
 #[path = "../common/home.rs"]
 #[allow(dead_code, reason = "only full_node needs the initial height")]
 mod home;
-#[path = "../common/http.rs"]
-#[allow(dead_code, reason = "full_node uses the rest")]
+#[path = "../common/http/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "full_node uses the rest")]
 mod http;
 #[path = "../common/layers.rs"]
 #[allow(dead_code, reason = "the full node uses the rest")]

@@ -10,6 +10,7 @@ use crate::{
     Args, Command,
     cli::{self, Failure},
     home::Home,
+    http,
     layers::Layers,
 };
 
@@ -89,11 +90,10 @@ impl Settings {
         }
     }
 
-    /// Where the HTTP server listens.
-    pub(crate) fn http(&self, args: &Args) -> Result<Option<ListenAddress>, Failure> {
-        let Some(text) = self.layers.text("http", args.http.as_deref())? else { return Ok(None) };
-        let why = |why| Failure::Usage(format!("http {text:?}: {why}; write tcp://IP:PORT"));
-        text.parse().map(Some).map_err(why)
+    /// Where the HTTP server listens; nowhere if nobody says.
+    pub(crate) fn http(&self, args: &Args) -> Result<Vec<ListenAddress>, Failure> {
+        let text = self.layers.text("http", args.http.as_deref())?.unwrap_or_default();
+        http::list(&text).map_err(|why| Failure::Usage(format!("http {why}")))
     }
 
     /// What peers see of this node.

@@ -8,7 +8,9 @@ use tmp2p::{
     crossbeam_channel::{Receiver, select, tick},
 };
 
-use crate::{Args, book, cli::Failure, console::Console, http, settings::Settings, signals, web};
+use crate::{
+    Args, book, cli::Failure, console::Console, http, settings::Settings, signals, web::Pages,
+};
 
 /// How long peers get at the end to take what was accepted for them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,7 +22,8 @@ const BOOK_PERIOD: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let chain_id = settings.chain_id(args)?;
     let mut config = settings.p2p()?;
-    let http_laddr = settings.http(args)?;
+    // Before anything begins: a port may be in use.
+    let http = http::Listening::bind("http", &settings.http(args)?)?;
     let info = settings.node_info(args, &chain_id)?;
     let key = settings.home.key(&settings.node_key_file)?;
     book::place(&mut config, &settings.home)?;
@@ -34,11 +37,7 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let happenings = handle.subscribe();
     let console = Console::new(args.events, 1);
     console.listening("p2p", handle.peer_address());
-    if let Some(laddr) = &http_laddr {
-        let (handle, chain_id) = (handle.clone(), chain_id.clone());
-        let reply = move |path: &str, _: &str| web::reply(&handle, &chain_id, path);
-        http::serve("http", laddr, &console, reply)?;
-    }
+    http.serve(&console, Pages::new(handle.clone(), chain_id))?;
 
     let (reason, result) = watch(&handle, &console, &signals, &happenings, &reactor.events);
     let stopped = switch.stop(STOP_TIMEOUT).map_err(Failure::failed);

@@ -123,11 +123,22 @@ impl Program {
         event["addr"].as_str().unwrap().parse().unwrap()
     }
 
+    /// Of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where another service listens.
+    #[track_caller]
+    pub(crate) fn service(&self, service: &str) -> SocketAddr {
+        let event = self.event("listening", |event| event["service"] == service);
+        event["addr"].as_str().unwrap().parse().unwrap()
+    }
+
     /// Answer to a GET request at another service: the code and the body.
     #[track_caller]
     pub(crate) fn get(&self, service: &str, path: &str) -> (u16, String) {
-        let event = self.event("listening", |event| event["service"] == service);
-        let addr: SocketAddr = event["addr"].as_str().unwrap().parse().unwrap();
+        let addr = self.service(service);
         let mut stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
