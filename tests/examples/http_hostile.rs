@@ -88,7 +88,7 @@ impl Target {
         let text = fs::read_to_string(format!("/proc/{}/status", self.program.pid()));
         let text = text.unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
-        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        let number = line.and_then(|line| line.split_whitespace().next());
         let unit = if line.is_some_and(|line| line.ends_with("kB")) { 1024 } else { 1 };
         number.map_or(0, |number| number.parse::<usize>().unwrap() * unit)
     }
