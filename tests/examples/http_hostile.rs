@@ -279,6 +279,21 @@ fn many_large_bodies_at_once_take_no_more_memory_than_there_is_for_all() {
     target.program.stop();
 }
 
+/// The deadlines themselves are tested in virtual time; this one is ten seconds.
+#[test]
+fn who_is_late_is_let_go() {
+    Target::both(|target| {
+        let drips = target.sent("GET /");
+        for mut late in [target.connect(), drips] {
+            let mut rest = Vec::new();
+            // An error would be the deadline of this test.
+            late.read_to_end(&mut rest).unwrap();
+            assert!(rest.is_empty(), "{rest:?}");
+        }
+        target.assert_answers();
+    });
+}
+
 #[test]
 fn who_has_closed_one_side_or_has_gone_is_no_trouble() {
     Target::both(|target| {

@@ -101,6 +101,7 @@ impl Listening {
             ready: VecDeque::new(),
             held: 0,
             accepts: true,
+            is_short: false,
             warned: None,
             started: Instant::now(),
             answer,
@@ -125,8 +126,10 @@ struct Server<A> {
     ready: VecDeque<usize>,
     /// Memory of all, bytes.
     held: usize,
-    /// Connections may be waiting that no event will tell of.
+    /// Connections may be waiting.
     accepts: bool,
+    /// They may, and there is nothing to accept them with; no event will tell of them.
+    is_short: bool,
     warned: Option<Duration>,
     started: Instant,
     answer: A,
@@ -163,10 +166,13 @@ impl<A: Answer> Server<A> {
         let mut buffer = vec![0; READ];
         let mut looked = Duration::ZERO;
         loop {
-            let is_busy = !self.ready.is_empty();
-            let timeout = if is_busy { Duration::ZERO } else { TICK };
-            let is_idle = self.clients.is_empty() && !self.accepts;
-            match self.poll.poll(&mut events, Some(timeout).filter(|_| !is_idle)) {
+            let is_busy = self.accepts || !self.ready.is_empty();
+            let has_deadlines = self.is_short || !self.clients.is_empty();
+            let timeout = match is_busy {
+                true => Some(Duration::ZERO),
+                false => has_deadlines.then_some(TICK),
+            };
+            match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     log::error!("{}: {error}", self.service);
                     thread::sleep(TICK);
@@ -191,6 +197,7 @@ impl<A: Answer> Server<A> {
             if now.saturating_sub(looked) >= TICK {
                 looked = now;
                 self.end_late(now);
+                self.accepts |= std::mem::take(&mut self.is_short);
             }
         }
     }
@@ -218,7 +225,7 @@ impl<A: Answer> Server<A> {
                         ErrorKind::Interrupted => {}
                         // Descriptors or memory: perhaps somebody gives some back.
                         _ => {
-                            self.accepts = true;
+                            self.is_short = true;
                             self.warn(&error, now);
                             if !self.end_longest(0) {
                                 return;
