@@ -1,15 +1,18 @@
 //! The home folder of a node: the files that Tendermint, CometBFT and tenderseed keep there.
 
+mod new_files;
+
 use std::{
     env,
-    fs::{self, File, OpenOptions},
-    io::{BufReader, ErrorKind, Write},
+    fs::{self, File},
+    io::{BufReader, ErrorKind},
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 use tmp2p::{NodeKey, NodeKeyError};
 
+use self::new_files::NewFiles;
 use crate::cli::{self, Failure};
 
 /// Largest `config.toml` read, bytes; one has about 15,000. Who names another file by mistake gets
@@ -73,20 +76,6 @@ impl Home {
         Ok(Some(document.chain_id))
     }
 
-    /// Writes a file that is not there yet; false if there is one, which stays as it is.
-    pub(crate) fn write_new(&self, path: impl AsRef<Path>, text: &str) -> Result<bool, Failure> {
-        let path = self.file(path);
-        let failed = |error| Failure::Usage(format!("cannot write {}: {error}", path.display()));
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
-        }
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(mut file) => file.write_all(text.as_bytes()).map(|()| true).map_err(failed),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(failed(error)),
-        }
-    }
-
     /// The node's key; a new one the first time.
     pub(crate) fn key(&self, path: &Path) -> Result<NodeKey, Failure> {
         cli::node_key(&self.file(path))
@@ -96,10 +85,7 @@ impl Home {
     pub(crate) fn show_node_id(&self, path: &Path) -> Result<(), Failure> {
         let file = self.file(path);
         match NodeKey::load(&file) {
-            Ok(key) => {
-                println!("{}", key.id());
-                Ok(())
-            }
+            Ok(key) => cli::print(&format!("{}\n", key.id())),
             Err(NodeKeyError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 let file = file.display();
                 Err(Failure::Usage(format!(
@@ -119,24 +105,38 @@ impl Home {
                 file.display()
             )));
         }
-        println!("{}", self.key(path)?.id());
-        Ok(())
+        cli::print(&format!("{}\n", self.key(path)?.id()))
     }
 
-    /// What `init` does: makes the files that are not there yet, and tells of each.
+    /// What `init` does: makes the files that are not there yet, all of them or none, and then tells
+    /// of each.
     pub(crate) fn init(&self, key: &Path, files: &[(&Path, String)]) -> Result<(), Failure> {
-        let tell = |is_new: bool, path: &Path| {
-            let (what, path) = (if is_new { "wrote" } else { "kept" }, self.file(path));
+        let (mut new, mut told) = (NewFiles::default(), String::new());
+        let mut tell = |is_new: bool, path: &Path| {
+            let (what, path) = (if is_new { "wrote" } else { "kept" }, path.display());
             let why = if is_new { "" } else { ", which exists: it is never overwritten" };
-            println!("{what} {}{why}", path.display());
+            told += &format!("{what} {path}{why}\n");
         };
-        let had_key = self.file(key).symlink_metadata().is_ok();
-        let id = self.key(key)?.id();
-        tell(!had_key, key);
+        let key = self.file(key);
+        let has_key = match NodeKey::load(&key) {
+            Ok(_) => true,
+            Err(NodeKeyError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                new.add_key(&key, &NodeKey::generate())?;
+                false
+            }
+            Err(error) => return Err(Failure::usage(error)),
+        };
+        tell(!has_key, &key);
         for (path, text) in files {
-            tell(self.write_new(path, text)?, path);
+            let path = self.file(path);
+            let is_new = path.symlink_metadata().is_err();
+            if is_new {
+                new.add_text(&path, text)?;
+            }
+            tell(is_new, &path);
         }
-        println!("node ID {id}");
-        Ok(())
+        new.place()?;
+        let id = NodeKey::load(&key).map_err(Failure::usage)?.id();
+        cli::print(&format!("{told}node ID {id}\n"))
     }
 }

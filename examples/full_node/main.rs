@@ -15,6 +15,7 @@ mod args;
 mod book;
 mod channels;
 #[path = "../common/cli.rs"]
+#[allow(dead_code, unused_imports, reason = "the other programs use the rest")]
 mod cli;
 mod consensus;
 #[path = "../common/console.rs"]
@@ -27,6 +28,8 @@ mod http;
 #[path = "../common/layers.rs"]
 mod layers;
 mod mempool;
+#[path = "../common/news.rs"]
+mod news;
 mod relay;
 mod rpc;
 mod settings;
@@ -37,6 +40,8 @@ mod start;
 mod states;
 mod table;
 mod verdict;
+#[path = "../common/watch.rs"]
+mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -72,7 +77,8 @@ pub(crate) struct Args {
     /// One JSON object a line on stdout for everything that happens
     #[arg(long, global = true)]
     events: bool,
-    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error
+    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error;
+    /// log_format = "json" in the file, or TM_LOG_FORMAT, makes each line a JSON object
     #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVEL")]
     log_level: Option<String>,
     #[command(subcommand)]

@@ -39,7 +39,8 @@ impl Settings {
             false => args.log_level.clone(),
         };
         let default = if is_start { "info" } else { "error" };
-        cli::init_log(level.as_deref().unwrap_or(default))?;
+        let format = layers.text("log_format", None)?;
+        cli::init_log(level.as_deref().unwrap_or(default), format.as_deref().unwrap_or("plain"))?;
         let file = |key, default: &str| {
             Ok(PathBuf::from(layers.text(key, None)?.unwrap_or_else(|| default.to_owned())))
         };

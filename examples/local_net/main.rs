@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 #[path = "../common/cli.rs"]
+#[allow(dead_code, unused_imports, reason = "the other programs use the rest")]
 mod cli;
 mod gossip;
 mod latency;
@@ -62,7 +63,7 @@ struct Args {
 fn main() -> ExitCode {
     cli::run(std::env::args_os(), |args: Args| {
         check(&args)?;
-        cli::init_log(&args.log_level)?;
+        cli::init_log(&args.log_level, "plain")?;
         let show = Show::new();
         show.title(&format!(
             "A network of {} nodes in one process, {} bytes a message",

@@ -12,6 +12,7 @@ mod args;
 #[path = "../common/book.rs"]
 mod book;
 #[path = "../common/cli.rs"]
+#[allow(dead_code, unused_imports, reason = "the other programs use the rest")]
 mod cli;
 #[path = "../common/console.rs"]
 mod console;
@@ -25,6 +26,8 @@ mod http;
 #[allow(dead_code, reason = "the full node uses the rest")]
 mod layers;
 mod metrics;
+#[path = "../common/news.rs"]
+mod news;
 mod peers;
 mod settings;
 #[path = "../common/signals.rs"]
@@ -33,6 +36,8 @@ mod start;
 #[path = "../common/states.rs"]
 #[allow(dead_code, reason = "full_node uses the rest")]
 mod states;
+#[path = "../common/watch.rs"]
+mod watch;
 mod web;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -72,7 +77,8 @@ pub(crate) struct Args {
     /// One JSON object a line on stdout for everything that happens
     #[arg(long, global = true)]
     events: bool,
-    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error
+    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error;
+    /// log_format = "json" in the file, or TM_LOG_FORMAT, makes each line a JSON object
     #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVEL")]
     log_level: Option<String>,
     #[command(subcommand)]

@@ -12,7 +12,7 @@ use tmp2p::{Config, Switch, SwitchBuilder};
 use crate::{
     Args,
     book::{self, Row},
-    cli::Failure,
+    cli::{self, Failure},
     settings::Settings,
 };
 
@@ -30,9 +30,7 @@ pub(crate) fn show(settings: &Settings, json: bool) -> Result<(), Failure> {
     } else {
         table(&rows)
     };
-    // A reader that has gone away is no reason to complain.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    cli::print(&text)
 }
 
 /// The addresses as a table.
@@ -75,8 +73,7 @@ pub(crate) fn export(args: &Args, settings: &Settings, file: &Path) -> Result<()
     };
     let mut out = File::create_new(file).map_err(failed)?;
     out.write_all(&text).map_err(failed)?;
-    println!("wrote {}", file.display());
-    Ok(())
+    cli::print(&format!("wrote {}\n", file.display()))
 }
 
 /// Adds addresses to the book of a seed that is not running.
@@ -93,8 +90,7 @@ pub(crate) fn import(args: &Args, settings: &Settings, file: &Path) -> Result<()
     let switch = builder.start().map_err(Failure::usage)?;
     let added = switch.handle().import_addrbook(&text).map_err(|why| bad(&why));
     switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
-    println!("added {} addresses", added?);
-    Ok(())
+    cli::print(&format!("added {} addresses\n", added?))
 }
 
 /// A switch that has the book and talks to nobody.

@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// The keys of tenderseed that are not keys of `[p2p]`.
-const OWN_KEYS: [&str; 5] = ["chain_id", "log_level", "node_key_file", "moniker", "http"];
+const OWN_KEYS: [&str; 6] =
+    ["chain_id", "log_format", "log_level", "node_key_file", "moniker", "http"];
 
 pub(crate) struct Settings {
     pub(crate) home: Home,
@@ -51,7 +52,8 @@ impl Settings {
             false => args.log_level.clone(),
         };
         let default = if is_start { "info" } else { "error" };
-        cli::init_log(level.as_deref().unwrap_or(default))?;
+        let format = layers.text("log_format", None)?;
+        cli::init_log(level.as_deref().unwrap_or(default), format.as_deref().unwrap_or("plain"))?;
         let node_key_file = layers.text("node_key_file", None)?;
         let node_key_file =
             node_key_file.unwrap_or_else(|| "config/node_key.json".to_owned()).into();

@@ -1,6 +1,6 @@
 //! Where a book outlives its process.
 
-use std::{collections::BTreeMap, error::Error};
+use std::{collections::BTreeMap, error::Error, fmt};
 
 use super::{BadAddress, BookKey, KnownAddress};
 use crate::{
@@ -63,9 +63,8 @@ pub struct StoreBatch {
     pub key: Option<BookKey>,
 }
 
-/// A store could not be read or written.
+/// A store could not be read or written. What it says has all of its causes in it.
 #[derive(Debug, thiserror::Error)]
-#[error("{text}")]
 pub struct StoreError {
     text: String,
     #[source]
@@ -82,6 +81,22 @@ impl StoreBatch {
     pub fn len(&self) -> usize {
         let (anchors, key) = (usize::from(self.anchors.is_some()), usize::from(self.key.is_some()));
         self.bans.len() + self.bad.len() + self.addresses.len() + anchors + key
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.text.clone();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let why = error.to_string();
+            // Many errors tell of their cause themselves.
+            if !text.contains(&why) {
+                text = format!("{text}: {why}");
+            }
+            cause = error.source();
+        }
+        f.write_str(&text)
     }
 }
 

@@ -67,6 +67,10 @@ pub struct PexCore {
     /// When it may be looked for.
     pub(super) exchange_at: Mono,
     pub(super) is_bias_reported: bool,
+    /// Addresses that the book did not take because they are not routable, since that was said, and
+    /// when it may be said again.
+    pub(super) unroutable: u64,
+    pub(super) unroutable_at: Mono,
     /// When a node was last reached.
     pub(super) reached_at: Option<Mono>,
     /// Seeds of the current round.
@@ -112,6 +116,8 @@ impl PexCore {
             exchange_until: None,
             exchange_at: Mono::ZERO,
             is_bias_reported: false,
+            unroutable: 0,
+            unroutable_at: Mono::ZERO,
             reached_at: None,
             untried_seeds: Vec::new(),
             is_seed_due: false,
@@ -310,7 +316,7 @@ impl PexCore {
             Notice::DialFailed { addr, origin, reason } => {
                 self.dial_failed(addr, origin, &reason, now);
             }
-            Notice::Listed(addr) => self.add_to_book(addr, self.book.own_addr(), now),
+            Notice::Listed(addr) => _ = self.add_to_book(addr, self.book.own_addr(), now),
             Notice::Standing { id, is_persistent, is_unconditional } => {
                 self.stands(id, is_persistent, is_unconditional, now);
             }

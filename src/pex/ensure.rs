@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::RngExt;
 
 use super::{
-    PexCore, PexOutput, Purpose,
+    PexCore, PexNotice, PexOutput, Purpose,
     neighbour::{Neighbour, Opinion},
 };
 use crate::{
@@ -31,6 +31,9 @@ const MAX_ANCHORS: usize = 4;
 /// Rounds until all seeds are asked again one after the other: in a network smaller than what its
 /// nodes want, each of them would otherwise ask all seeds in every round for ever.
 const ALL_SEEDS_ROUNDS: u32 = 10;
+
+/// Time until it is said again that nothing of what was told is routable.
+const UNROUTABLE_PERIOD: Duration = Duration::from_secs(3600);
 
 /// What has come of a round so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +65,11 @@ impl PexCore {
     /// One round.
     pub(super) fn ensure(&mut self, now: Now) {
         self.ensure_at = Some(now.mono + self.settings.ensure_peers_period);
+        if self.unroutable > 0 && self.book.is_empty() && now.mono >= self.unroutable_at {
+            self.unroutable_at = now.mono + UNROUTABLE_PERIOD;
+            let count = std::mem::take(&mut self.unroutable);
+            self.outputs.push_back(PexOutput::Notice(PexNotice::NoneRoutable(count)));
+        }
         let round = std::mem::take(&mut self.round);
         if self.is_crawling() {
             // Every address is of use to a seed.

@@ -252,6 +252,9 @@ pub enum PexOutput {
 pub enum PexNotice {
     /// The store cannot write, and why. What has changed is kept and tried again.
     StoreFailed(String),
+    /// So many addresses were told to a strict book that has none, and none of them is routable: most
+    /// likely this is a private network. Once an hour at most.
+    NoneRoutable(u64),
     /// `Config::pex_bias` is not as it should be, and how. Said once.
     UnfitBias(String),
 }

@@ -345,6 +345,13 @@ impl PexThread {
                 }
                 PexOutput::Event(event) => (self.to_switch)(Input::Event(event)),
                 PexOutput::Notice(PexNotice::UnfitBias(why)) => tell!(Level::Warn, "{why}"),
+                PexOutput::Notice(PexNotice::NoneRoutable(count)) => {
+                    tell!(
+                        Level::Warn,
+                        "{count} addresses were told, none routable: in a private network set \
+                         addr_book_strict = false"
+                    );
+                }
                 PexOutput::Notice(PexNotice::StoreFailed(error)) => {
                     tell!(
                         Level::Warn,

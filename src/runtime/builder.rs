@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     addrbook::{BookLimits, BookSettings, BookStore, StoreError},
-    address::ListenAddress,
+    address::{ListenAddress, PeerAddress},
     channel::ChannelDescriptor,
     clock::Clock,
     config::{Config, ConfigError},
@@ -27,8 +27,9 @@ use crate::{
     protocol::{LinkSettings, mconn::MConnSettings},
     reactor::{Event, Peer, SessionSettings},
     switch::{
-        Candidate, Decision, Filter, Hook, Input, Lineup, ReactorSettings, Resolver, ResolverPool,
-        Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver, verdict_timeout,
+        Candidate, Decision, Filter, Hook, Input, Lineup, Log, ReactorSettings, Resolver,
+        ResolverPool, Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,
+        verdict_timeout,
     },
     thread,
 };
@@ -422,7 +423,7 @@ impl SwitchBuilder {
             sessions: Default::default(),
             connection_filters: self.connection_filters,
             peer_filters: self.peer_filters,
-            log: Default::default(),
+            log: Log::new(config.seeds.iter().map(PeerAddress::id), descriptors::limit()),
             notices: Box::new(pex.notices()),
         };
         let switch_thread = thread::spawn("p2p-switch", move || switch.run());

@@ -293,6 +293,11 @@ impl SwitchCore {
         self.peers.count(direction)
     }
 
+    /// Whether there is to be a connection with this node at all times.
+    pub fn is_persistent(&self, id: &NodeId) -> bool {
+        self.persistent.contains(id)
+    }
+
     /// Whether limits do not apply to this node.
     pub(super) fn is_reserved(&self, id: &NodeId) -> bool {
         self.unconditional.contains(id) || self.persistent.contains(id)
@@ -335,7 +340,7 @@ impl SwitchCore {
             Report::Alive(conn) => self.alive(conn, now),
             Report::Ending(conn) => self.ending(conn, now),
             Report::ReactorGone(reactor) => self.reactor_gone(reactor, now),
-            Report::AcceptFailed(kind) => self.event(SwitchEvent::AcceptFailed(kind)),
+            Report::AcceptFailed(why) => self.event(SwitchEvent::AcceptFailed(why)),
             Report::Stopped => self.stopped(now),
         }
     }

@@ -35,6 +35,7 @@ pub use decision::{Decision, Filter};
 pub use event::SwitchEvent;
 pub use filter::Candidate;
 pub use lineup::{Hook, Lineup};
+pub use log::{Line, Log};
 pub use message::{
     Answer, Control, ControlError, Input, Notice, Output, Request, ResolveRequest, Resolved,
 };

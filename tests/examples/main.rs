@@ -2,12 +2,23 @@
 //! they do beside peers.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+#[path = "../../examples/common/cli.rs"]
+#[allow(dead_code, unused_imports, reason = "the programs use the rest")]
+mod cli;
 mod command_line;
 mod full_node;
 mod heights;
 mod homes;
+mod init;
+mod news;
 mod program;
 mod relay;
 mod seed;
+#[path = "../../examples/common/signals.rs"]
+#[allow(dead_code, reason = "the programs use the rest")]
+mod signals;
 mod stale;
 mod states;
+mod stderr;
+mod told;
+mod unread;

@@ -64,10 +64,15 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts it with ports of the system's choice.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_at("warn", command)
+    }
+
+    /// The same with this level of the log.
+    pub(crate) fn start_at(level: &str, mut command: Command) -> Self {
         command.args(["--events", "--p2p.laddr", "tcp://127.0.0.1:0", "--p2p.dial_spread", "0s"]);
         command.args(["--p2p.allow_duplicate_ip", "--p2p.addr_book_strict=false"]);
-        command.args(["--log_level", "warn", "--p2p.exempt_cidrs", "127.0.0.0/8"]);
+        command.args(["--log_level", level, "--p2p.exempt_cidrs", "127.0.0.0/8"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -155,9 +160,34 @@ impl Program {
 
     /// Ends it with SIGTERM; everything that it printed. It must say goodbye and succeed.
     #[track_caller]
-    pub(crate) fn stop(mut self) -> Vec<Value> {
+    pub(crate) fn stop(self) -> Vec<Value> {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Its process.
+    #[allow(dead_code, reason = "the interop tests, which share this file, look at none")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    #[track_caller]
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Whether it has not ended.
+    #[allow(dead_code, reason = "the interop tests, which share this file, do not ask")]
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its end, which was asked for; everything that it printed. It must say goodbye and succeed.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Vec<Value> {
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{status}");
         let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
@@ -167,7 +197,9 @@ impl Program {
         seen
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    /// How it ends.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
