@@ -5,6 +5,7 @@ use std::{
     panic,
     sync::OnceLock,
     thread,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -12,6 +13,9 @@ use log::{LevelFilter, Record};
 use serde_json::json;
 
 use super::{Failure, lines};
+
+/// How long a thread that panics waits for whoever reads what it has said.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How lines of the log look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,8 @@ pub(crate) fn init_log(level: &str, format: &str) -> Result<(), Failure> {
         let thread = thread::current();
         let name = thread.name().unwrap_or("without a name");
         lines::stderr().push(&format.line("panic", &format!("thread {name:?} {panic}")));
+        // It may be the end.
+        lines::stderr().finish(LAST_WORDS);
     }));
     Ok(())
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tmp2p::{NodeId, PeerAddress, Switch};
 
 use crate::{
+    cli,
     mempool::{self, Hash},
     node::{self, Node},
     pattern,
@@ -206,9 +207,9 @@ impl Network {
         let nodes: Vec<Node> = self.nodes.iter_mut().filter_map(Option::take).collect();
         let number = nodes.len();
         // At the same time: each waits for what its peers have yet to take.
-        let threads: Vec<_> =
-            nodes.into_iter().map(|node| thread::spawn(move || node.stop())).collect();
-        for thread in threads {
+        let stop = |node: Node| cli::spawn("stop", move || node.stop());
+        let threads: Result<Vec<_>, _> = nodes.into_iter().map(stop).collect();
+        for thread in threads.map_err(|why| why.to_string())? {
             thread.join().map_err(|_| "a node has panicked".to_owned())??;
         }
         Ok(format!("{number} nodes, every thread joined"))

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -59,8 +59,10 @@ impl Node {
         let switch = builder.start().map_err(|e| text(&e))?;
         let tally = Arc::new(Mutex::new(Tally::new(ids.len(), clock)));
         let shared = tally.clone();
-        let reader = thread::spawn(move || read(&all.events, &ids, &shared));
-        Ok(Self { switch, reader, mempool: Mempool::start(mempool.events), tally })
+        let reader = cli::spawn("reader", move || read(&all.events, &ids, &shared));
+        let mempool = Mempool::start(mempool.events);
+        let why = |why: cli::Failure| why.to_string();
+        Ok(Self { switch, reader: reader.map_err(why)?, mempool: mempool.map_err(why)?, tally })
     }
 
     pub(crate) fn handle(&self) -> SwitchHandle {

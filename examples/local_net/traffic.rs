@@ -49,9 +49,11 @@ pub(crate) fn run(
             .iter()
             .map(|(i, handle)| {
                 let sender = Sender { number: *i, round, handle, peers: nodes - 1, size, clock };
-                scope.spawn(move || sender.send(amount))
+                let thread = thread::Builder::new().name("sender".to_owned());
+                thread.spawn_scoped(scope, move || sender.send(amount))
             })
-            .collect();
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
         let mut watch = Watch::new();
         while !senders.iter().all(|sender| sender.is_finished()) {
             bar.set_position(watch.look(network)?);

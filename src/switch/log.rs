@@ -161,7 +161,8 @@ impl Log {
             SwitchEvent::AcceptFailed(reason) => {
                 (Level::Warn, fault(reason).unwrap_or(ACCEPT_FAILED))
             }
-            SwitchEvent::Stopped => (Level::Info, "stopped"),
+            // Whoever has stopped it knows.
+            SwitchEvent::Stopped => (Level::Debug, "stopped"),
         }
     }
 

@@ -44,7 +44,7 @@ fn two_hours_of_a_seed_with_fifty_nodes_that_come_and_go_are_ten_lines_a_minute_
     let config = || Config { seeds: seeds.clone(), max_num_outbound_peers: 3, ..Config::default() };
     let mut nodes: Vec<(usize, bool)> = (0..50).map(|_| (world.join(config()), true)).collect();
     let mut log = Log::new([], Some(1024));
-    let mut news = News::new(false, 3600 * SECOND, 0 * SECOND);
+    let mut news = News::new(false, 3600 * SECOND, std::time::Duration::ZERO);
     let (mut told, mut closely, mut sessions) = ([0; MINUTES], 0, 0);
     for second in 0..60 * MINUTES {
         if second % 5 == 0 {
