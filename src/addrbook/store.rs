@@ -114,3 +114,23 @@ impl StoreError {
         Self { text: text.into(), source: Some(source.into()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// The fault: what could not be done was said, and not why.
+    #[test]
+    fn an_error_tells_each_of_its_causes_once() {
+        let full = || io::Error::other("the disk is full");
+        let inner = StoreError::with_source("cannot write", full());
+        assert_eq!(inner.to_string(), "cannot write: the disk is full");
+        let outer = StoreError::with_source("no book", inner);
+        assert_eq!(outer.to_string(), "no book: cannot write: the disk is full");
+        let told = StoreError::with_source("cannot write (the disk is full)", full());
+        assert_eq!(told.to_string(), "cannot write (the disk is full)");
+        assert_eq!(StoreError::new("cannot write").to_string(), "cannot write");
+    }
+}

@@ -62,7 +62,6 @@ fn lines_that_nobody_reads_are_lost_and_counted_in_their_place() {
     for number in 0..50 {
         lines.push(&format!("line {number:04}"));
     }
-    assert!(!lines.finish(Duration::from_millis(50)), "it does not wait for ever");
     opens.send(Ok(())).unwrap();
     tries.recv_timeout(DEADLINE).unwrap();
     lines.push("after the gap");
@@ -72,6 +71,18 @@ fn lines_that_nobody_reads_are_lost_and_counted_in_their_place() {
     expected.extend((0..10).map(|number| format!("line {number:04}\n")));
     expected += "40 lost\nafter the gap\n";
     assert_eq!(*taken.lock().unwrap(), expected);
+}
+
+#[test]
+fn the_end_of_a_program_does_not_wait_for_ever_for_who_reads() {
+    let (lines, tries, opens, taken) = lines(100);
+    lines.push("taken");
+    tries.recv_timeout(DEADLINE).unwrap();
+    lines.push("waits");
+    assert!(!lines.finish(Duration::from_millis(50)));
+    drop(opens);
+    assert!(lines.finish(DEADLINE));
+    assert_eq!(*taken.lock().unwrap(), "taken\nwaits\n");
 }
 
 /// A disk that is full for a while.
