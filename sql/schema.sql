@@ -28,6 +28,7 @@ CREATE TABLE bad_address (
     id     TEXT NOT NULL PRIMARY KEY, -- the node that is not to be dialed
     addr   TEXT,                      -- where it was thought to be, id@ip:port; NULL: unknown
     until  INTEGER NOT NULL,          -- when it may be dialed again
+    cause  TEXT NOT NULL,             -- who says so, and of what: 'incompatible', 'unreachable' or 'application'
     reason TEXT NOT NULL              -- why, for people
 ) STRICT, WITHOUT ROWID;
 
@@ -44,4 +45,9 @@ CREATE TABLE book_key (
     hash BLOB NOT NULL CHECK (length(hash) = 32)       -- the key of the hash function itself
 ) STRICT;
 
-PRAGMA user_version = 1;
+CREATE TABLE imported_file (
+    one    INTEGER NOT NULL PRIMARY KEY CHECK (one = 1), -- always 1
+    sha256 BLOB NOT NULL                                 -- of the addrbook.json that was taken in last
+) STRICT;
+
+PRAGMA user_version = 3;

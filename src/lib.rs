@@ -150,8 +150,8 @@ pub mod wake;
 #[cfg(feature = "sqlite")]
 pub use addrbook::SqliteStore;
 pub use addrbook::{
-    BadAddress, BanError, BookKey, BookStore, KnownAddress, MemoryStore, Placement, StoreBatch,
-    StoreError, StoredBook, UnbanError,
+    AddError, BadAddress, BadCause, BanError, BookKey, BookStore, ImportReport, KnownAddress,
+    MemoryStore, Placement, StoreBatch, StoreError, StoredBook, UnbanError,
 };
 pub use address::{
     AddressError, Cidr, CidrError, GroupKey, Host, ListenAddress, NetAddress, PeerAddress,

@@ -1,35 +1,31 @@
-//! Command line manners: one clear line on stderr when something is wrong, and exit codes.
+//! Command line manners: one clear line on stderr when something is wrong, exit codes, and output that
+//! may find nobody who reads it.
 
-use std::{ffi::OsString, fmt, fs, io::Write, path::Path, process::ExitCode};
+mod failure;
+mod lines;
+mod logging;
 
-use clap::{Parser, error::ErrorKind};
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, ErrorKind, Write},
+    path::Path,
+    process::ExitCode,
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+
+use clap::Parser;
 use tmp2p::NodeKey;
 
-/// Why a program ends early.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Bad usage or configuration: code 2.
-    Usage(String),
-    /// It did not work out: code 1.
-    Failed(String),
-}
+pub(crate) use self::{
+    failure::Failure,
+    lines::{Lines, stdout},
+    logging::{init_log, levels},
+};
 
-impl Failure {
-    pub(crate) fn usage(error: impl fmt::Display) -> Self {
-        Self::Usage(error.to_string())
-    }
-
-    pub(crate) fn failed(error: impl fmt::Display) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(why) | Self::Failed(why)) = self;
-        f.write_str(why)
-    }
-}
+/// How long a program that ends waits for whoever reads what it has said.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Parses the command line, the name of the program first, and runs; the exit code.
 pub(crate) fn run<A: Parser>(
@@ -38,25 +34,31 @@ pub(crate) fn run<A: Parser>(
 ) -> ExitCode {
     let result = match A::try_parse_from(args) {
         Ok(args) => main(args),
-        Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                // A reader that has gone away wants no help.
-                let _ = error.print();
-                return ExitCode::SUCCESS;
-            }
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                Err(Failure::usage("a command is missing; see --help"))
-            }
-            _ => Err(Failure::Usage(one_line(&error.to_string()))),
-        },
+        Err(error) => not_parsed(&error),
     };
     let (code, why) = match result {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Usage(why)) => (2, why),
-        Err(Failure::Failed(why)) => (1, why),
+        Ok(()) => (0, None),
+        Err(Failure::Usage(why)) => (2, Some(why)),
+        Err(Failure::Failed(why)) => (1, Some(why)),
+        Err(Failure::Unread) => (1, None),
     };
-    let _ = writeln!(std::io::stderr(), "error: {}", why.replace('\n', " "));
+    if let Some(why) = why {
+        logging::last_words(&why);
+    }
+    lines::finish(LAST_WORDS);
     ExitCode::from(code)
+}
+
+/// What was asked for is no run of the program, or nobody knows what it is.
+fn not_parsed(error: &clap::Error) -> Result<(), Failure> {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.print().map_err(unwritten),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(Failure::usage("a command is missing; see --help"))
+        }
+        _ => Err(Failure::Usage(one_line(&error.to_string()))),
+    }
 }
 
 /// clap explains at length; what matters comes before the usage.
@@ -71,28 +73,26 @@ fn one_line(text: &str) -> String {
     }
 }
 
-/// Logs to stderr. `level` is one word, or a list like Tendermint's (`p2p:debug,*:error`).
-pub(crate) fn init_log(level: &str) -> Result<(), Failure> {
-    let mut builder = env_logger::Builder::new();
-    builder.target(env_logger::Target::Stderr);
-    for part in level.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (module, level) = part.split_once(':').unwrap_or(("*", part));
-        let filter = match level {
-            "none" | "off" => log::LevelFilter::Off,
-            level => level.parse().map_err(|_| {
-                Failure::Usage(format!(
-                    "log_level {part:?}: write none, error, warn, info, debug or trace, or a list \
-                     like p2p:debug,*:error"
-                ))
-            })?,
-        };
-        match module {
-            "*" => builder.filter_level(filter),
-            "p2p" => builder.filter_module("tmp2p", filter),
-            module => builder.filter_module(module, filter),
-        };
+/// What a command was asked for, on stdout. Waits for who reads it, as a command does.
+pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).map_err(unwritten)
+}
+
+fn unwritten(error: io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Failure::Unread,
+        _ => Failure::Failed(format!("cannot write to standard output: {error}")),
     }
-    builder.try_init().map_err(Failure::failed)
+}
+
+/// Starts a thread that has a name, for whoever looks at the process.
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Failure> {
+    let started = Builder::new().name(name.to_owned()).spawn(run);
+    started.map_err(|error| Failure::Failed(format!("cannot start the thread {name}: {error}")))
 }
 
 /// The node's key, in this file; a new one the first time.

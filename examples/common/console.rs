@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    io::Write,
     sync::Mutex,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::{Value, json};
 use tmp2p::{ConnId, DisconnectReason, Envelope, Event, Peer, SwitchEvent};
+
+use crate::cli::stdout;
 
 /// Tells what happens. Shared by the threads of all reactors.
 #[derive(Debug)]
@@ -21,15 +22,19 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// With `has_events` stdout carries one JSON object a line.
+    /// With `has_events` stdout carries one JSON object a line. An event that finds no room, because
+    /// nobody has read those before it, is lost, and an event in its place tells how many were.
     pub(crate) fn new(has_events: bool, reactors: usize) -> Self {
+        if has_events {
+            stdout().set_notice(|lost| line("lost", json!({ "lines": lost })));
+        }
         Self { has_events, reactors, sessions: Mutex::default() }
     }
 
     /// A line for people; nothing where programs read.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
         if !self.has_events {
-            print(line.as_ref());
+            stdout().push(line.as_ref());
         }
     }
 
@@ -48,11 +53,8 @@ impl Console {
     }
 
     /// An event for everybody.
-    pub(crate) fn report(&self, event: &str, mut fields: Value) {
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis());
-        fields["event"] = event.into();
-        fields["at_ms"] = json!(at as u64);
-        print(&fields.to_string());
+    pub(crate) fn report(&self, event: &str, fields: Value) {
+        stdout().push(&line(event, fields));
     }
 
     /// What a reactor saw. Several reactors see the same session: its beginning is told by the
@@ -138,8 +140,10 @@ impl Console {
     }
 }
 
-/// One line, flushed. A reader that has gone away is no reason to stop.
-fn print(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+/// The line of an event.
+fn line(event: &str, mut fields: Value) -> String {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis());
+    fields["event"] = event.into();
+    fields["at_ms"] = json!(at as u64);
+    fields.to_string()
 }

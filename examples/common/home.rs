@@ -1,16 +1,22 @@
 //! The home folder of a node: the files that Tendermint, CometBFT and tenderseed keep there.
 
+mod new_files;
+
 use std::{
-    env,
-    fs::{self, File, OpenOptions},
-    io::{BufReader, ErrorKind, Write},
+    ffi::OsStr,
+    fs::{self, File},
+    io::{BufReader, ErrorKind},
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use tmp2p::{NodeKey, NodeKeyError};
 
-use crate::cli::{self, Failure};
+use self::new_files::NewFiles;
+use crate::{
+    cli::{self, Failure},
+    layers::Environment,
+};
 
 /// Largest `config.toml` read, bytes; one has about 15,000. Who names another file by mistake gets
 /// an error instead of having it read into memory.
@@ -21,11 +27,15 @@ const MAX_CONFIG_SIZE: u64 = 1 << 20;
 pub(crate) struct Home(PathBuf);
 
 impl Home {
-    /// The folder of the flag, else of the environment's `TMHOME`, else this one in the user's.
-    pub(crate) fn find(flag: Option<PathBuf>, default: &str) -> Result<Self, Failure> {
-        let named = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        flag.or_else(|| named("TMHOME"))
-            .or_else(|| named("HOME").map(|home| home.join(default)))
+    /// The folder of the flag, else of the environment, else this one in the user's.
+    pub(crate) fn find(
+        flag: Option<&OsStr>,
+        environment: &Environment,
+        default: &str,
+    ) -> Result<Self, Failure> {
+        let flag = flag.filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        flag.or_else(|| environment.home())
+            .or_else(|| environment.path("HOME").map(|home| home.join(default)))
             .map(Self)
             .ok_or_else(|| Failure::Usage("home: no HOME in the environment; give --home".into()))
     }
@@ -55,7 +65,9 @@ impl Home {
     pub(crate) fn chain_id(&self, path: &Path) -> Result<Option<String>, Failure> {
         #[derive(Deserialize)]
         struct Document {
-            chain_id: String,
+            chain_id: Option<String>,
+            /// An answer to the RPC call `/genesis` has the document in it.
+            result: Option<IgnoredAny>,
         }
         let path = self.file(path);
         let bad = |why: &dyn std::fmt::Display| {
@@ -70,20 +82,13 @@ impl Home {
         };
         let document: Document =
             serde_json::from_reader(BufReader::new(file)).map_err(|error| bad(&error))?;
-        Ok(Some(document.chain_id))
-    }
-
-    /// Writes a file that is not there yet; false if there is one, which stays as it is.
-    pub(crate) fn write_new(&self, path: impl AsRef<Path>, text: &str) -> Result<bool, Failure> {
-        let path = self.file(path);
-        let failed = |error| Failure::Usage(format!("cannot write {}: {error}", path.display()));
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
-        }
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(mut file) => file.write_all(text.as_bytes()).map(|()| true).map_err(failed),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(failed(error)),
+        match (document.chain_id, document.result) {
+            (Some(chain_id), _) => Ok(Some(chain_id)),
+            (None, Some(_)) => {
+                let why = "it is the answer of a node's /genesis, whose result.genesis is the file";
+                Err(bad(&format!("{why} (jq .result.genesis)")))
+            }
+            (None, None) => Err(bad(&"it has no chain_id")),
         }
     }
 
@@ -92,22 +97,10 @@ impl Home {
         cli::node_key(&self.file(path))
     }
 
-    /// Prints the ID of the key that there is.
+    /// Prints the node's ID. Makes the key the first time, as tenderseed does: an ID that is told to
+    /// others before the node starts is to be its ID then.
     pub(crate) fn show_node_id(&self, path: &Path) -> Result<(), Failure> {
-        let file = self.file(path);
-        match NodeKey::load(&file) {
-            Ok(key) => {
-                println!("{}", key.id());
-                Ok(())
-            }
-            Err(NodeKeyError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                let file = file.display();
-                Err(Failure::Usage(format!(
-                    "there is no node key {file}; make one with gen-node-key"
-                )))
-            }
-            Err(error) => Err(Failure::usage(error)),
-        }
+        cli::print(format!("{}\n", self.key(path)?.id()))
     }
 
     /// Makes a key and prints its ID. A key that there is, usable or not, is never replaced.
@@ -119,24 +112,38 @@ impl Home {
                 file.display()
             )));
         }
-        println!("{}", self.key(path)?.id());
-        Ok(())
+        cli::print(format!("{}\n", self.key(path)?.id()))
     }
 
-    /// What `init` does: makes the files that are not there yet, and tells of each.
+    /// What `init` does: makes the files that are not there yet, all of them or none, and then tells
+    /// of each.
     pub(crate) fn init(&self, key: &Path, files: &[(&Path, String)]) -> Result<(), Failure> {
-        let tell = |is_new: bool, path: &Path| {
-            let (what, path) = (if is_new { "wrote" } else { "kept" }, self.file(path));
+        let (mut new, mut told) = (NewFiles::default(), String::new());
+        let mut tell = |is_new: bool, path: &Path| {
+            let (what, path) = (if is_new { "wrote" } else { "kept" }, path.display());
             let why = if is_new { "" } else { ", which exists: it is never overwritten" };
-            println!("{what} {}{why}", path.display());
+            told += &format!("{what} {path}{why}\n");
         };
-        let had_key = self.file(key).symlink_metadata().is_ok();
-        let id = self.key(key)?.id();
-        tell(!had_key, key);
+        let key = self.file(key);
+        let has_key = match NodeKey::load(&key) {
+            Ok(_) => true,
+            Err(NodeKeyError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                new.add_key(&key, &NodeKey::generate())?;
+                false
+            }
+            Err(error) => return Err(Failure::usage(error)),
+        };
+        tell(!has_key, &key);
         for (path, text) in files {
-            tell(self.write_new(path, text)?, path);
+            let path = self.file(path);
+            let is_new = path.symlink_metadata().is_err();
+            if is_new {
+                new.add_text(&path, text)?;
+            }
+            tell(is_new, &path);
         }
-        println!("node ID {id}");
-        Ok(())
+        new.place()?;
+        let id = NodeKey::load(&key).map_err(Failure::usage)?.id();
+        cli::print(format!("{told}node ID {id}\n"))
     }
 }

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 #[path = "../common/cli.rs"]
+#[allow(dead_code, unused_imports, reason = "the other programs use the rest")]
 mod cli;
 mod client;
 #[path = "../common/console.rs"]

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use tmp2p::{
 };
 
 use crate::{
-    cli::Failure,
+    cli::{self, Failure},
     console::Console,
     node::{self, Common},
     signals,
@@ -50,15 +49,15 @@ pub(crate) fn run(common: &Common, args: Args) -> Result<(), Failure> {
     console.listening("p2p", switch.handle().peer_address());
 
     let told = console.clone();
-    let echo = thread::spawn(move || Echo::new(&told).run(&echo.events));
+    let echo = cli::spawn("echo", move || Echo::new(&told).run(&echo.events))?;
     let told = console.clone();
-    let sink = thread::spawn(move || Sink::new(&told).run(&sink.events));
+    let sink = cli::spawn("sink", move || Sink::new(&told).run(&sink.events))?;
     let (ended, end) = bounded::<()>(0);
     let told = console.clone();
-    let watcher = thread::spawn(move || {
+    let watcher = cli::spawn("watch", move || {
         happenings.iter().for_each(|event| told.switch_event(&event));
         drop(ended);
-    });
+    })?;
 
     let (reason, result) = select! {
         recv(signals) -> signal => (signal.unwrap_or("signal"), Ok(())),

@@ -15,6 +15,7 @@ mod args;
 mod book;
 mod channels;
 #[path = "../common/cli.rs"]
+#[allow(dead_code, unused_imports, reason = "the other programs use the rest")]
 mod cli;
 mod consensus;
 #[path = "../common/console.rs"]
@@ -22,11 +23,16 @@ mod console;
 mod heights;
 #[path = "../common/home.rs"]
 mod home;
-#[path = "../common/http.rs"]
+#[path = "../common/http/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the seed uses the rest")]
 mod http;
-#[path = "../common/layers.rs"]
+mod jsonrpc;
+#[path = "../common/layers/mod.rs"]
+#[allow(dead_code, reason = "the seed uses the rest")]
 mod layers;
 mod mempool;
+#[path = "../common/news.rs"]
+mod news;
 mod relay;
 mod rpc;
 mod settings;
@@ -37,27 +43,29 @@ mod start;
 mod states;
 mod table;
 mod verdict;
+#[path = "../common/watch.rs"]
+mod watch;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 
 use crate::args::CommandLine;
 
 /// Takes part in the network of a chain: follows its height and relays transactions
 #[derive(Parser)]
-#[command(name = "full_node", after_help = HELP, args_conflicts_with_subcommands = false)]
+#[command(name = "full_node", version, after_help = HELP, args_override_self = true)]
 pub(crate) struct Args {
-    /// Home folder [default: $TMHOME, else ~/.full_node]
+    /// Home folder [default: $CMTHOME, else $TMHOME, else ~/.full_node]
     #[arg(long, global = true, value_name = "DIR")]
-    home: Option<PathBuf>,
+    home: Option<OsString>,
     /// Which chain [default: that of config/genesis.json]
     #[arg(long, global = true, value_name = "ID")]
     chain_id: Option<String>,
     /// The node's name for people
     #[arg(long, global = true, value_name = "NAME")]
     moniker: Option<String>,
-    /// Where the RPC server listens; empty: nowhere [default: tcp://127.0.0.1:26657]
+    /// Where the RPC server listens, a list; empty: nowhere [default: tcp://127.0.0.1:26657]
     #[arg(long = "rpc.laddr", global = true, value_name = "ADDR")]
     rpc_laddr: Option<String>,
     /// Version of the block protocol, which peers must have as well
@@ -67,12 +75,17 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     app_protocol: u64,
     /// Relay each line of standard input as a transaction
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    #[arg(action = ArgAction::Set, value_parser = args::is_on)]
     tx_stdin: bool,
     /// One JSON object a line on stdout for everything that happens
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    #[arg(action = ArgAction::Set, value_parser = args::is_on)]
     events: bool,
-    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error
+    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error;
+    /// log_format = "json" in the file, or TM_LOG_FORMAT, makes each line a JSON object
     #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVEL")]
     log_level: Option<String>,
     #[command(subcommand)]
@@ -80,10 +93,18 @@ pub(crate) struct Args {
 }
 
 const HELP: &str = "\
-Every key of [p2p] in config/config.toml is a flag as well, --p2p.KEY VALUE, like --p2p.laddr, \
---p2p.external-address, --p2p.seeds, --p2p.persistent_peers, --p2p.unconditional_peer_ids, \
---p2p.private_peer_ids, --p2p.pex, --p2p.seed_mode; and a variable of the environment, TM_P2P_KEY. \
-A flag comes before the environment, and that before the file.";
+Every key of [p2p] in config/config.toml is a flag as well, --p2p.KEY VALUE, like
+--p2p.laddr, --p2p.external-address, --p2p.seeds, --p2p.persistent_peers,
+--p2p.unconditional_peer_ids, --p2p.private_peer_ids, --p2p.pex, --p2p.seed_mode.
+
+A setting is what the first of these says:
+  the flag, of several the last one
+  the variable CMT_KEY, or CMT_P2P_KEY
+  the variable TM_KEY, or TM_P2P_KEY
+  the file
+  the default
+An empty variable says nothing. --rpc.laddr '' switches the server off; --p2p.KEY ''
+of an address or a list is none, whatever the file says; other empty flags say nothing.";
 
 #[derive(Clone, Copy, Subcommand)]
 enum Command {
@@ -92,7 +113,7 @@ enum Command {
     Start,
     /// Make the files of a new node in the home folder
     Init,
-    /// Print the node's ID
+    /// Print the node's ID, that of a new key the first time
     #[command(alias = "show_node_id")]
     ShowNodeId,
     /// Make a node key and print its ID
@@ -101,9 +122,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let CommandLine { rest, p2p } = CommandLine::of_process();
+    let CommandLine { rest, flags } = CommandLine::of_process::<Args>();
     cli::run(rest, |args: Args| {
-        let settings = settings::Settings::read(&args, p2p)?;
+        let settings = settings::Settings::read(&args, flags)?;
         match args.command.unwrap_or(Command::Start) {
             Command::Start => start::run(&args, &settings),
             Command::Init => settings.init(&args),

@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     io::{self, BufRead, Read},
-    thread,
     time::Instant,
 };
 
@@ -14,6 +13,7 @@ use tmp2p::{
 };
 
 use crate::{
+    cli::{self, Failure},
     mempool::{self, Hash},
     verdict,
 };
@@ -129,8 +129,8 @@ fn send(mempool: &mut mempool::Relay, peer: &Peer) {
 }
 
 /// Every line of standard input is a transaction. The thread ends with the input or the process.
-pub(crate) fn read_stdin(submitted: Sender<Submitted>, max_tx_bytes: usize) {
-    thread::spawn(move || {
+pub(crate) fn read_stdin(submitted: Sender<Submitted>, max_tx_bytes: usize) -> Result<(), Failure> {
+    cli::spawn("stdin", move || {
         let mut stdin = io::stdin().lock();
         loop {
             let mut tx = Vec::new();
@@ -155,5 +155,6 @@ pub(crate) fn read_stdin(submitted: Sender<Submitted>, max_tx_bytes: usize) {
                 return;
             }
         }
-    });
+    })?;
+    Ok(())
 }

@@ -1,82 +1,110 @@
-//! The RPC server: a few of Tendermint's calls, with answers of the same form.
+//! The calls of the RPC server: a few of Tendermint's, with answers of the same form. What this node
+//! does not know is empty, null or 0, as Tendermint's own nodes have it where there is nothing:
+//! clients demand every field.
 
 use std::sync::{Arc, Mutex};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tmp2p::{
-    Direction, ListenAddress, NodeInfo, Peer, SwitchHandle,
+    Direction, NodeInfo, Peer, PublicKey, SwitchHandle,
     crossbeam_channel::{Sender, TrySendError},
 };
 
 use crate::{
-    cli::Failure,
     consensus,
-    console::Console,
     heights::Heights,
-    http::{self, Reply},
+    http::{self, Answer, Reply, Request},
+    jsonrpc::{self, Outcome, Params, RpcError},
     mempool,
     relay::Submitted,
 };
 
-/// A time that stands for none.
+/// A time that stands for none, of blocks and of the rest, as Tendermint writes it.
+const NO_BLOCK_TIME: &str = "1970-01-01T00:00:00Z";
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// The calls that there are, and the names of their parameters.
+const CALLS: [(&str, &[&str]); 5] = [
+    ("health", &[]),
+    ("net_info", &[]),
+    ("status", &[]),
+    ("broadcast_tx_async", &["tx"]),
+    ("broadcast_tx_sync", &["tx"]),
+];
+
+/// What `broadcast_tx_sync` says of a transaction, so that nobody takes its code for a judgement.
+const NOT_CHECKED: &str = "not checked: this node has no application, it relays what it is given";
 
 /// What calls are answered from.
 pub(crate) struct Rpc {
     handle: SwitchHandle,
+    key: PublicKey,
     heights: Arc<Mutex<Heights>>,
     submit: Sender<Submitted>,
     max_tx_bytes: usize,
 }
 
-/// JSON-RPC's codes of what is wrong with a call.
-struct RpcError {
-    status: u16,
-    code: i32,
-    message: &'static str,
-    data: String,
-}
+impl Answer for Rpc {
+    /// Tendermint's default of `max_body_bytes`.
+    const MAX_BODY: usize = 1_000_000;
 
-impl Rpc {
-    pub(crate) fn new(
-        handle: SwitchHandle,
-        heights: Arc<Mutex<Heights>>,
-        submit: Sender<Submitted>,
-        max_tx_bytes: usize,
-    ) -> Self {
-        Self { handle, heights, submit, max_tx_bytes }
-    }
-
-    pub(crate) fn serve(self, laddr: &ListenAddress, console: &Console) -> Result<(), Failure> {
-        http::serve("rpc", laddr, console, move |path, query| self.reply(path, query))
-    }
-
-    fn reply(&self, path: &str, query: &str) -> Reply {
-        let result = match path {
-            "/health" => Ok(json!({})),
-            "/status" => Ok(self.status()),
-            "/net_info" => Ok(self.net_info()),
-            "/broadcast_tx_async" => self.broadcast(query),
-            _ => Err(RpcError {
-                status: 404,
-                code: -32601,
-                message: "Method not found",
-                data: "there are /health, /status, /net_info, /broadcast_tx_async?tx=…".to_owned(),
-            }),
-        };
-        // Tendermint's ID for calls that have none.
-        match result {
-            Ok(result) => {
-                Reply::json(200, &json!({ "jsonrpc": "2.0", "id": -1, "result": result }))
-            }
-            Err(RpcError { status, code, message, data }) => {
-                let error = json!({ "code": code, "message": message, "data": data });
-                Reply::json(status, &json!({ "jsonrpc": "2.0", "id": -1, "error": error }))
+    fn answer(&mut self, request: &Request<'_>) -> Reply {
+        match request.path {
+            "/" if request.body.is_empty() => list(request.host),
+            "/" => jsonrpc::body(request.body, |method, params| self.call(method, params)),
+            path => {
+                let method = path.strip_prefix('/').unwrap_or(path);
+                jsonrpc::uri(self.by_uri(method, request))
             }
         }
     }
 
-    /// The block before the one that peers work on is the last that there is.
+    fn too_large(&mut self) -> Reply {
+        RpcError::invalid_request("error reading request body: http: request body too large")
+            .reply(400)
+    }
+}
+
+impl Rpc {
+    /// `key` is the node's.
+    pub(crate) fn new(
+        handle: SwitchHandle,
+        key: PublicKey,
+        heights: Arc<Mutex<Heights>>,
+        submit: Sender<Submitted>,
+        max_tx_bytes: usize,
+    ) -> Self {
+        Self { handle, key, heights, submit, max_tx_bytes }
+    }
+
+    fn by_uri(&self, method: &str, request: &Request<'_>) -> Outcome {
+        if !matches!(method, "broadcast_tx_async" | "broadcast_tx_sync") {
+            return self.call(method, Params::None);
+        }
+        let is_form = request.content_type.starts_with("application/x-www-form-urlencoded");
+        let form = if is_form { request.body } else { &[] };
+        let tx = http::parameter(request.query, "tx").or_else(|| http::parameter(form, "tx"));
+        let tx = tx.unwrap_or(Ok(Vec::new())).map_err(|_| bad_tx("a % without two digits"))?;
+        self.broadcast(method, in_quotes(&tx).map_err(bad_tx)?)
+    }
+
+    fn call(&self, method: &str, params: Params<'_>) -> Outcome {
+        match method {
+            "health" => params.take([]).map(|[]| json!({})),
+            "status" => params.take([]).map(|[]| self.status()),
+            "net_info" => params.take([]).map(|[]| self.net_info()),
+            "broadcast_tx_async" | "broadcast_tx_sync" => {
+                let [tx] = params.take(["tx"])?;
+                self.broadcast(method, in_base64(tx).map_err(bad_tx)?)
+            }
+            _ => Err(RpcError::no_such_method(&CALLS.map(|(name, _)| name).join(", "))),
+        }
+    }
+
+    /// The block before the one that peers work on is the last that there is. A node without
+    /// validators names its own key where Tendermint's names that of its validator, which also has
+    /// no power in most nodes.
     fn status(&self) -> Value {
         let height = consensus::lock(&self.heights).height();
         json!({
@@ -85,15 +113,24 @@ impl Rpc {
                 "latest_block_hash": "",
                 "latest_app_hash": "",
                 "latest_block_height": (height - 1).max(0).to_string(),
-                "latest_block_time": NO_TIME,
+                "latest_block_time": NO_BLOCK_TIME,
                 "earliest_block_hash": "",
                 "earliest_app_hash": "",
                 "earliest_block_height": "0",
-                "earliest_block_time": NO_TIME,
+                "earliest_block_time": NO_BLOCK_TIME,
                 // Without a peer that says where the chain is nobody knows.
                 "catching_up": height == 0,
             },
-            "validator_info": { "address": "", "pub_key": null, "voting_power": "0" },
+            "validator_info": {
+                "address": self.handle.id().to_string().to_uppercase(),
+                "pub_key": {
+                    "type": "tendermint/PubKeyEd25519",
+                    "value": STANDARD.encode(self.key.as_bytes()),
+                },
+                "voting_power": "0",
+            },
+            // Tendermint's has none: whoever looks at the height should see from how many it is.
+            "n_peers": self.handle.peers().len().to_string(),
         })
     }
 
@@ -108,48 +145,79 @@ impl Rpc {
         })
     }
 
-    fn broadcast(&self, query: &str) -> Result<Value, RpcError> {
-        let wrong = |why: &str| RpcError {
-            status: 500,
-            code: -32602,
-            message: "Invalid params",
-            data: format!("tx: {why}; write tx=\"text\" or tx=0xHEX"),
-        };
-        let tx = http::parameter(query, "tx").ok_or_else(|| wrong("it is missing"))?;
-        let tx = transaction(&tx).map_err(wrong)?;
+    /// Hands a transaction to the relay. There is no application that could check it: also the
+    /// answer of `broadcast_tx_sync` means no more than that it will be told to peers, unless it was
+    /// before.
+    fn broadcast(&self, method: &str, tx: Vec<u8>) -> Outcome {
         if tx.len() > self.max_tx_bytes {
-            return Err(wrong(&format!(
-                "it has {} bytes and max_tx_bytes is {}",
-                tx.len(),
-                self.max_tx_bytes
-            )));
+            let (max, len) = (self.max_tx_bytes, tx.len());
+            let why = format_args!("Tx too large. Max size is {max}, but got {len}");
+            return Err(RpcError::internal(why));
         }
         let hash = mempool::shown(&mempool::hash(&tx));
-        let failed = |why: &str| RpcError {
-            status: 500,
-            code: -32603,
-            message: "Internal error",
-            data: why.to_owned(),
-        };
+        let log = if method == "broadcast_tx_sync" { NOT_CHECKED } else { "" };
         match self.submit.try_send(Submitted { tx, from: "rpc" }) {
             Ok(()) => {
-                Ok(json!({ "code": 0, "data": "", "log": "", "codespace": "", "hash": hash }))
+                Ok(json!({ "code": 0, "data": "", "log": log, "codespace": "", "hash": hash }))
             }
-            Err(TrySendError::Full(_)) => Err(failed("too many transactions wait; try again")),
-            Err(TrySendError::Disconnected(_)) => Err(failed("the node is stopping")),
+            Err(TrySendError::Full(_)) => {
+                Err(RpcError::internal("too many transactions wait; try again"))
+            }
+            Err(TrySendError::Disconnected(_)) => Err(RpcError::internal("the node is stopping")),
         }
     }
 }
 
-/// `"text"` with JSON's escapes, or `0x` and hexadecimal digits.
-fn transaction(text: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let is_hex = text.starts_with(b"0x") || text.starts_with(b"0X");
-    let tx = if is_hex {
-        hex::decode(&text[2..]).map_err(|_| "no hexadecimal digits")?
-    } else {
-        serde_json::from_slice::<String>(text).map_err(|_| "no text in quotes")?.into_bytes()
+/// What can be called, as Tendermint shows it to browsers.
+fn list(host: &str) -> Reply {
+    // No quotes are in the name of a host.
+    let host = http::escaped(host);
+    let links = |has_params: bool| {
+        let calls = CALLS.iter().filter(|(_, params)| params.is_empty() != has_params);
+        let links = calls.map(|(name, params)| {
+            let params: Vec<String> = params.iter().map(|param| format!("{param}=_")).collect();
+            let query = if has_params { "?" } else { "" };
+            let link = format!("//{host}/{name}{query}{}", params.join("&"));
+            format!("<a href=\"{link}\">{link}</a></br>")
+        });
+        links.collect::<String>()
     };
-    if tx.is_empty() { Err("it is empty") } else { Ok(tx) }
+    Reply::html(format!(
+        "<html><body><br>Available endpoints:<br>{}<br>Endpoints that require arguments:<br>{}\
+         </body></html>",
+        links(false),
+        links(true)
+    ))
+}
+
+fn bad_tx(why: &str) -> RpcError {
+    RpcError::invalid_params(format_args!(
+        "tx: {why}; write tx=\"text\" or tx=0xHEX, or base64 in a body"
+    ))
+}
+
+/// `"text"` with JSON's escapes, or `0x` and hexadecimal digits.
+fn in_quotes(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let is_hex = text.starts_with(b"0x") || text.starts_with(b"0X");
+    let tx = match text {
+        [] => Vec::new(),
+        _ if is_hex => hex::decode(&text[2..]).map_err(|_| "no hexadecimal digits")?,
+        _ => serde_json::from_slice::<String>(text).map_err(|_| "no text in quotes")?.into_bytes(),
+    };
+    some(tx)
+}
+
+/// As Go writes bytes in JSON.
+fn in_base64(value: &Value) -> Result<Vec<u8>, &'static str> {
+    match value {
+        Value::Null => some(Vec::new()),
+        Value::String(text) => some(STANDARD.decode(text).map_err(|_| "no base64")?),
+        _ => Err("no text"),
+    }
+}
+
+fn some(tx: Vec<u8>) -> Result<Vec<u8>, &'static str> {
+    if tx.is_empty() { Err("it is missing or empty") } else { Ok(tx) }
 }
 
 fn node_info(info: &NodeInfo) -> Value {
@@ -166,7 +234,11 @@ fn node_info(info: &NodeInfo) -> Value {
         "version": info.version(),
         "channels": hex::encode_upper(channels),
         "moniker": info.moniker(),
-        "other": { "tx_index": info.tx_index(), "rpc_address": info.rpc_address() },
+        // Who does not say it has none.
+        "other": {
+            "tx_index": if info.tx_index() == "on" { "on" } else { "off" },
+            "rpc_address": info.rpc_address(),
+        },
     })
 }
 

@@ -1,15 +1,20 @@
 //! The settings, from the command line, the environment and the home folder.
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use tmp2p::{Config, ListenAddress, NodeInfo};
 use toml::Table;
 
 use crate::{
     Args, Command,
+    args::Flags,
     cli::{self, Failure},
     home::Home,
-    layers::Layers,
+    http,
+    layers::{Environment, File, Layers, Mistake},
     mempool::DEFAULT_MAX_TX_BYTES,
 };
 
@@ -19,6 +24,9 @@ const CONFIG_FILE: &str = "config/config.toml";
 /// (`types.MaxBlockSizeBytes`).
 const MAX_TX_BYTES: usize = 100 << 20;
 
+/// Where variables of the environment begin with, the strongest first. CometBFT prefers its own, too.
+const PREFIXES: &[&str] = &["CMT", "TM"];
+
 pub(crate) struct Settings {
     pub(crate) home: Home,
     pub(crate) node_key_file: PathBuf,
@@ -26,12 +34,24 @@ pub(crate) struct Settings {
     layers: Layers,
 }
 
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self::usage(mistake)
+    }
+}
+
 impl Settings {
     /// Reads the file and starts logging.
-    pub(crate) fn read(args: &Args, p2p: Vec<(String, Option<String>)>) -> Result<Self, Failure> {
-        let home = Home::find(args.home.clone(), ".full_node")?;
+    pub(crate) fn read(args: &Args, flags: Flags) -> Result<Self, Failure> {
+        let environment = Environment::new(PREFIXES, env::vars_os());
+        let home = Home::find(args.home.as_deref(), &environment, ".full_node")?;
         let path = Path::new(CONFIG_FILE);
-        let layers = Layers::new(home.file(path), home.config(path)?, p2p)?;
+        let file = match home.config(path)? {
+            Some(text) => File::parse(&home.file(path), &text)?,
+            None => File::default(),
+        };
+        let warning = flags.warning();
+        let layers = Layers::new(file, environment, flags.p2p);
         // Other commands say what they have to say themselves.
         let is_start = matches!(args.command, None | Some(Command::Start));
         let level = match is_start {
@@ -39,8 +59,12 @@ impl Settings {
             false => args.log_level.clone(),
         };
         let default = if is_start { "info" } else { "error" };
-        cli::init_log(level.as_deref().unwrap_or(default))?;
-        let file = |key, default: &str| {
+        let format = layers.text("log_format", None)?;
+        cli::init_log(level.as_deref().unwrap_or(default), format.as_deref().unwrap_or("plain"))?;
+        for warning in warning.into_iter().chain(layers.warnings()) {
+            log::warn!("{warning}");
+        }
+        let file = |key, default: &str| -> Result<PathBuf, Mistake> {
             Ok(PathBuf::from(layers.text(key, None)?.unwrap_or_else(|| default.to_owned())))
         };
         let node_key_file = file("node_key_file", "config/node_key.json")?;
@@ -50,13 +74,26 @@ impl Settings {
 
     /// `[p2p]`.
     pub(crate) fn p2p(&self) -> Result<Config, Failure> {
-        self.layers.p2p(Table::new())
+        let p2p = self.layers.p2p(Table::new())?;
+        for warning in &p2p.warnings {
+            log::warn!("{warning}");
+        }
+        let place = |key: &'static str| p2p.place(key).unwrap_or(key);
+        let mut config = p2p.config.clone();
+        if config.seed_mode && !config.pex {
+            let (seed_mode, pex) = (place("seed_mode"), place("pex"));
+            log::warn!("{seed_mode} has no effect, because {pex} is false");
+            config.seed_mode = false;
+        }
+        config.check().map_err(|error| Failure::Usage(format!("p2p.{error}")))?;
+        Ok(config)
     }
 
     /// Which chain.
     pub(crate) fn chain_id(&self, args: &Args) -> Result<String, Failure> {
         let file = self.home.file(&self.genesis_file);
-        match (args.chain_id.clone(), self.home.chain_id(&self.genesis_file)?) {
+        let wanted = self.layers.text("chain_id", args.chain_id.as_deref())?;
+        match (wanted, self.home.chain_id(&self.genesis_file)?) {
             (None, Some(found)) => Ok(found),
             (None, None) => Err(Failure::Usage(format!(
                 "chain_id: there is no {}; give --chain-id ID",
@@ -75,7 +112,7 @@ impl Settings {
 
     /// Largest transaction that is taken and relayed, bytes: `[mempool] max_tx_bytes`.
     pub(crate) fn max_tx_bytes(&self) -> Result<usize, Failure> {
-        let bytes = self.layers.number("mempool.max_tx_bytes", DEFAULT_MAX_TX_BYTES as i64)?;
+        let bytes = self.layers.number("mempool.max_tx_bytes", DEFAULT_MAX_TX_BYTES as u64)?;
         usize::try_from(bytes).ok().filter(|bytes| (1..=MAX_TX_BYTES).contains(bytes)).ok_or_else(
             || {
                 Failure::Usage(format!(
@@ -85,15 +122,11 @@ impl Settings {
         )
     }
 
-    /// Where the RPC server listens.
-    pub(crate) fn rpc_laddr(&self, args: &Args) -> Result<Option<ListenAddress>, Failure> {
-        if args.rpc_laddr.as_deref() == Some("") {
-            return Ok(None);
-        }
-        let text = self.layers.text("rpc.laddr", args.rpc_laddr.as_deref())?;
-        let text = text.as_deref().unwrap_or("tcp://127.0.0.1:26657");
-        let why = |why| Failure::Usage(format!("rpc.laddr {text:?}: {why}; write tcp://IP:PORT"));
-        text.parse().map(Some).map_err(why)
+    /// Where the RPC server listens; nowhere with an empty text in a flag or in the file.
+    pub(crate) fn rpc_laddr(&self, args: &Args) -> Result<Vec<ListenAddress>, Failure> {
+        let text = self.layers.written("rpc.laddr", args.rpc_laddr.as_deref())?;
+        let text = text.unwrap_or_else(|| "tcp://127.0.0.1:26657".to_owned());
+        http::list(&text).map_err(|why| Failure::Usage(format!("rpc.laddr {why}")))
     }
 
     /// What peers see of this node.
@@ -110,8 +143,9 @@ impl Settings {
 
     /// Makes the files of a new node.
     pub(crate) fn init(&self, args: &Args) -> Result<(), Failure> {
+        let wanted = self.layers.text("chain_id", args.chain_id.as_deref())?;
         if let Some(found) = self.home.chain_id(&self.genesis_file)?
-            && let Some(wanted) = args.chain_id.as_ref().filter(|id| **id != found)
+            && let Some(wanted) = wanted.filter(|id| *id != found)
         {
             return Err(Failure::Usage(format!(
                 "chain-id {wanted:?}: {} is of {:?} and stays; give that one or another --home",
@@ -123,7 +157,8 @@ impl Settings {
         // Whatever peers would refuse is refused before it is in a file.
         self.node_info(args, &chain_id)?;
         let genesis = serde_json::json!({ "chain_id": chain_id, "initial_height": "1" });
-        let moniker = args.moniker.as_deref().unwrap_or("full-node");
+        let moniker = self.layers.text("moniker", args.moniker.as_deref())?;
+        let moniker = moniker.as_deref().unwrap_or("full-node");
         let config = CONFIG.replace("MONIKER", &format!("{moniker:?}"));
         let files =
             [(Path::new(CONFIG_FILE), config), (&self.genesis_file, format!("{genesis:#}\n"))];
@@ -137,7 +172,7 @@ moniker = MONIKER
 log_level = "info"
 
 [rpc]
-# /net_info, /status, /health and /broadcast_tx_async; empty: no server.
+# /net_info, /status, /health, /broadcast_tx_async and /broadcast_tx_sync; empty: no server.
 laddr = "tcp://127.0.0.1:26657"
 
 [p2p]
@@ -149,6 +184,8 @@ external_address = ""
 seeds = ""
 # Nodes to be connected to at all times.
 persistent_peers = ""
+# The book is kept beside this file as a database, addrbook.sqlite. The .json is read when it is new or
+# has changed, and never written; deleting it forgets nothing.
 addr_book_file = "config/addrbook.json"
 # Set false for private networks.
 addr_book_strict = true

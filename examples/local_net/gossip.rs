@@ -13,6 +13,7 @@ use tmp2p::{
 };
 
 use crate::{
+    cli::{self, Failure},
     mempool::{DEFAULT_MAX_TX_BYTES, Hash},
     node::lock,
     relay::{Relay, Seen, Submitted},
@@ -28,7 +29,7 @@ pub(crate) struct Mempool {
 }
 
 impl Mempool {
-    pub(crate) fn start(events: Receiver<Event>) -> Self {
+    pub(crate) fn start(events: Receiver<Event>) -> Result<Self, Failure> {
         let (submit, submitted) = unbounded();
         let known = Arc::<Mutex<Known>>::default();
         let shared = known.clone();
@@ -37,8 +38,8 @@ impl Mempool {
                 *lock(&shared).entry(hash).or_default() += 1;
             }
         });
-        let relay = thread::spawn(move || relay.run(&events, submitted));
-        Self { submit, known, relay }
+        let relay = cli::spawn("mempool", move || relay.run(&events, submitted))?;
+        Ok(Self { submit, known, relay })
     }
 
     /// Hands the node a transaction of its own.

@@ -8,8 +8,10 @@
 #![forbid(unsafe_code)]
 
 #[path = "../common/cli.rs"]
+#[allow(dead_code, unused_imports, reason = "the other programs use the rest")]
 mod cli;
 mod gossip;
+mod interrupt;
 mod latency;
 #[path = "../full_node/mempool.rs"]
 #[allow(dead_code, reason = "full_node uses the rest")]
@@ -18,10 +20,13 @@ mod network;
 mod node;
 #[path = "../common/pattern.rs"]
 mod pattern;
+mod progress;
 #[path = "../full_node/relay.rs"]
 #[allow(dead_code, reason = "full_node uses the rest")]
 mod relay;
 mod show;
+#[path = "../common/signals.rs"]
+mod signals;
 mod tally;
 mod traffic;
 #[path = "../full_node/verdict.rs"]
@@ -35,7 +40,10 @@ use std::{
 use clap::Parser;
 use tmp2p::DEFAULT_RECV_MESSAGE_CAPACITY;
 
-use crate::{cli::Failure, network::Network, show::Show, tally::HEADER_BYTES, traffic::Amount};
+use crate::{
+    cli::Failure, interrupt::Interrupt, network::Network, show::Show, tally::HEADER_BYTES,
+    traffic::Amount,
+};
 
 /// Runs a seed and a network of full switches in this process, checks every byte of what they send
 /// each other, kills a node and brings it back, kills the seed, and starts all from their books.
@@ -60,26 +68,33 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os(), |args: Args| {
+    let mut signal = None;
+    let code = cli::run(std::env::args_os(), |args: Args| {
         check(&args)?;
-        cli::init_log(&args.log_level)?;
-        let show = Show::new();
-        show.title(&format!(
-            "A network of {} nodes in one process, {} bytes a message",
-            args.nodes, args.size
-        ));
+        cli::init_log(&args.log_level, "plain")?;
+        let (show, interrupt) = (Show::new(), Interrupt::new()?);
+        show.title(&format!("{} nodes in one process, {} bytes a message", args.nodes, args.size));
         let started = Instant::now();
-        match run(&args, &show) {
-            Ok(()) => {
-                show.end(&format!("All well after {:.1} s.", started.elapsed().as_secs_f64()));
-                Ok(())
-            }
+        let result = run(&args, &show, &interrupt);
+        signal = interrupt.signal();
+        match result {
+            Ok(()) => show.end(&format!("All well after {}.", show::elapsed(started))),
+            // Its code says the rest.
+            Err(why) if signal.is_some() => show.done("end", &why),
             Err(why) => {
                 show.failed(&why);
-                Err(Failure::Failed(why))
+                return Err(Failure::Failed(why));
             }
         }
-    })
+        show.result()
+            .map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}")))
+    });
+    match signal {
+        // As shells tell it: ended by this signal.
+        Some("SIGINT") => ExitCode::from(130),
+        Some(_) => ExitCode::from(143),
+        None => code,
+    }
 }
 
 fn check(args: &Args) -> Result<(), Failure> {
@@ -94,8 +109,15 @@ fn check(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn run(args: &Args, show: &Show) -> Result<(), String> {
-    let mut network = Network::new(args.nodes)?;
+/// All of it; whatever comes of it, nothing is left.
+fn run(args: &Args, show: &Show, interrupt: &Interrupt) -> Result<(), String> {
+    let mut network = Network::new(args.nodes, interrupt)?;
+    let result = steps(args, show, &mut network);
+    let closed = network.close();
+    result.and(closed)
+}
+
+fn steps(args: &Args, show: &Show, network: &mut Network<'_>) -> Result<(), String> {
     show.step("start", || network.start_all())?;
     show.step("find", || network.find_all())?;
 
@@ -103,7 +125,7 @@ fn run(args: &Args, show: &Show) -> Result<(), String> {
         Some(seconds) => Amount::For(Duration::from_secs(seconds)),
         None => Amount::Messages(args.messages),
     };
-    let sent = traffic::run(&mut network, amount, args.size, show)?;
+    let sent = traffic::run(network, amount, args.size, show)?;
     show.done("send", &sent);
     let before = network.summary();
     show.step("gossip", || network.gossip())?;
@@ -115,7 +137,7 @@ fn run(args: &Args, show: &Show) -> Result<(), String> {
     show.step("gossip", || network.gossip())?;
     // Enough to show that the node is whole again.
     let again = Amount::Messages((args.messages / 10).max(1));
-    let sent = traffic::run(&mut network, again, args.size, show)?;
+    let sent = traffic::run(network, again, args.size, show)?;
     show.done("send", &sent);
     show.step("no seed", || network.kill_seed())?;
     show.step("books", || network.restart_all())?;

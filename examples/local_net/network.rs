@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use tmp2p::{NodeId, PeerAddress, Switch};
 
 use crate::{
+    cli,
+    interrupt::Interrupt,
     mempool::{self, Hash},
     node::{self, Node},
     pattern,
@@ -25,8 +27,8 @@ const TX_BYTES: usize = 250;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 
-pub(crate) struct Network {
-    folder: TempDir,
+pub(crate) struct Network<'a> {
+    interrupt: &'a Interrupt,
     ids: Arc<[NodeId]>,
     pub(crate) clock: Instant,
     /// `None` once it is dead.
@@ -44,6 +46,8 @@ pub(crate) struct Network {
     txs: Vec<Hash>,
     /// Transactions ever made.
     num_txs: u64,
+    /// The last field: dropped when nobody writes into it any more.
+    folder: TempDir,
 }
 
 /// One line of the summary.
@@ -58,14 +62,15 @@ pub(crate) struct Row {
     pub(crate) p99: Duration,
 }
 
-impl Network {
-    /// An empty network for this many nodes, each with a folder of its own.
-    pub(crate) fn new(nodes: usize) -> Result<Self, String> {
+impl<'a> Network<'a> {
+    /// An empty network for this many nodes, each with a folder of its own. What waits gives up once
+    /// the program is to end.
+    pub(crate) fn new(nodes: usize, interrupt: &'a Interrupt) -> Result<Self, String> {
         let folder = TempDir::with_prefix("local_net-").map_err(|error| error.to_string())?;
         let ids: Result<Vec<NodeId>, String> =
             (0..nodes).map(|i| Ok(node::key(&home(&folder, i))?.id())).collect();
         Ok(Self {
-            folder,
+            interrupt,
             ids: ids?.into(),
             clock: Instant::now(),
             seed: None,
@@ -76,6 +81,7 @@ impl Network {
             rounds: 0,
             txs: Vec::new(),
             num_txs: 0,
+            folder,
         })
     }
 
@@ -84,9 +90,10 @@ impl Network {
         self.seed_addr = Some(seed.handle().peer_address());
         self.seed = Some(seed);
         for number in 0..self.nodes.len() {
+            self.interrupt.check()?;
             self.start(number)?;
         }
-        Ok(format!("a seed, and {} nodes that know it and nobody else", self.nodes.len()))
+        Ok(format!("a seed, and {} nodes that know only it", self.nodes.len()))
     }
 
     fn start(&mut self, number: usize) -> Result<(), String> {
@@ -107,11 +114,10 @@ impl Network {
 
     /// They ask the seed, which has to reach them before it tells of them; then they ask each other.
     pub(crate) fn find_all(&self) -> Result<String, String> {
-        let began = Instant::now();
         self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
         let connections = self.living().map(|(_, node)| node.num_peers()).sum::<usize>() / 2;
-        let took = began.elapsed().as_secs_f64();
-        Ok(format!("{connections} connections, everybody with everybody, after {took:.1} s"))
+        let plural = if connections == 1 { "" } else { "s" };
+        Ok(format!("{connections} connection{plural}, all with all"))
     }
 
     /// The seed is dropped without a word. Nobody needs it any more.
@@ -120,7 +126,7 @@ impl Network {
         if !self.is_full_mesh() {
             return Err("the nodes have lost each other with the seed".to_owned());
         }
-        Ok("the seed is gone; its nodes have each other".to_owned())
+        Ok("the seed is gone, and nobody misses it".to_owned())
     }
 
     /// All nodes stop and start again, with what is in their books and without the seed.
@@ -134,7 +140,7 @@ impl Network {
         let books = self.living().filter_map(|(_, node)| node.handle().book().ok());
         let least = books.map(|book| book.addresses.len()).min().unwrap_or(0);
         let found = self.find_all()?;
-        Ok(format!("{least} or more addresses in each book; {found}"))
+        Ok(format!("{least} or more addresses in each book:\n{found}"))
     }
 
     /// Transactions are handed to one node after the other. They go from peer to peer to everybody,
@@ -163,7 +169,7 @@ impl Network {
             0 => String::new(),
             before => format!(" and the {before} before"),
         };
-        Ok(format!("{count} transactions, each handed to one node: all {nodes} have them{before}"))
+        Ok(format!("{count} transactions, each given to one node:\nall {nodes} have them{before}"))
     }
 
     /// The node is dropped without a word; the others must notice.
@@ -173,45 +179,56 @@ impl Network {
         self.nodes[victim].take().ok_or("it is dead already")?.kill();
         self.wait_until("everybody to notice", || {
             self.living().all(|(_, node)| {
-                node.tally().left.iter().any(|(gone, _)| *gone == id)
+                node.tally().left.iter().any(|left| left.id == id)
                     && node.handle().peer(&id).is_none()
             })
         })?;
-        let mut reasons = BTreeMap::<String, usize>::new();
+        let mut kinds = BTreeMap::<&str, usize>::new();
         for (_, node) in self.living() {
-            for (gone, why) in &node.tally().left {
-                if *gone != id && self.ids.contains(gone) {
-                    return Err(format!("{gone} is gone too: {why}"));
+            for left in &node.tally().left {
+                if left.id != id && self.ids.contains(&left.id) {
+                    return Err(format!("{} is gone too: {}", left.id, left.why));
                 }
-                if *gone == id {
-                    *reasons.entry(why.clone()).or_default() += 1;
+                if left.id == id {
+                    *kinds.entry(left.kind).or_default() += 1;
                 }
             }
         }
-        let reasons: Vec<String> =
-            reasons.into_iter().map(|(why, nodes)| format!("{nodes} × {why}")).collect();
-        Ok(format!("node {victim} is gone, the others say: {}", reasons.join(", ")))
+        let kinds: Vec<String> =
+            kinds.into_iter().map(|(kind, nodes)| format!("{nodes} × {kind}")).collect();
+        Ok(format!("node {victim} is gone, the others saw:\n{}", kinds.join(", ")))
     }
 
     /// The node comes back with the same key, address and book. Nobody is told.
     pub(crate) fn restart(&mut self, victim: usize) -> Result<String, String> {
         self.start(victim)?;
-        let began = Instant::now();
         self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
-        let (id, took) = (short(&self.ids[victim]), began.elapsed().as_secs_f64());
-        Ok(format!("node {victim} is back as {id}, everybody has it again after {took:.1} s"))
+        Ok(format!("node {victim} is back as {}", short(&self.ids[victim])))
     }
 
     pub(crate) fn stop(&mut self) -> Result<String, String> {
         let nodes: Vec<Node> = self.nodes.iter_mut().filter_map(Option::take).collect();
         let number = nodes.len();
         // At the same time: each waits for what its peers have yet to take.
-        let threads: Vec<_> =
-            nodes.into_iter().map(|node| thread::spawn(move || node.stop())).collect();
-        for thread in threads {
+        let stop = |node: Node| cli::spawn("stop", move || node.stop());
+        let threads: Result<Vec<_>, _> = nodes.into_iter().map(stop).collect();
+        for thread in threads.map_err(|why| why.to_string())? {
             thread.join().map_err(|_| "a node has panicked".to_owned())??;
         }
         Ok(format!("{number} nodes, every thread joined"))
+    }
+
+    /// Ends what still runs, and removes all folders.
+    pub(crate) fn close(self) -> Result<(), String> {
+        let Self { folder, nodes, seed, .. } = self;
+        drop((nodes, seed));
+        let path = folder.path().display().to_string();
+        folder.close().map_err(|error| format!("cannot remove {path}: {error}"))
+    }
+
+    /// An error once the program is to end.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.interrupt.check()
     }
 
     /// What each node has done in the last round.
@@ -254,6 +271,7 @@ impl Network {
     fn wait_until(&self, what: &str, is_done: impl Fn() -> bool) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while !is_done() {
+            self.check()?;
             if Instant::now() > deadline {
                 return Err(format!("waited {PATIENCE:?} for {what}"));
             }

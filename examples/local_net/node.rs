@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,12 @@ use tmp2p::{
     SwitchHandle, crossbeam_channel::Receiver,
 };
 
-use crate::{cli, gossip::Mempool, relay::MEMPOOL_CHANNEL, tally::Tally};
+use crate::{
+    cli,
+    gossip::Mempool,
+    relay::MEMPOOL_CHANNEL,
+    tally::{Left, Tally},
+};
 
 /// The channel that everything but transactions is sent on.
 pub(crate) const CHANNEL: u8 = 0x70;
@@ -59,8 +64,10 @@ impl Node {
         let switch = builder.start().map_err(|e| text(&e))?;
         let tally = Arc::new(Mutex::new(Tally::new(ids.len(), clock)));
         let shared = tally.clone();
-        let reader = thread::spawn(move || read(&all.events, &ids, &shared));
-        Ok(Self { switch, reader, mempool: Mempool::start(mempool.events), tally })
+        let reader = cli::spawn("reader", move || read(&all.events, &ids, &shared));
+        let mempool = Mempool::start(mempool.events);
+        let why = |why: cli::Failure| why.to_string();
+        Ok(Self { switch, reader: reader.map_err(why)?, mempool: mempool.map_err(why)?, tally })
     }
 
     pub(crate) fn handle(&self) -> SwitchHandle {
@@ -131,8 +138,8 @@ fn read(events: &Receiver<Event>, ids: &[NodeId], tally: &Mutex<Tally>) {
                 None => lock(tally).wrong = Some(format!("{} is a stranger", envelope.peer())),
             },
             Event::PeerDown(peer, reason) => {
-                let why = format!("{reason} [{}]", reason.kind());
-                lock(tally).left.push((peer.id(), why));
+                let (kind, why) = (reason.kind(), reason.to_string());
+                lock(tally).left.push(Left { id: peer.id(), kind, why });
             }
             _ => {}
         }

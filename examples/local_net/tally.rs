@@ -59,8 +59,15 @@ pub(crate) struct Tally {
     pub(crate) latency: Latency,
     /// The first thing that was not as it should be.
     pub(crate) wrong: Option<String>,
-    /// Who left, and why, in words.
-    pub(crate) left: Vec<(NodeId, String)>,
+    pub(crate) left: Vec<Left>,
+}
+
+/// Somebody who is a peer no more.
+pub(crate) struct Left {
+    pub(crate) id: NodeId,
+    /// Why, in one word and in more.
+    pub(crate) kind: &'static str,
+    pub(crate) why: String,
 }
 
 impl Tally {

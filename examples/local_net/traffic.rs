@@ -1,15 +1,18 @@
 //! Everybody sends to everybody, and everybody checks what comes.
 
 use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
-use tmp2p::{Payload, SwitchHandle};
+use tmp2p::{Config, Payload, SwitchHandle};
 
 use crate::{
     network::Network,
     node::CHANNEL,
+    progress::{self, Progress},
     show::{Show, elapsed},
     tally::Header,
 };
@@ -28,7 +31,7 @@ pub(crate) enum Amount {
 
 /// One round; a line that says how it went.
 pub(crate) fn run(
-    network: &mut Network,
+    network: &mut Network<'_>,
     amount: Amount,
     size: usize,
     show: &Show,
@@ -38,40 +41,60 @@ pub(crate) fn run(
     network.living().for_each(|(_, node)| node.tally().begin(round));
     let nodes = network.living().count();
     let per_message = nodes as u64 - 1;
-    let bar = show.bar(match amount {
-        Amount::Messages(messages) => Some(messages * per_message * nodes as u64),
-        Amount::For(_) => None,
-    });
+    let bar = show.bar();
+    let tell = |delivered: u64| {
+        let elapsed = started.elapsed();
+        let share = match amount {
+            Amount::Messages(messages) => {
+                delivered as f64 / (messages * per_message * nodes as u64).max(1) as f64
+            }
+            Amount::For(time) => (elapsed.as_secs_f64() / time.as_secs_f64().max(1e-9)).min(1.0),
+        };
+        bar.show(Progress { share, elapsed, bytes: delivered as f64 * size as f64 });
+    };
+    let is_over = AtomicBool::new(false);
     let (handles, clock): (Vec<_>, _) =
         (network.living().map(|(i, node)| (i, node.handle())).collect(), network.clock);
     let result: Result<u64, String> = thread::scope(|scope| {
-        let senders: Vec<_> = handles
+        let senders: io::Result<Vec<_>> = handles
             .iter()
             .map(|(i, handle)| {
-                let sender = Sender { number: *i, round, handle, peers: nodes - 1, size, clock };
-                scope.spawn(move || sender.send(amount))
+                let (number, peers, is_over) = (*i, nodes - 1, &is_over);
+                let sender = Sender { number, round, handle, peers, size, clock, is_over };
+                let thread = thread::Builder::new().name("sender".to_owned());
+                thread.spawn_scoped(scope, move || sender.send(amount))
             })
             .collect();
-        let mut watch = Watch::new();
-        while !senders.iter().all(|sender| sender.is_finished()) {
-            bar.set_position(watch.look(network)?);
-        }
-        let mut expected = 0;
-        for ((i, _), sender) in handles.iter().zip(senders) {
-            let sent = sender.join().map_err(|_| "a sender has panicked".to_owned())??;
-            network.sent[*i] = sent;
-            expected += sent * per_message;
-        }
-        loop {
-            let delivered = watch.look(network)?;
-            bar.set_position(delivered);
-            if delivered >= expected {
-                return Ok(delivered);
+        let deliver = || -> Result<u64, String> {
+            let senders = senders.map_err(|error| format!("cannot start a thread: {error}"))?;
+            let mut watch = Watch::new();
+            while !senders.iter().all(|sender| sender.is_finished()) {
+                tell(watch.look(network)?);
             }
+            let mut expected = 0;
+            for ((i, _), sender) in handles.iter().zip(senders) {
+                let sent = sender.join().map_err(|_| "a sender has panicked".to_owned())??;
+                network.sent[*i] = sent;
+                expected += sent * per_message;
+            }
+            loop {
+                let delivered = watch.look(network)?;
+                tell(delivered);
+                if delivered >= expected {
+                    return Ok(delivered);
+                }
+            }
+        };
+        let result = deliver();
+        if result.is_err() {
+            // The senders are waited for: whoever waits for a peer must not go on waiting.
+            is_over.store(true, Relaxed);
+            handles.iter().for_each(|(_, handle)| handle.request_stop());
         }
+        result
     });
-    bar.finish_and_clear();
-    let delivered = result?;
+    drop(bar);
+    let (delivered, took) = (result?, started.elapsed());
     for (i, node) in network.living() {
         let others: u64 =
             network.living().filter(|(j, _)| *j != i).map(|(j, _)| network.sent[j]).sum();
@@ -80,14 +103,23 @@ pub(crate) fn run(
             return Err(format!("node {i} got {received} messages of {others}"));
         }
     }
-    let seconds = started.elapsed().as_secs_f64();
-    let megabytes = delivered as f64 * size as f64 / 1e6;
-    Ok(format!(
-        "{delivered} deliveries, {megabytes:.1} MB, every byte compared: {:.0} a second, {:.1} MB/s ({})",
-        delivered as f64 / seconds,
-        megabytes / seconds,
+    let bytes = delivered as f64 * size as f64;
+    let mut said = format!(
+        "{delivered} deliveries, every byte compared,\n{:.2} MB, {}, {:.2}/s, {}",
+        bytes / 1e6,
+        progress::rate(bytes, took),
+        delivered as f64 / took.as_secs_f64(),
         elapsed(started),
-    ))
+    );
+    let limit = Config::default().send_rate;
+    let connections = (per_message * nodes as u64) as f64;
+    if progress::is_at_limit(bytes / connections, took, limit) {
+        said += &format!(
+            "\neach connection is at the default rate, {:.2} MB/s:\nsend_rate is the limit, not the machine",
+            limit as f64 / 1e6
+        );
+    }
+    Ok(said)
 }
 
 /// One node's sending thread.
@@ -98,6 +130,7 @@ struct Sender<'a> {
     peers: usize,
     size: usize,
     clock: Instant,
+    is_over: &'a AtomicBool,
 }
 
 impl Sender<'_> {
@@ -106,6 +139,7 @@ impl Sender<'_> {
         let started = Instant::now();
         let mut number = 0;
         while match amount {
+            _ if self.is_over.load(Relaxed) => false,
             Amount::Messages(messages) => number < messages,
             Amount::For(time) => started.elapsed() < time,
         } {
@@ -138,8 +172,9 @@ impl Watch {
     }
 
     /// How many messages were delivered so far, after a short pause.
-    fn look(&mut self, network: &Network) -> Result<u64, String> {
+    fn look(&mut self, network: &Network<'_>) -> Result<u64, String> {
         thread::sleep(Duration::from_millis(20));
+        network.check()?;
         let mut delivered = 0;
         for (i, node) in network.living() {
             let tally = node.tally();

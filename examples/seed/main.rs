@@ -12,19 +12,23 @@ mod args;
 #[path = "../common/book.rs"]
 mod book;
 #[path = "../common/cli.rs"]
+#[allow(dead_code, unused_imports, reason = "the other programs use the rest")]
 mod cli;
 #[path = "../common/console.rs"]
 mod console;
+mod files;
 #[path = "../common/home.rs"]
 #[allow(dead_code, reason = "only full_node needs the initial height")]
 mod home;
-#[path = "../common/http.rs"]
-#[allow(dead_code, reason = "full_node uses the rest")]
+#[path = "../common/http/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "full_node uses the rest")]
 mod http;
-#[path = "../common/layers.rs"]
+#[path = "../common/layers/mod.rs"]
 #[allow(dead_code, reason = "the full node uses the rest")]
 mod layers;
 mod metrics;
+#[path = "../common/news.rs"]
+mod news;
 mod peers;
 mod settings;
 #[path = "../common/signals.rs"]
@@ -33,24 +37,26 @@ mod start;
 #[path = "../common/states.rs"]
 #[allow(dead_code, reason = "full_node uses the rest")]
 mod states;
+#[path = "../common/watch.rs"]
+mod watch;
 mod web;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
 
 use crate::args::CommandLine;
 
 /// Crawls the network of a chain and hands out addresses of nodes that answer
 #[derive(Parser)]
-#[command(name = "seed", after_help = HELP)]
+#[command(name = "seed", version, after_help = HELP, args_override_self = true)]
 pub(crate) struct Args {
-    /// Home folder [default: $TMHOME, else ~/.tenderseed]
+    /// Home folder [default: $CMTHOME, else $TMHOME, else ~/.tenderseed]
     #[arg(long, global = true, value_name = "DIR")]
-    home: Option<PathBuf>,
+    home: Option<OsString>,
     /// Configuration file, in the home folder unless the path is absolute
     #[arg(long, global = true, value_name = "FILE", default_value = "config/config.toml")]
-    config: PathBuf,
+    config: OsString,
     /// Which chain [default: the file's chain_id, else that of config/genesis.json]
     #[arg(long, alias = "chain_id", global = true, value_name = "ID")]
     chain_id: Option<String>,
@@ -70,9 +76,12 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "N", default_value_t = 11)]
     block_protocol: u64,
     /// One JSON object a line on stdout for everything that happens
-    #[arg(long, global = true)]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    #[arg(action = ArgAction::Set, value_parser = args::is_on)]
     events: bool,
-    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error
+    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error;
+    /// log_format = "json" in the file, or TM_LOG_FORMAT, makes each line a JSON object
     #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVEL")]
     log_level: Option<String>,
     #[command(subcommand)]
@@ -80,9 +89,22 @@ pub(crate) struct Args {
 }
 
 const HELP: &str = "\
-Every key of [p2p] in config.toml is a flag as well, --p2p.KEY VALUE; and a variable of the \
-environment, TM_P2P_KEY. A flag comes before the environment, and that before the file. Long flags \
-may have one dash, as tenderseed's have.";
+Every key of [p2p] in config.toml is a flag as well, --p2p.KEY VALUE. Long flags may
+have one dash, as tenderseed's have.
+
+A setting is what the first of these says:
+  the flag, of several the last one
+  the variable TENDERSEED_KEY
+  the variable CMT_KEY, or CMT_P2P_KEY
+  the variable TM_KEY, or TM_P2P_KEY
+  the file
+  the default
+An empty variable says nothing. --http '' switches the server off; --p2p.KEY '' of an
+address or a list is none, whatever the file says; other empty flags say nothing.
+
+The book is a database, addrbook.sqlite. An addrbook.json beside it is taken in at the
+start, once for each content of it, and is never written; deleting it forgets nothing.
+export-addrbook writes one.";
 
 #[derive(Clone, Subcommand)]
 enum Command {
@@ -90,40 +112,44 @@ enum Command {
     Start,
     /// Make the files of a new seed in the home folder
     Init,
-    /// Print the node's ID
+    /// Print the node's ID, that of a new key the first time
     ShowNodeId,
     /// Make a node key and print its ID
     GenNodeKey,
     /// Show the addresses in the book, also while the seed is running
-    Peers {
-        /// One JSON object a line
-        #[arg(long)]
-        json: bool,
-    },
+    Peers(peers::Options),
     /// Write the book as Tendermint's addrbook.json, also while the seed is running
-    ExportAddrbook {
-        /// Where to; it must not exist
-        file: PathBuf,
-    },
+    ///
+    /// The seed itself keeps its book in a database, addrbook.sqlite. It reads an addrbook.json
+    /// beside that when it starts, once for each content of it, and never writes one: deleting it
+    /// forgets nothing. A script that wants the file gets it here, or from a running seed at
+    /// /addrbook.json (--http).
+    ExportAddrbook(files::Export),
     /// Take the addresses of an addrbook.json; the seed must not be running
     ImportAddrbook {
-        /// Where from
+        /// Where from; - is standard input
         file: PathBuf,
+    },
+    /// Have an address that is bad be dialed and handed out again; the seed must not be running
+    UnmarkBad {
+        /// Its ID, or the beginning of it
+        id: String,
     },
 }
 
 fn main() -> ExitCode {
-    let CommandLine { rest, p2p } = CommandLine::of_process();
+    let CommandLine { rest, flags } = CommandLine::of_process::<Args>();
     cli::run(rest, |args: Args| {
-        let settings = settings::Settings::read(&args, p2p)?;
+        let settings = settings::Settings::read(&args, flags)?;
         match &args.command {
             None | Some(Command::Start) => start::run(&args, &settings),
             Some(Command::Init) => settings.init(&args),
             Some(Command::ShowNodeId) => settings.home.show_node_id(&settings.node_key_file),
             Some(Command::GenNodeKey) => settings.home.gen_node_key(&settings.node_key_file),
-            Some(Command::Peers { json }) => peers::show(&settings, *json),
-            Some(Command::ExportAddrbook { file }) => peers::export(&args, &settings, file),
-            Some(Command::ImportAddrbook { file }) => peers::import(&args, &settings, file),
+            Some(Command::Peers(options)) => peers::show(&settings, options),
+            Some(Command::ExportAddrbook(export)) => files::export(&args, &settings, export),
+            Some(Command::ImportAddrbook { file }) => files::import(&args, &settings, file),
+            Some(Command::UnmarkBad { id }) => files::unmark_bad(&args, &settings, id),
         }
     })
 }

@@ -1,130 +1,190 @@
-//! The commands that look at the book and move it.
+//! The command that shows the book.
 
-use std::{
-    fs::{self, File},
-    io::{ErrorKind, Write},
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
-
-use tmp2p::{Config, Switch, SwitchBuilder};
+use clap::ValueEnum;
 
 use crate::{
-    Args,
-    book::{self, Row},
-    cli::Failure,
+    book::{self, Row, Standing, Verdict},
+    cli::{self, Failure},
+    files,
     settings::Settings,
 };
 
-/// Largest book read, bytes: the 16,384 places of new addresses and 4096 of old ones take 10 MB.
-const MAX_BOOK: u64 = 100_000_000;
+/// Columns of a terminal that nobody has made wider.
+const WIDTH: usize = 80;
+/// Digits of an ID that tell it from any other one in practice.
+const SHORT_ID: usize = 8;
+/// Characters of an address before it is cut: those of IPv6 leave no room for anything else.
+const SHORT_ADDR: usize = 27;
 
-/// How long the book gets to be written.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The book, as a table or one JSON object a line.
-pub(crate) fn show(settings: &Settings, json: bool) -> Result<(), Failure> {
-    let rows = book::stored_rows(&config(settings)?)?;
-    let text = if json {
-        rows.iter().map(|row| format!("{}\n", row.to_json())).collect()
-    } else {
-        table(&rows)
-    };
-    // A reader that has gone away is no reason to complain.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+/// How the book is shown.
+#[derive(Clone, clap::Args)]
+pub(crate) struct Options {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Whole IDs and addresses, and all that is known
+    #[arg(long)]
+    wide: bool,
+    /// In which order
+    #[arg(long, value_name = "BY", value_enum, default_value_t = Order::State)]
+    sort: Order,
+    /// Only these, separated by commas
+    #[arg(long, value_name = "STATES", value_enum, value_delimiter = ',')]
+    state: Vec<Standing>,
 }
 
-/// The addresses as a table.
+/// What the addresses are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// What is handed out first; of those who was seen last
+    State,
+    /// Who was seen last first
+    Seen,
+    Id,
+    Addr,
+    Moniker,
+    Version,
+}
+
+/// The book, as a table or one JSON object a line.
+pub(crate) fn show(settings: &Settings, options: &Options) -> Result<(), Failure> {
+    let config = files::config(settings)?;
+    let all = book::stored_rows(&config)?;
+    let is_wanted = |row: &&Row| options.state.is_empty() || options.state.contains(&row.standing);
+    let mut rows: Vec<Row> = all.iter().filter(is_wanted).cloned().collect();
+    sort(&mut rows, options.sort);
+    if options.json {
+        let lines = rows.iter().map(|row| format!("{}\n", row.to_json()));
+        return cli::print(lines.collect::<String>());
+    }
+    let mut text = String::new();
+    if all.is_empty() {
+        text += "nobody yet: give the seed nodes to begin with (--seeds ID@HOST:PORT), or a book \
+                 (import-addrbook FILE)\n";
+        if config.addr_book_strict {
+            text += "in a private network it books nobody without --p2p.addr_book_strict=false\n";
+        }
+    } else if rows.is_empty() {
+        text += &format!("nobody is in this state\n\n{}\n", summary(&all));
+    } else {
+        text += &if options.wide { wide(&rows) } else { narrow(&rows) };
+        text += &format!("\n{}\n", summary(&all));
+    }
+    cli::print(&text)
+}
+
+/// The addresses as a table with all that is known, and how many are in which state.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let titles = ["ID", "ADDRESS", "STATE", "BUCKET", "MONIKER", "VERSION", "LAST SEEN"];
-    let titles = titles.map(str::to_owned);
-    let lines = rows.iter().map(|row| {
-        let seen = row.last_seen_ms.map_or("never".to_owned(), ago);
-        let bucket = row.bucket.unwrap_or("-");
-        [&row.id, &row.addr, row.state, bucket, &row.moniker, &row.version, &seen]
-            .map(str::to_owned)
-    });
-    let lines: Vec<[String; 7]> = std::iter::once(titles).chain(lines).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
-    let widths: [usize; 7] = std::array::from_fn(width);
-    let pad = |line: &[String; 7]| {
+    format!("{}\n{}\n", wide(rows), summary(rows))
+}
+
+fn sort(rows: &mut [Row], order: Order) {
+    let seen = |row: &Row| std::cmp::Reverse(row.last_seen_ms);
+    // They come by ID, and equals stay as they are.
+    match order {
+        Order::State => rows.sort_by_key(|row| (row.standing, seen(row))),
+        Order::Seen => rows.sort_by_key(seen),
+        Order::Id => rows.sort_by(|one, other| one.id.cmp(&other.id)),
+        Order::Addr => rows.sort_by_key(|row| row.addr),
+        Order::Moniker => rows.sort_by(|one, other| one.moniker.cmp(&other.moniker)),
+        Order::Version => rows.sort_by(|one, other| one.version.cmp(&other.version)),
+    }
+}
+
+fn summary(rows: &[Row]) -> String {
+    let count = |standing| rows.iter().filter(|row| row.standing == standing).count();
+    let counts = Standing::ALL.map(|standing| (count(standing), standing));
+    // Bans are rare.
+    let counts = counts.iter().filter(|(count, of)| *count > 0 || *of != Standing::Banned);
+    let counts: Vec<_> = counts.map(|(count, of)| format!("{count} {}", of.word())).collect();
+    let addresses = if rows.len() == 1 { "address" } else { "addresses" };
+    format!("{} {addresses}: {}", rows.len(), counts.join(", "))
+}
+
+fn wide(rows: &[Row]) -> String {
+    let titles =
+        ["ID", "ADDRESS", "STATE", "BUCKET", "FAILED", "SEEN", "MONIKER", "VERSION", "REASON"];
+    let line = |row: &Row| {
+        [
+            row.id.clone(),
+            addr(row),
+            row.state().to_owned(),
+            row.bucket.unwrap_or("-").to_owned(),
+            row.failures.to_string(),
+            seen(row),
+            printable(&row.moniker),
+            printable(&row.version),
+            row.verdict.as_ref().map_or(String::new(), reason),
+        ]
+    };
+    columns(titles, rows.iter().map(line))
+}
+
+/// The same within the width of a terminal: one line for each address, with what fits.
+fn narrow(rows: &[Row]) -> String {
+    let line = |row: &Row| {
+        let who = match &row.verdict {
+            Some(verdict) => reason(verdict),
+            None => format!("{} {}", printable(&row.moniker), printable(&row.version)),
+        };
+        let id = cut(&row.id, SHORT_ID, "");
+        [id, cut(&addr(row), SHORT_ADDR, "~"), row.state().to_owned(), seen(row), who]
+    };
+    let titles = ["ID", "ADDRESS", "STATE", "SEEN", "MONIKER, VERSION"];
+    let table = columns(titles, rows.iter().map(line));
+    table.lines().map(|line| format!("{}\n", cut(line, WIDTH, "~"))).collect()
+}
+
+/// A line for the titles and one for each row, each column as wide as it must be.
+fn columns<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let lines: Vec<_> = std::iter::once(titles.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let pad = |line: &[String; N]| {
         let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     lines.iter().map(pad).collect()
 }
 
-/// Writes the book as `addrbook.json`, also while the seed is running.
-pub(crate) fn export(args: &Args, settings: &Settings, file: &Path) -> Result<(), Failure> {
-    let config = config(settings)?;
-    let store = book::Snapshot::open(&config)?;
-    // Whatever the book has: a strict one has no private addresses.
-    let mut builder = prepare(args, settings, Config { addr_book_strict: false, ..config })?;
-    builder.book_store(store);
-    let switch = builder.start().map_err(Failure::usage)?;
-    let text = switch.handle().export_addrbook().map_err(Failure::failed)?;
-    switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
-
-    let failed = |error: std::io::Error| {
-        let why = match error.kind() {
-            ErrorKind::AlreadyExists => "it exists and is kept; name another file".to_owned(),
-            _ => error.to_string(),
-        };
-        Failure::Usage(format!("cannot write {}: {why}", file.display()))
-    };
-    let mut out = File::create_new(file).map_err(failed)?;
-    out.write_all(&text).map_err(failed)?;
-    println!("wrote {}", file.display());
-    Ok(())
+fn addr(row: &Row) -> String {
+    row.addr.map_or("-".to_owned(), |addr| addr.to_string())
 }
 
-/// Adds addresses to the book of a seed that is not running.
-pub(crate) fn import(args: &Args, settings: &Settings, file: &Path) -> Result<(), Failure> {
-    let bad = |why: &dyn std::fmt::Display| {
-        Failure::Usage(format!("cannot take {}: {why}", file.display()))
+fn seen(row: &Row) -> String {
+    let now = book::now().as_millis() as u64;
+    row.last_seen_ms.map_or("never".to_owned(), |at| span(now.saturating_sub(at)))
+}
+
+fn reason(verdict: &Verdict) -> String {
+    let now = book::now().as_millis() as u64;
+    let until = match verdict.until_ms {
+        None => "until lifted".to_owned(),
+        Some(until) if until <= now => "until needed".to_owned(),
+        Some(until) => format!("{} more", span(until - now)),
     };
-    let size = fs::metadata(file).map_err(|error| bad(&error))?.len();
-    if size > MAX_BOOK {
-        return Err(bad(&"it is larger than any address book"));
+    format!("{until}: {}", printable(&verdict.reason))
+}
+
+fn span(millis: u64) -> String {
+    match millis / 1000 {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7199 => format!("{} min", seconds / 60),
+        seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
+        seconds => format!("{} d", seconds / 86_400),
     }
-    let text = fs::read(file).map_err(|error| bad(&error))?;
-    let builder = prepare(args, settings, config(settings)?)?;
-    let switch = builder.start().map_err(Failure::usage)?;
-    let added = switch.handle().import_addrbook(&text).map_err(|why| bad(&why));
-    switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
-    println!("added {} addresses", added?);
-    Ok(())
 }
 
-/// A switch that has the book and talks to nobody.
-fn prepare(args: &Args, settings: &Settings, config: Config) -> Result<SwitchBuilder, Failure> {
-    let config = Config {
-        laddr: None,
-        pex: false,
-        seed_mode: false,
-        seeds: Vec::new(),
-        persistent_peers: Vec::new(),
-        ..config
-    };
-    let info = settings.node_info(args, "no-chain")?;
-    let key = settings.home.key(&settings.node_key_file)?;
-    Ok(Switch::builder(config, key, info))
-}
-
-/// The configuration with the place of the book.
-fn config(settings: &Settings) -> Result<Config, Failure> {
-    let mut config = settings.p2p()?;
-    book::place(&mut config, &settings.home)?;
-    Ok(config)
-}
-
-fn ago(at_ms: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    match now.saturating_sub(at_ms) / 1000 {
-        seconds @ 0..=119 => format!("{seconds} s ago"),
-        seconds @ 120..=7199 => format!("{} min ago", seconds / 60),
-        seconds @ 7200..=172_799 => format!("{} h ago", seconds / 3600),
-        seconds => format!("{} days ago", seconds / 86_400),
+/// At most so many characters; `mark` stands for what is missing.
+fn cut(text: &str, width: usize, mark: &str) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
     }
+    let kept = text.chars().take(width - mark.len());
+    kept.collect::<String>() + mark
+}
+
+/// What strangers wrote cannot steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

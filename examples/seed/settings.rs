@@ -1,49 +1,56 @@
 //! The settings, from the command line, the environment and the home folder: a file of tenderseed,
 //! whose keys are in no table, or one of Tendermint, which has a table `[p2p]`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use tmp2p::{Config, ListenAddress, NodeInfo};
 use toml::{Table, Value};
 
 use crate::{
     Args, Command,
+    args::Flags,
     cli::{self, Failure},
     home::Home,
-    layers::Layers,
+    http,
+    layers::{Environment, File, Layers, Mistake},
 };
 
-/// The keys of tenderseed that are not keys of `[p2p]`.
-const OWN_KEYS: [&str; 5] = ["chain_id", "log_level", "node_key_file", "moniker", "http"];
+/// Where variables of the environment begin with, the strongest first. CometBFT prefers its own, too.
+const PREFIXES: &[&str] = &["TENDERSEED", "CMT", "TM"];
 
 pub(crate) struct Settings {
     pub(crate) home: Home,
     pub(crate) node_key_file: PathBuf,
     layers: Layers,
-    is_tenderseed: bool,
+}
+
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self::usage(mistake)
+    }
 }
 
 impl Settings {
     /// Reads the file and starts logging.
-    pub(crate) fn read(
-        args: &Args,
-        mut p2p: Vec<(String, Option<String>)>,
-    ) -> Result<Self, Failure> {
-        let home = Home::find(args.home.clone(), ".tenderseed")?;
-        let path = home.file(&args.config);
-        let text = home.config(&args.config)?;
-        let is_tenderseed = !text.as_deref().is_some_and(has_p2p_table);
-        // The flags with names of their own come last: whoever writes both means these.
-        let own = [("seeds", &args.seeds), ("laddr", &args.laddr)];
-        p2p.extend(
-            own.into_iter().filter_map(|(key, value)| {
-                value.clone().map(|value| (key.to_owned(), Some(value)))
-            }),
-        );
-        let layers = match text {
-            Some(text) if is_tenderseed => Layers::new(path, Some(as_tendermint(&text)), p2p)?,
-            text => Layers::new(path, text, p2p)?,
+    pub(crate) fn read(args: &Args, mut flags: Flags) -> Result<Self, Failure> {
+        let environment = Environment::new(PREFIXES, env::vars_os());
+        let home = Home::find(args.home.as_deref(), &environment, ".tenderseed")?;
+        let path = config_file(args);
+        let file = match home.config(path)? {
+            Some(text) => File::parse(&home.file(path), &text)?,
+            None => File::default(),
         };
+        // The flags with names of their own come last: whoever writes both means these. Empty ones
+        // are none, as for tenderseed.
+        for (key, value) in [("seeds", &args.seeds), ("laddr", &args.laddr)] {
+            let value = value.clone().filter(|value| !value.is_empty());
+            flags.p2p.extend(value.map(|value| (key.to_owned(), Some(value))));
+        }
+        let warning = flags.warning();
+        let layers = Layers::new(file.or_tenderseeds(), environment, flags.p2p);
         // Other commands say what they have to say themselves.
         let is_start = matches!(args.command, None | Some(Command::Start));
         let level = match is_start {
@@ -51,24 +58,37 @@ impl Settings {
             false => args.log_level.clone(),
         };
         let default = if is_start { "info" } else { "error" };
-        cli::init_log(level.as_deref().unwrap_or(default))?;
+        let format = layers.text("log_format", None)?;
+        cli::init_log(level.as_deref().unwrap_or(default), format.as_deref().unwrap_or("plain"))?;
+        for warning in warning.into_iter().chain(layers.warnings()) {
+            log::warn!("{warning}");
+        }
         let node_key_file = layers.text("node_key_file", None)?;
         let node_key_file =
             node_key_file.unwrap_or_else(|| "config/node_key.json".to_owned()).into();
-        Ok(Self { home, node_key_file, layers, is_tenderseed })
+        Ok(Self { home, node_key_file, layers })
     }
 
     /// `[p2p]`, always of a seed.
     pub(crate) fn p2p(&self) -> Result<Config, Failure> {
         let mut defaults = Table::new();
-        if self.is_tenderseed {
+        if self.layers.is_tenderseeds() {
             // tenderseed's own.
             defaults.insert("max_num_inbound_peers".to_owned(), Value::Integer(100));
             defaults.insert("max_num_outbound_peers".to_owned(), Value::Integer(60));
             defaults.insert("addr_book_file".to_owned(), "data/addrbook.json".into());
             defaults.insert("allow_duplicate_ip".to_owned(), Value::Boolean(true));
         }
-        let config = Config { seed_mode: true, ..self.layers.p2p(defaults)? };
+        let p2p = self.layers.p2p(defaults)?;
+        for warning in &p2p.warnings {
+            log::warn!("{warning}");
+        }
+        for (key, is_on) in [("pex", p2p.config.pex), ("seed_mode", p2p.config.seed_mode)] {
+            if let Some(place) = p2p.place(key).filter(|_| !is_on) {
+                log::warn!("{place} is false; this program is a seed all the same");
+            }
+        }
+        let config = Config { pex: true, seed_mode: true, ..p2p.config };
         config.check().map_err(|error| Failure::Usage(format!("p2p.{error}")))?;
         Ok(config)
     }
@@ -84,16 +104,15 @@ impl Settings {
             Some(chain_id) => Ok(chain_id),
             None => Err(Failure::Usage(format!(
                 "chain_id is not set; give --chain-id ID or put chain_id into {}",
-                self.home.file(&args.config).display()
+                self.home.file(config_file(args)).display()
             ))),
         }
     }
 
-    /// Where the HTTP server listens.
-    pub(crate) fn http(&self, args: &Args) -> Result<Option<ListenAddress>, Failure> {
-        let Some(text) = self.layers.text("http", args.http.as_deref())? else { return Ok(None) };
-        let why = |why| Failure::Usage(format!("http {text:?}: {why}; write tcp://IP:PORT"));
-        text.parse().map(Some).map_err(why)
+    /// Where the HTTP server listens; nowhere if nobody says.
+    pub(crate) fn http(&self, args: &Args) -> Result<Vec<ListenAddress>, Failure> {
+        let text = self.layers.written("http", args.http.as_deref())?.unwrap_or_default();
+        http::list(&text).map_err(|why| Failure::Usage(format!("http {why}")))
     }
 
     /// What peers see of this node.
@@ -115,30 +134,16 @@ impl Settings {
         let config = CONFIG
             .replace("CHAIN_ID", &format!("{chain_id:?}"))
             .replace("SEEDS", &format!("{:?}", seeds.join(",")));
-        self.home.init(&self.node_key_file, &[(&args.config, config)])
+        self.home.init(&self.node_key_file, &[(config_file(args), config)])
     }
 }
 
-fn has_p2p_table(text: &str) -> bool {
-    toml::from_str::<Table>(text).is_ok_and(|file| file.get("p2p").is_some_and(Value::is_table))
+fn config_file(args: &Args) -> &Path {
+    let file = args.config.as_os_str();
+    Path::new(if file.is_empty() { CONFIG_FILE.as_ref() } else { file })
 }
 
-/// The same file with the keys of `[p2p]` in that table, every line where it was: what is wrong in
-/// it is told with its line.
-fn as_tendermint(text: &str) -> String {
-    let in_p2p = |line: &str| match line.split_once('=') {
-        Some((key, _)) => {
-            let key = key.trim().trim_matches(['"', '\'']);
-            !key.starts_with('#') && !OWN_KEYS.contains(&key)
-        }
-        None => false,
-    };
-    let lines = text.lines().map(|line| match in_p2p(line) {
-        true => format!("p2p.{}\n", line.trim_start()),
-        false => format!("{line}\n"),
-    });
-    lines.collect()
-}
+const CONFIG_FILE: &str = "config/config.toml";
 
 /// What `init` writes.
 const CONFIG: &str = r#"# Which chain; the seed talks to its nodes only.
@@ -149,7 +154,8 @@ laddr = "tcp://0.0.0.0:26656"
 seeds = SEEDS
 log_level = "info"
 node_key_file = "config/node_key.json"
-# Kept beside it as a database, addrbook.sqlite, which begins with this file if there is one.
+# The book is kept beside this file as a database, addrbook.sqlite. The .json is read when it is new or
+# has changed, and never written; deleting it forgets nothing. `seed export-addrbook -` writes one.
 addr_book_file = "data/addrbook.json"
 # Set false for private networks.
 addr_book_strict = true

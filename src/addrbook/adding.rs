@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use super::{
-    BUCKET_SIZE, Book, KnownAddress, MAX_NEW_BUCKETS, Placement, json::ImportedBook,
-    loading::without_future, sampler::draw,
-};
+use super::{BUCKET_SIZE, Book, KnownAddress, MAX_NEW_BUCKETS, Placement, sampler::draw};
 use crate::{address::NetAddress, identity::NodeId};
 
 /// What became of an address that was told.
@@ -25,7 +22,7 @@ pub enum Added {
 }
 
 /// Why an address is not booked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddError {
     /// It is this node.
@@ -38,7 +35,7 @@ pub enum AddError {
     #[error("nobody can be reached at port 0")]
     NoPort,
     /// The book is strict.
-    #[error("the address cannot be reached from everywhere, and the address book is strict")]
+    #[error("the address cannot be reached from everywhere, and addr_book_strict is on")]
     NotRoutable,
     /// The node's address is told to nobody.
     #[error("the node is private")]
@@ -71,18 +68,9 @@ impl Book {
         wall: Duration,
         rng: &mut impl Rng,
     ) -> Result<Added, AddError> {
-        self.check_address(&addr)?;
-        if self.is_private(&addr.id()) {
-            return Err(AddError::Private);
-        }
+        self.check_told(&addr, wall)?;
         if self.is_private(&src.id()) {
             return Err(AddError::PrivateSource);
-        }
-        if self.is_banned(&addr, wall) {
-            return Err(AddError::Banned);
-        }
-        if self.bad.contains_key(&addr.id()) {
-            return Err(AddError::Bad);
         }
         let Some(n) = self.table.find(&addr.id()) else {
             self.make_room_of(&src, wall, start(rng));
@@ -111,31 +99,19 @@ impl Book {
         Ok(Added::AnotherBucket)
     }
 
-    /// Takes in what an `addrbook.json` holds and this book does not know yet, with its history;
-    /// good ones stay good where there is room. Where they are kept follows from this book's own
-    /// key. How many there were.
-    pub fn import(&mut self, book: ImportedBook, wall: Duration, rng: &mut impl Rng) -> usize {
-        let mut imported = 0;
-        for known in book.addresses {
-            let addr = known.addr;
-            let is_refused = self.check_address(&addr).is_err()
-                || self.is_private(&addr.id())
-                || self.is_banned(&addr, wall)
-                || self.bad.contains_key(&addr.id());
-            if is_refused || self.table.find(&addr.id()).is_some() {
-                continue;
-            }
-            let is_old = matches!(known.placement, Placement::Old(_));
-            let n = self.table.insert(without_future(known, wall));
-            let bucket = self.hash.old_bucket(&addr);
-            if is_old && !self.table.old.is_full(bucket) {
-                self.table.join_old(n, bucket);
-            } else {
-                self.place_anew(n, wall, start(rng));
-            }
-            imported += 1;
+    /// Whether the book takes an address that somebody has told, whoever that was.
+    pub(super) fn check_told(&self, addr: &NetAddress, wall: Duration) -> Result<(), AddError> {
+        self.check_address(addr)?;
+        if self.is_private(&addr.id()) {
+            return Err(AddError::Private);
         }
-        imported
+        if self.is_banned(addr, wall) {
+            return Err(AddError::Banned);
+        }
+        if self.bad.contains_key(&addr.id()) {
+            return Err(AddError::Bad);
+        }
+        Ok(())
     }
 
     /// Whether a book may hold the address at all.

@@ -16,13 +16,32 @@ pub struct BadAddress {
     pub addr: Option<NetAddress>,
     /// When it may be tried again, since the Unix epoch.
     pub until: Duration,
+    /// Who says so, and of what.
+    pub cause: BadCause,
     /// Why, for people.
     pub reason: String,
 }
 
+/// What an address is bad for, and so what makes it good before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadCause {
+    /// Its node was of another network or spoke another version. Until it proves to be one of ours,
+    /// whoever dials; or until we start again: it may be we who have changed.
+    Incompatible,
+    /// Attempts to connect have failed for too long: it was not there, had no room or did not want
+    /// us. Until it is found there. Or until it dials us, if it was ever found there: a node behind a
+    /// NAT dials us, too, and nobody reaches it.
+    Unreachable,
+    /// The application has found fault with what the node did ([`Peer::mark_bad`]), and nothing else
+    /// than the application's word makes that good.
+    ///
+    /// [`Peer::mark_bad`]: crate::Peer::mark_bad
+    Application,
+}
+
 impl Book {
-    /// The address is not to be dialed for this long, and in no bucket. If it is bad already the
-    /// later end counts. False: nothing has changed.
+    /// The application says that the address is not to be dialed for this long. See
+    /// [`found_bad`](Self::found_bad).
     pub fn mark_bad(
         &mut self,
         id: NodeId,
@@ -31,15 +50,26 @@ impl Book {
         reason: &str,
         wall: Duration,
     ) -> bool {
-        let until = wall.saturating_add(duration);
-        if id == self.own() || until <= wall {
+        let (until, reason) = (wall.saturating_add(duration), reason.to_owned());
+        self.found_bad(BadAddress { id, addr, until, cause: BadCause::Application, reason }, wall)
+    }
+
+    /// The address is not to be dialed until then, and in no bucket. If it is bad already the later
+    /// end counts, and the application's word for more than what a machine has found. False: nothing
+    /// has changed.
+    pub fn found_bad(&mut self, mut bad: BadAddress, wall: Duration) -> bool {
+        let id = bad.id;
+        if id == self.own() || bad.until <= wall {
             return false;
         }
-        let mut bad = BadAddress { id, addr, until, reason: shown(reason) };
+        bad.reason = shown(&bad.reason);
         if let Some(earlier) = self.bad.get(&id) {
-            if earlier.until > until {
+            let is_word = bad.cause == BadCause::Application;
+            let was_word = earlier.cause == BadCause::Application;
+            if (was_word && !is_word) || (was_word == is_word && earlier.until > bad.until) {
                 return false;
             }
+            bad.until = bad.until.max(earlier.until);
             bad.addr = bad.addr.or(earlier.addr);
         }
         let entry = self.table.find(&id);
@@ -74,6 +104,29 @@ impl Book {
         self.dirty_bad.insert(*id);
         self.restore(&bad, wall, rng);
         true
+    }
+
+    /// The node has authenticated itself as one of ours, at the address that we dialed or by dialing
+    /// us: what a machine has found before may be disproved, see [`BadCause`]. False: it was not bad,
+    /// or still is.
+    pub fn disprove_bad(
+        &mut self,
+        id: &NodeId,
+        was_dialed: bool,
+        wall: Duration,
+        rng: &mut impl Rng,
+    ) -> bool {
+        let is_disproved = match self.bad.get(id).map(|bad| bad.cause) {
+            None | Some(BadCause::Application) => false,
+            Some(BadCause::Incompatible) => true,
+            Some(BadCause::Unreachable) => was_dialed || self.was_found(id),
+        };
+        is_disproved && self.lift_bad(id, wall, rng)
+    }
+
+    /// Whether the node was ever found at the address that is known of it.
+    pub(super) fn was_found(&self, id: &NodeId) -> bool {
+        self.get(id).is_some_and(|known| known.verified.is_some())
     }
 
     /// What was bad is new. One that was marked before anybody had told of it is booked now.

@@ -23,6 +23,7 @@ struct Entries {
     addresses: BTreeMap<NodeId, KnownAddress>,
     anchors: Vec<NetAddress>,
     key: Option<BookKey>,
+    imported: Option<[u8; 32]>,
 }
 
 impl MemoryStore {
@@ -40,6 +41,7 @@ impl MemoryStore {
             addresses: entries.addresses.values().cloned().collect(),
             anchors: entries.anchors.clone(),
             key: entries.key.clone(),
+            imported: entries.imported,
         }
     }
 }
@@ -58,6 +60,7 @@ impl BookStore for MemoryStore {
             entries.anchors.clone_from(anchors);
         }
         entries.key = batch.key.clone().or(entries.key.take());
+        entries.imported = batch.imported.or(entries.imported);
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ mod collisions;
 mod dense;
 mod error;
 mod hash;
+mod importing;
 pub mod json;
 mod known_address;
 mod loading;
@@ -47,9 +48,10 @@ use std::{
 use rand::Rng;
 
 pub use adding::{AddError, Added};
-pub use bad_address::BadAddress;
+pub use bad_address::{BadAddress, BadCause};
 pub use error::{BanError, UnbanError};
 pub use hash::BucketHash;
+pub use importing::ImportReport;
 pub use known_address::{BookKey, KnownAddress, Placement};
 pub use memory::MemoryStore;
 pub use outcomes::NodeFacts;
@@ -171,6 +173,8 @@ pub struct Book {
     dirty_bad: BTreeSet<NodeId>,
     are_anchors_dirty: bool,
     is_key_dirty: bool,
+    /// The `addrbook.json` that was taken in since the last batch.
+    imported: Option<[u8; 32]>,
     /// Who had to leave which new bucket, in order: who of several equals is up to chance.
     #[cfg(test)]
     evicted: Vec<(u8, NodeId)>,
@@ -217,6 +221,7 @@ impl Book {
             dirty_bad: BTreeSet::new(),
             are_anchors_dirty: false,
             is_key_dirty: true,
+            imported: None,
             #[cfg(test)]
             evicted: Vec::new(),
         }
@@ -416,6 +421,7 @@ impl Book {
         if std::mem::take(&mut self.is_key_dirty) {
             batch.key = Some(self.key.clone());
         }
+        batch.imported = self.imported.take();
         (!batch.is_empty()).then_some(batch)
     }
 }

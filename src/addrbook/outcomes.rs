@@ -128,11 +128,13 @@ impl Book {
         self.seen(&addr.id(), facts, wall);
     }
 
-    /// We dialed the node and it has kept us as its peer: earlier failures do not count any more. A
-    /// node without room authenticates itself, too, and then hangs up.
-    pub fn reached(&mut self, id: &NodeId) {
+    /// The node has stayed our peer: earlier failures do not count any more. A node without room
+    /// authenticates itself, too, and then hangs up. One that has dialed us proves something about
+    /// its address only if we have found it there before.
+    pub fn reached(&mut self, id: &NodeId, was_dialed: bool) {
         if let Some(n) = self.table.find(id)
             && self.table.get(n).dial_failures > 0
+            && (was_dialed || self.table.get(n).verified.is_some())
         {
             self.table.update(n, |known| known.dial_failures = 0);
         }

@@ -1,6 +1,6 @@
 //! Where a book outlives its process.
 
-use std::{collections::BTreeMap, error::Error};
+use std::{collections::BTreeMap, error::Error, fmt};
 
 use super::{BadAddress, BookKey, KnownAddress};
 use crate::{
@@ -45,6 +45,9 @@ pub struct StoredBook {
     pub anchors: Vec<NetAddress>,
     /// What decides in which buckets the addresses are; `None`: there never was a book.
     pub key: Option<BookKey>,
+    /// SHA-256 of the `addrbook.json` that was taken in last; `None`: none was. A store that does not
+    /// keep it has a file that lies beside it taken in at each start.
+    pub imported: Option<[u8; 32]>,
 }
 
 /// What has changed since the last batch.
@@ -61,11 +64,12 @@ pub struct StoreBatch {
     pub anchors: Option<Vec<NetAddress>>,
     /// The key that there is now; `None`: as before.
     pub key: Option<BookKey>,
+    /// SHA-256 of the `addrbook.json` that was just taken in; `None`: as before.
+    pub imported: Option<[u8; 32]>,
 }
 
-/// A store could not be read or written.
+/// A store could not be read or written. What it says has all of its causes in it.
 #[derive(Debug, thiserror::Error)]
-#[error("{text}")]
 pub struct StoreError {
     text: String,
     #[source]
@@ -80,8 +84,25 @@ impl StoreBatch {
 
     /// How many entries have changed.
     pub fn len(&self) -> usize {
-        let (anchors, key) = (usize::from(self.anchors.is_some()), usize::from(self.key.is_some()));
-        self.bans.len() + self.bad.len() + self.addresses.len() + anchors + key
+        let single = [self.anchors.is_some(), self.key.is_some(), self.imported.is_some()];
+        let single = single.into_iter().filter(|is_there| *is_there).count();
+        self.bans.len() + self.bad.len() + self.addresses.len() + single
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.text.clone();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let why = error.to_string();
+            // Many errors tell of their cause themselves.
+            if !text.contains(&why) {
+                text = format!("{text}: {why}");
+            }
+            cause = error.source();
+        }
+        f.write_str(&text)
     }
 }
 
@@ -97,5 +118,25 @@ impl StoreError {
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
         Self { text: text.into(), source: Some(source.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// The fault: what could not be done was said, and not why.
+    #[test]
+    fn an_error_tells_each_of_its_causes_once() {
+        let full = || io::Error::other("the disk is full");
+        let inner = StoreError::with_source("cannot write", full());
+        assert_eq!(inner.to_string(), "cannot write: the disk is full");
+        let outer = StoreError::with_source("no book", inner);
+        assert_eq!(outer.to_string(), "no book: cannot write: the disk is full");
+        let told = StoreError::with_source("cannot write (the disk is full)", full());
+        assert_eq!(told.to_string(), "cannot write (the disk is full)");
+        assert_eq!(StoreError::new("cannot write").to_string(), "cannot write");
     }
 }

@@ -226,13 +226,6 @@ impl Config {
                 return Err(out_of_range(key, value, &format!("at most {MAX_PEERS}")));
             }
         }
-        if self.seed_mode && !self.pex {
-            return Err(ConfigError::Conflict {
-                key: "seed_mode",
-                value: "true".to_owned(),
-                remedy: "false, or set pex to true: a seed does nothing else".to_owned(),
-            });
-        }
         if let Some(address) = self.external_address.as_ref().filter(|a| a.port() == 0) {
             return Err(undialable("external_address", address));
         }

@@ -5,6 +5,8 @@
 mod bias;
 mod check;
 mod duration;
+mod number;
+mod scalar;
 mod table;
 
 use std::{path::PathBuf, time::Duration};
@@ -38,6 +40,10 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// take the values that `tendermint init` writes (`laddr` is `tcp://0.0.0.0:26656` then, and
 /// `addr_book_file` is `config/addrbook.json`). An empty string stands for `None`. `upnp`, which
 /// only v0.34 has, is ignored, with a warning if it is on; any other unknown key is an error.
+///
+/// Types are as weak as in Go: numbers and booleans may stand in quotes, in every form that
+/// `strconv.ParseInt` (base 0: `"0x10"`, `"1_000"`) and `strconv.ParseBool` (`"1"`, `"T"`, …) take, an
+/// empty text is 0 or off; a duration without quotes is a number of nanoseconds.
 ///
 /// # Memory
 /// With *R* reactors (that of peer exchange included) whose largest message capacity is *M*, peers can
@@ -82,14 +88,16 @@ pub struct Config {
     /// once. A seed dials others while its crawl reaches nobody. Default none.
     pub seeds: Vec<PeerAddress>,
     /// Nodes to be connected to at all times: dialed when the switch starts and again whenever
-    /// the connection is lost, at the address given here, which is resolved anew each time.
+    /// the connection is lost, at the address given here, which is resolved anew each time. One that
+    /// is listed with several addresses is dialed at one after the other.
     /// Admitted however many peers there are. Default none.
     pub persistent_peers: Vec<PeerAddress>,
     /// Where the address book is kept; a relative path is the application's to complete. The
     /// reference keeps it in a file that ends in `.json`: then ours is the SQLite database beside
-    /// it that ends in `.sqlite`, and what the reference's file holds is taken over when that
-    /// database is made. `None` keeps the book in memory, and so does a crate without the feature
-    /// `sqlite`. Default `None`.
+    /// it that ends in `.sqlite`. What the reference's file holds is taken in when the switch starts,
+    /// once for each content of it, and the file is never written: deleting it forgets nothing.
+    /// `None` keeps the book in memory, and so does a crate without the feature `sqlite`.
+    /// Default `None`.
     pub addr_book_file: Option<PathBuf>,
     /// Whether the address book takes routable addresses only. Off for private networks.
     /// Default on.
@@ -238,10 +246,10 @@ pub struct Config {
     pub reconnect_give_up: u32,
 
     /// How often the number of peers is looked at, and more are dialed or asked for if there are
-    /// too few. A third of it is the least time between two requests of a peer that are answered,
-    /// and a dialed peer must stay as long to count as reached; a thirtieth is what pauses
-    /// after failed dials are doubled from. Default 30 s (`p2p/pex/pex_reactor.go`,
-    /// `defaultEnsurePeersPeriod`).
+    /// too few; while there is nobody at all, at once and then at pauses that grow up to this. A
+    /// third of it is the least time between two requests of a peer that are answered, and a dialed
+    /// peer must stay as long to count as reached; a thirtieth is what pauses after failed dials are
+    /// doubled from. Default 30 s (`p2p/pex/pex_reactor.go`, `defaultEnsurePeersPeriod`).
     pub ensure_peers_period: Duration,
     /// How much new addresses are preferred to proven ones, by the number of outbound peers. Not
     /// read from a file. Default 10 + 10 × min(outbound, 8) per cent.

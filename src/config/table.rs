@@ -8,7 +8,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{Config, PexBias, duration};
+use super::{Config, PexBias, scalar::Scalar};
 use crate::{Cidr, ListenAddress, NodeId, PeerAddress, text::shown};
 
 impl<'de> Deserialize<'de> for Config {
@@ -31,6 +31,7 @@ struct Table {
     persistent_peers: Vec<PeerAddress>,
     #[serde(deserialize_with = "optional")]
     addr_book_file: Option<PathBuf>,
+    #[serde(deserialize_with = "switch")]
     addr_book_strict: bool,
     #[serde(deserialize_with = "number")]
     max_num_inbound_peers: usize,
@@ -48,10 +49,13 @@ struct Table {
     send_rate: u64,
     #[serde(deserialize_with = "number")]
     recv_rate: u64,
+    #[serde(deserialize_with = "switch")]
     pex: bool,
+    #[serde(deserialize_with = "switch")]
     seed_mode: bool,
     #[serde(deserialize_with = "list")]
     private_peer_ids: Vec<NodeId>,
+    #[serde(deserialize_with = "switch")]
     allow_duplicate_ip: bool,
     #[serde(deserialize_with = "time")]
     handshake_timeout: Duration,
@@ -136,40 +140,44 @@ struct Table {
     seed_disconnect_wait_period: Duration,
 }
 
+/// On or off.
+fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Scalar::deserialize(deserializer)?.switch().map_err(Error::custom)
+}
+
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    duration::parse(&text).map_err(|why| Error::custom(format_args!("\"{}\" {why}", shown(&text))))
+    Scalar::deserialize(deserializer)?.time().map_err(Error::custom)
 }
 
 /// A count, a size in bytes or a rate in bytes a second.
 fn number<'de, D: Deserializer<'de>, N: TryFrom<i64>>(deserializer: D) -> Result<N, D::Error> {
-    let number = i64::deserialize(deserializer)?;
+    let number = Scalar::deserialize(deserializer)?.number().map_err(D::Error::custom)?;
     N::try_from(number)
         .map_err(|_| Error::custom(format_args!("{number} is out of range; write 0 or more")))
 }
 
-/// Like Go's `SplitAndTrimEmpty`: "a, b,,c" has three entries.
+/// Like Go's `SplitAndTrimEmpty`: "a, b,,c" has three entries. All that are wrong are told.
 fn list<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
-    String::deserialize(deserializer)?
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .enumerate()
-        .map(|(at, entry)| {
-            entry.parse().map_err(|why| {
-                let (number, entry) = (at + 1, shown(entry));
-                Error::custom(format_args!("entry {number} of the list, \"{entry}\": {why}"))
-            })
-        })
-        .collect()
+    let text = Scalar::deserialize(deserializer)?.text();
+    let (mut list, mut faults) = (Vec::new(), Vec::new());
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    for (at, entry) in entries.enumerate() {
+        match entry.parse() {
+            Ok(entry) => list.push(entry),
+            Err(why) => {
+                faults.push(format!("entry {} of the list, \"{}\": {why}", at + 1, shown(entry)));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(list) } else { Err(Error::custom(faults.join("; "))) }
 }
 
 fn optional<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let text = Scalar::deserialize(deserializer)?.text();
     if text.is_empty() {
         return Ok(None);
     }
@@ -216,7 +224,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutUpnp<A> {
             if key != "upnp" {
                 return seed.deserialize(key.into_deserializer()).map(Some);
             }
-            if self.0.next_value::<bool>()? {
+            if self.0.next_value::<Scalar>()?.switch().map_err(A::Error::custom)? {
                 log::warn!("upnp is on in the configuration, but not supported: it is ignored");
             }
         }

@@ -149,7 +149,7 @@ pub enum Report {
         reason: DisconnectReason,
     },
     /// Accepting failed; it goes on after a pause.
-    AcceptFailed(std::io::ErrorKind),
+    AcceptFailed(DisconnectReason),
     /// After `Shutdown`: every connection is closed. The last report.
     Stopped,
 }

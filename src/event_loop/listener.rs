@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use super::{Inbox, LoopCore, Report, Sockets};
-use crate::{protocol::secret::Cipher, time::Now};
+use crate::{protocol::secret::Cipher, reactor::DisconnectReason, time::Now};
 
 /// Accepts of one turn: a burst of connections must not hold up the peers that we have.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -32,12 +32,13 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                         io::ErrorKind::WouldBlock => self.acceptable = false,
                         // The one that was to be accepted is gone; the others are not.
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                        kind => {
+                        _ => {
                             // What the kernel has queued would be served by nobody.
                             let shed = |_: &usize| self.sockets.shed_one();
                             (0..ACCEPTS_PER_TURN).take_while(shed).for_each(drop);
                             self.accept_after = Some(now.mono + ACCEPT_PAUSE);
-                            self.report(Report::AcceptFailed(kind));
+                            let why = DisconnectReason::from_io(&error);
+                            self.report(Report::AcceptFailed(why));
                         }
                     }
                 }

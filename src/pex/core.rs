@@ -10,6 +10,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     PexInput, PexNotice, PexOutput, PexSettings, Standings,
+    alone::Alone,
     crawl::Queue,
     dials::Dials,
     ensure::Round,
@@ -60,6 +61,7 @@ pub struct PexCore {
     /// When to dial others in place of those that were not reached.
     pub(super) refill_at: Option<Mono>,
     pub(super) round: Round,
+    pub(super) alone: Alone,
     /// What a seed has told last and nobody has dialed since: dialed before others.
     pub(super) newcomers: VecDeque<NodeId>,
     /// Until when a reactor wants another peer although there are enough.
@@ -67,6 +69,10 @@ pub struct PexCore {
     /// When it may be looked for.
     pub(super) exchange_at: Mono,
     pub(super) is_bias_reported: bool,
+    /// Addresses that the book did not take because they are not routable, since that was said, and
+    /// when it may be said again.
+    pub(super) unroutable: u64,
+    pub(super) unroutable_at: Mono,
     /// When a node was last reached.
     pub(super) reached_at: Option<Mono>,
     /// Seeds of the current round.
@@ -108,10 +114,13 @@ impl PexCore {
             ensure_at: None,
             refill_at: None,
             round: Round::default(),
+            alone: Alone::default(),
             newcomers: VecDeque::new(),
             exchange_until: None,
             exchange_at: Mono::ZERO,
             is_bias_reported: false,
+            unroutable: 0,
+            unroutable_at: Mono::ZERO,
             reached_at: None,
             untried_seeds: Vec::new(),
             is_seed_due: false,
@@ -310,7 +319,8 @@ impl PexCore {
             Notice::DialFailed { addr, origin, reason } => {
                 self.dial_failed(addr, origin, &reason, now);
             }
-            Notice::Listed(addr) => self.add_to_book(addr, self.book.own_addr(), now),
+            Notice::Authenticated { id, direction } => self.authenticated(id, direction, now),
+            Notice::Listed(addr) => _ = self.add_to_book(addr, self.book.own_addr(), now),
             Notice::Standing { id, is_persistent, is_unconditional } => {
                 self.stands(id, is_persistent, is_unconditional, now);
             }

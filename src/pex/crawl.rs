@@ -192,7 +192,7 @@ mod tests {
         for _ in 0..TIDY_AT + TIDY_AT / 2 {
             let ip: [u8; 4] = [rng.random_range(11..100), rng.random(), rng.random(), 1];
             let addr = NetAddress::new(NodeId::from_bytes(rng.random()), ip.into(), 26656);
-            core.add_to_book(addr, addr, START);
+            core.add_to_book(addr, addr, START).unwrap();
             most = most.max(core.crawl.len());
         }
         assert_eq!(most, TIDY_AT, "the book loses more than it holds");
@@ -207,7 +207,7 @@ mod tests {
         let (mut core, mut now) = (seed(Config::default()), START);
         core.start(now);
         let addr = NetAddress::new(NodeId::from_bytes([1; 20]), [1, 2, 3, 4].into(), 26656);
-        core.add_to_book(addr, addr, now);
+        core.add_to_book(addr, addr, now).unwrap();
         core.handle_timeout(now);
         let dials = |core: &mut PexCore| {
             let outputs = std::iter::from_fn(|| core.poll_output());

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::RngExt;
 
 use super::{
-    PexCore, PexOutput, Purpose,
+    PexCore, PexNotice, PexOutput, Purpose,
     neighbour::{Neighbour, Opinion},
 };
 use crate::{
@@ -31,6 +31,9 @@ const MAX_ANCHORS: usize = 4;
 /// Rounds until all seeds are asked again one after the other: in a network smaller than what its
 /// nodes want, each of them would otherwise ask all seeds in every round for ever.
 const ALL_SEEDS_ROUNDS: u32 = 10;
+
+/// Time until it is said again that nothing of what was told is routable.
+const UNROUTABLE_PERIOD: Duration = Duration::from_secs(3600);
 
 /// What has come of a round so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,9 +62,14 @@ impl PexCore {
         }
     }
 
-    /// One round.
+    /// One round. The next comes after a period; sooner while there is nobody.
     pub(super) fn ensure(&mut self, now: Now) {
         self.ensure_at = Some(now.mono + self.settings.ensure_peers_period);
+        if self.unroutable > 0 && self.book.is_empty() && now.mono >= self.unroutable_at {
+            self.unroutable_at = now.mono + UNROUTABLE_PERIOD;
+            let count = std::mem::take(&mut self.unroutable);
+            self.outputs.push_back(PexOutput::Notice(PexNotice::NoneRoutable(count)));
+        }
         let round = std::mem::take(&mut self.round);
         if self.is_crawling() {
             // Every address is of use to a seed.
@@ -81,15 +89,22 @@ impl PexCore {
         }
         let is_waiting = self.neighbours.values().any(|n| n.purpose().is_some() && !n.is_proven);
         let was_in_vain = round.dialed > 0 && !round.has_reached && !is_waiting;
-        self.look(was_in_vain, now);
+        let has_nobody = self.has_nobody();
+        // Those who were there a moment ago are tried before a seed is asked for others.
+        let is_for_book = self.has_outbound() || (has_nobody && self.alone.is_first());
+        self.look(was_in_vain || !is_for_book, now);
+        if has_nobody {
+            let pauses = (self.settings.backoff_unit(), self.settings.ensure_peers_period);
+            self.alone.looked(pauses, self.rng.random_range(0.0..1.0), now.mono);
+            self.ensure_at = Some(self.alone.next(now.mono));
+        }
     }
 
     /// Looks for peers: dials whom it may, and asks for addresses.
-    fn look(&mut self, was_in_vain: bool, now: Now) {
+    fn look(&mut self, are_seeds_first: bool, now: Now) {
         // However many addresses the book holds, they are worth nothing if nobody is there. Before
         // others take the places.
-        let is_alone = !self.neighbours.values().any(|n| n.is_outbound() && !n.is_over);
-        if is_alone || was_in_vain {
+        if are_seeds_first {
             self.dial_seeds(now);
         }
         let dialed = self.fill(now);
@@ -105,6 +120,31 @@ impl PexCore {
         }
         if dialed == 0 && self.num_wanted() > 0 && needs_more {
             self.dial_seeds(now);
+        }
+    }
+
+    /// Whether there is a peer that we dialed.
+    fn has_outbound(&self) -> bool {
+        self.neighbours.values().any(|n| n.is_outbound() && !n.is_over)
+    }
+
+    /// Whether there is no peer at all, whoever dialed.
+    pub(super) fn has_nobody(&self) -> bool {
+        self.neighbours.values().all(|n| n.is_over)
+    }
+
+    /// A session is over that lasted so long. If it was the last one, the next round comes at once:
+    /// later if those before it have brought nobody who stays.
+    pub(super) fn look_if_alone(&mut self, lasted: Duration, now: Now) {
+        if self.ensure_at.is_none() || self.is_crawling() {
+            return;
+        }
+        if lasted >= self.settings.ensure_peers_period {
+            self.alone.is_over();
+        }
+        if self.has_nobody() {
+            let next = self.alone.next(now.mono);
+            self.ensure_at = self.ensure_at.map(|at| at.min(next));
         }
     }
 
@@ -257,7 +297,7 @@ impl PexCore {
         if self.is_full() {
             self.exchange_until = Some(now.mono + self.settings.ensure_peers_period);
         }
-        self.look(false, now);
+        self.look(!self.has_outbound(), now);
     }
 
     /// Whether there are as many peers as peer exchange may find.

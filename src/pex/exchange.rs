@@ -11,12 +11,13 @@ use super::{
     timers::Timer,
 };
 use crate::{
-    addrbook::{Added, AutomaticTarget},
+    addrbook::{AddError, Added, AutomaticTarget, BadAddress, BadCause},
     address::{NetAddress, PeerAddress},
     identity::NodeId,
     ids::{ConnId, Direction},
     origin::Origin,
     reactor::DisconnectReason,
+    switch::SwitchEvent,
     time::Now,
 };
 
@@ -43,7 +44,7 @@ impl PexCore {
         // A seed only wants to know whether the node is there.
         neighbour.is_proven = self.is_crawling() || purpose == Some(Purpose::Test);
         if neighbour.is_proven && is_outbound {
-            self.book.reached(&id);
+            self.book.reached(&id, true);
             self.reached_at = Some(now.mono);
         }
         let speaks_pex = neighbour.facts.speaks_pex;
@@ -100,7 +101,11 @@ impl PexCore {
             Direction::Inbound => facts.announced,
         };
         let Some(addr) = addr else { return };
-        self.add_to_book(addr, facts.source(), now);
+        match facts.direction {
+            // Where the operator's own peers are says nothing of the network.
+            Direction::Outbound => _ = self.add_to_book(addr, facts.source(), now),
+            Direction::Inbound => self.hear_of(addr, facts.source(), now),
+        }
         if facts.direction == Direction::Outbound {
             self.book.authenticated(&addr, &facts.facts, now.wall);
         }
@@ -135,6 +140,9 @@ impl PexCore {
         }
         if neighbour.is_outbound() {
             self.refill_soon(now);
+        }
+        if *reason != DisconnectReason::Stopped {
+            self.look_if_alone(now.mono.since(neighbour.since), now);
         }
     }
 
@@ -213,7 +221,7 @@ impl PexCore {
             }
             DisconnectReason::WrongId { .. } => self.book.wrong_id(&addr, now.wall),
             DisconnectReason::Incompatible(why) => {
-                self.found_bad(addr.id(), addr, &why.to_string(), now);
+                self.found_bad(addr, BadCause::Incompatible, why.to_string(), now);
             }
             _ => {
                 // What peer exchange has asked for was counted then.
@@ -228,14 +236,26 @@ impl PexCore {
     fn failed_at(&mut self, addr: &NetAddress, now: Now) {
         if self.book.dial_failed(addr, now.wall) > MAX_ATTEMPTS {
             let why = format!("{MAX_ATTEMPTS} attempts to connect have failed");
-            self.found_bad(addr.id(), *addr, &why, now);
+            self.found_bad(*addr, BadCause::Unreachable, why, now);
         }
     }
 
     /// A machine's verdict about an address: not about one whose node the operator wants.
-    fn found_bad(&mut self, id: NodeId, addr: NetAddress, why: &str, now: Now) {
+    fn found_bad(&mut self, addr: NetAddress, cause: BadCause, reason: String, now: Now) {
+        let id = addr.id();
         if !self.standings.is_reserved(&id) {
-            self.mark_bad(id, Some(addr), BAD_FOR, why, now);
+            let until = now.wall.saturating_add(BAD_FOR);
+            self.mark_bad(BadAddress { id, addr: Some(addr), until, cause, reason }, now);
+        }
+    }
+
+    /// The node has authenticated itself as one of ours, whoever dialed and whatever becomes of the
+    /// connection: what was found about its address before may be disproved.
+    pub(super) fn authenticated(&mut self, id: NodeId, direction: Direction, now: Now) {
+        let was_dialed = direction == Direction::Outbound;
+        if self.book.disprove_bad(&id, was_dialed, now.wall, &mut self.rng) {
+            self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id }));
+            self.crawl_soon(&id, now);
         }
     }
 
@@ -263,9 +283,10 @@ impl PexCore {
             return;
         };
         neighbour.is_proven = true;
-        if neighbour.is_outbound() {
-            let (id, purpose) = (neighbour.facts.id, neighbour.purpose());
-            self.book.reached(&id);
+        let (id, is_outbound) = (neighbour.facts.id, neighbour.is_outbound());
+        let purpose = neighbour.purpose();
+        self.book.reached(&id, is_outbound);
+        if is_outbound {
             self.round.has_reached |= purpose.is_some();
             if purpose == Some(Purpose::Exchange) {
                 self.exchanged(conn);
@@ -316,7 +337,7 @@ impl PexCore {
         let is_reserved = self.standings.is_reserved(&id);
         let source = neighbour.facts.source();
         for addr in addrs {
-            self.add_to_book(*addr, source, now);
+            self.hear_of(*addr, source, now);
         }
         if self.is_crawling() {
             if is_outbound && !is_reserved {
@@ -343,13 +364,25 @@ impl PexCore {
         self.send(conn, PexMessage::Request);
     }
 
+    /// A peer has told an address, another's or its own.
+    fn hear_of(&mut self, addr: NetAddress, src: NetAddress, now: Now) {
+        if self.add_to_book(addr, src, now) == Err(AddError::NotRoutable) {
+            self.unroutable += 1;
+        }
+    }
+
     /// Adds what somebody told, and has it crawled.
-    pub(super) fn add_to_book(&mut self, addr: NetAddress, src: NetAddress, now: Now) {
-        // Why not is of no interest: most of what is told is known.
+    pub(super) fn add_to_book(
+        &mut self,
+        addr: NetAddress,
+        src: NetAddress,
+        now: Now,
+    ) -> Result<Added, AddError> {
         let added = self.book.add(addr, src, now.wall, &mut self.rng);
         if added == Ok(Added::New) && self.is_crawling() {
             self.crawl_new(addr.id(), now);
         }
+        added
     }
 
     fn send(&mut self, conn: ConnId, message: PexMessage) {
@@ -404,7 +437,7 @@ mod tests {
     use crate::{
         addrbook::{Book, BookKey, BookLimits, BookSettings, NodeFacts},
         config::Config,
-        pex::{PexInput, PexSettings},
+        pex::{PexInput, PexNotice, PexRequest, PexSettings},
         time::Mono,
     };
 
@@ -461,6 +494,43 @@ mod tests {
             assert_eq!(outputs(&mut core).iter().any(is_stop), !was_sent, "{was_sent}");
             assert_eq!(core.book().bans().is_empty(), was_sent);
         }
+    }
+
+    /// A private network in which nobody has set `addr_book_strict = false`: nobody was found, and
+    /// nothing was said.
+    #[test]
+    fn a_strict_book_on_a_private_network_is_told_once_an_hour() {
+        let mut core = core(&Config::default());
+        let conn = up(&mut core, 1, Purpose::Peers);
+        // Whom we dialed is in the book.
+        let known = core.book().iter().map(|known| known.addr.id()).collect::<Vec<_>>();
+        outputs(&mut core);
+        let private =
+            |n: u8| NetAddress::new(NodeId::from_bytes([n + 100; 20]), [10, 0, 0, n].into(), 26656);
+        let addrs = (1..=27).map(private).collect();
+        let payload = PexMessage::Addrs(addrs).encode().into();
+        core.handle(PexInput::Message { conn, payload }, NOW);
+        let mut told = Vec::new();
+        let mut look = |core: &mut PexCore, minutes: u32| {
+            let after = Duration::from_secs(60) * minutes;
+            core.handle_timeout(Now { mono: NOW.mono + after, wall: NOW.wall + after });
+            told.extend(outputs(core).into_iter().filter_map(|output| match output {
+                PexOutput::Notice(PexNotice::NoneRoutable(count)) => Some((minutes, count)),
+                _ => None,
+            }));
+        };
+        look(&mut core, 1);
+        for id in known {
+            let (duration, reason) = (Duration::from_secs(1 << 30), "gone".to_owned());
+            let request = PexRequest::MarkBad { id, addr: None, duration, reason };
+            let after = Duration::from_secs(90);
+            let now = Now { mono: NOW.mono + after, wall: NOW.wall + after };
+            core.handle(PexInput::Request(request), now);
+        }
+        look(&mut core, 2);
+        core.unroutable = 5;
+        (3..=130).for_each(|minutes| look(&mut core, minutes));
+        assert_eq!(told, [(2, 27), (62, 5)], "not while the book has somebody");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{BookView, Candidates, PexAnswer, PexInput, PexRequest};
 use crate::{
-    addrbook::{BadAddress, BanError, UnbanError, json::ImportedBook},
+    addrbook::{BadAddress, BanError, ImportReport, UnbanError, json::ImportedBook},
     address::NetAddress,
     ban::{Ban, BanTable, BanTarget},
     identity::NodeId,
@@ -159,10 +159,18 @@ impl PexHandle {
         }
     }
 
-    /// Adds what the book does not know; how many addresses that were.
-    pub(crate) fn import(&self, imported: ImportedBook) -> Result<usize, ControlError> {
+    /// Adds what the book does not know.
+    pub(crate) fn import(&self, imported: ImportedBook) -> Result<ImportReport, ControlError> {
         match self.ask(|ticket| PexRequest::Import { ticket, imported })? {
-            PexAnswer::Import(added) => Ok(added),
+            PexAnswer::Import(report) => Ok(report),
+            _ => Err(ControlError::Stopped),
+        }
+    }
+
+    /// The node's address is bad no more; whether it was.
+    pub(crate) fn reinstate(&self, id: NodeId) -> Result<bool, ControlError> {
+        match self.ask(|ticket| PexRequest::Reinstate { ticket, id })? {
+            PexAnswer::Reinstate(was_bad) => Ok(was_bad),
             _ => Err(ControlError::Stopped),
         }
     }

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{BookView, Candidates, PeerFacts};
 use crate::{
-    addrbook::{AutomaticTarget, BadAddress, BanError, StoreBatch, UnbanError, json::ImportedBook},
+    addrbook::{
+        AutomaticTarget, BadAddress, BanError, ImportReport, StoreBatch, UnbanError,
+        json::ImportedBook,
+    },
     address::{NetAddress, PeerAddress},
     ban::{Ban, BanTable, BanTarget},
     identity::NodeId,
@@ -105,6 +108,13 @@ pub enum PexRequest {
         /// The node.
         id: NodeId,
     },
+    /// A node's address is bad no more.
+    Reinstate {
+        /// Comes back with the answer.
+        ticket: u64,
+        /// The node.
+        id: NodeId,
+    },
     /// Tell nobody the addresses of these nodes.
     AddPrivate {
         /// The nodes.
@@ -174,6 +184,8 @@ pub enum PexAnswer {
     BanMany(Result<Vec<Ban>, (usize, BanError)>),
     /// To `Unban`: the ban that was lifted.
     Unban(Result<Ban, UnbanError>),
+    /// To `Reinstate`: whether it was bad.
+    Reinstate(bool),
     /// To `Candidates`.
     Candidates(Candidates),
     /// To `BadAddresses`: by ID.
@@ -182,8 +194,8 @@ pub enum PexAnswer {
     Book(BookView),
     /// To `Export`: the file.
     Export(Vec<u8>),
-    /// To `Import`: how many were added.
-    Import(usize),
+    /// To `Import`: what became of the addresses.
+    Import(ImportReport),
 }
 
 /// What the driver does next.
@@ -252,6 +264,9 @@ pub enum PexOutput {
 pub enum PexNotice {
     /// The store cannot write, and why. What has changed is kept and tried again.
     StoreFailed(String),
+    /// So many addresses were told to a strict book that has none, and none of them is routable: most
+    /// likely this is a private network. Once an hour at most.
+    NoneRoutable(u64),
     /// `Config::pex_bias` is not as it should be, and how. Said once.
     UnfitBias(String),
 }

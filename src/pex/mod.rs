@@ -4,6 +4,7 @@
 //! and publishes the bans. It never waits for a disk: the thread `p2p-store`, which exists only if
 //! there is a store, writes what has changed.
 
+mod alone;
 mod core;
 mod crawl;
 mod dials;
@@ -34,6 +35,6 @@ pub use neighbour::PeerFacts;
 pub use settings::PexSettings;
 pub use standing::Standings;
 pub(crate) use store::StoreEnd;
-pub(crate) use thread::{Pex, Prepared, Start};
+pub(crate) use thread::{FoundBook, Pex, Prepared, Start};
 pub use view::{BookEntry, BookState, BookView, Candidates};
 pub use wire::{CHANNEL, MAX_ADDRS, MAX_MESSAGE_SIZE, PexMessage, PexMessageError, channel};

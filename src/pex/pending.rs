@@ -17,8 +17,9 @@ use crate::{
 const WRITE_PAUSE: Duration = Duration::from_secs(1);
 /// Pause after a write that failed, unless something urgent comes.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
-/// Pause between two reports of failing writes: a full disk must not fill the log, too.
-const REPORT_PAUSE: Duration = Duration::from_secs(60);
+/// Shortest and longest pause between two reports of failing writes, which doubles from the one to the
+/// other: a full disk must not fill the log, too.
+const REPORT_PAUSES: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 
 /// What has changed and is not written, merged by key.
 ///
@@ -36,6 +37,7 @@ pub(super) struct Pending {
     stored_addresses: BTreeSet<NodeId>,
     next_write: Mono,
     next_report: Mono,
+    report_pause: Duration,
 }
 
 impl Pending {
@@ -50,6 +52,7 @@ impl Pending {
             stored_addresses: stored.addresses.iter().map(|known| known.addr.id()).collect(),
             next_write: Mono::ZERO,
             next_report: Mono::ZERO,
+            report_pause: REPORT_PAUSES.0,
         }
     }
 
@@ -74,6 +77,7 @@ impl Pending {
         let waiting = &mut self.waiting;
         waiting.anchors = batch.anchors.or(waiting.anchors.take());
         waiting.key = batch.key.or(waiting.key.take());
+        waiting.imported = batch.imported.or(waiting.imported);
     }
 
     /// What is to be written now. [`written`](Self::written) or [`failed`](Self::failed) follows.
@@ -91,6 +95,7 @@ impl Pending {
 
     /// The store holds what was taken.
     pub(super) fn written(&mut self) {
+        self.report_pause = REPORT_PAUSES.0;
         let Some(batch) = self.writing.take() else { return };
         note(&mut self.stored_bans, &batch.bans);
         note(&mut self.stored_bad, &batch.bad);
@@ -108,7 +113,8 @@ impl Pending {
         self.next_write = now + RETRY_PAUSE;
         let is_due = self.next_report <= now;
         if is_due {
-            self.next_report = now + REPORT_PAUSE;
+            self.next_report = now + self.report_pause;
+            self.report_pause = (2 * self.report_pause).min(REPORT_PAUSES.1);
         }
         is_due
     }
@@ -208,6 +214,31 @@ mod tests {
         pending.add(change(2, false), false);
         pending.written();
         assert_eq!(*pending.take(at(70_000)).unwrap(), change(2, false), "it was stored");
+    }
+
+    /// The fault: a disk that was full for a day was 1440 warnings.
+    #[test]
+    fn failures_are_reported_ever_more_rarely() {
+        let mut pending = Pending::new(&StoredBook::default());
+        let mut reported = Vec::new();
+        for second in (0..24 * 3600).step_by(5) {
+            pending.add(change(1, true), true);
+            pending.take(at(second * 1000)).unwrap();
+            if pending.failed(at(second * 1000)) {
+                reported.push(second);
+            }
+        }
+        assert_eq!(reported[..5], [0, 60, 180, 420, 900]);
+        assert!(reported.len() <= 30, "{}", reported.len());
+        // Once it was well again, the next failure is news.
+        let again = 24 * 3_600_000;
+        pending.take(at(again)).unwrap();
+        pending.written();
+        pending.add(change(1, false), true);
+        pending.take(at(again + 3_600_000)).unwrap();
+        assert!(pending.failed(at(again + 3_600_000)));
+        pending.take(at(again + 3_660_000)).unwrap();
+        assert!(pending.failed(at(again + 3_660_000)), "a minute later");
     }
 
     #[test]

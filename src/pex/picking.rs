@@ -22,6 +22,8 @@ struct Picking<'a> {
     core: &'a PexCore,
     now: Now,
     jitter: Duration,
+    /// How long an address that has not failed is left alone.
+    spacing: Duration,
     picked: BTreeSet<NodeId>,
     /// Groups in which we have an outbound peer or an attempt.
     groups: BTreeSet<GroupKey>,
@@ -40,7 +42,9 @@ impl PexCore {
         let mut newcomers = std::mem::take(&mut self.newcomers);
         let may_walk = self.book.len() <= SMALL || self.walk_at <= now.mono;
         let (groups, mut picked) = (self.dialed_groups(), Vec::new());
-        let mut picking = Picking { core: self, now, jitter, picked: BTreeSet::new(), groups };
+        let spacing = self.spacing();
+        let mut picking =
+            Picking { core: self, now, jitter, spacing, picked: BTreeSet::new(), groups };
         // It may have failed because it was we who were not there.
         let cap = self.settings.ensure_peers_period;
         let mut is_exhausted = false;
@@ -101,6 +105,13 @@ impl PexCore {
         bias
     }
 
+    /// How long an address that has not failed is left alone after an attempt: a period. While there
+    /// is nobody as if it had failed in each round: so who was lost is dialed again at once.
+    fn spacing(&self) -> Duration {
+        let period = self.settings.ensure_peers_period;
+        if self.has_nobody() { self.pause_after(self.alone.rounds()).min(period) } else { period }
+    }
+
     /// The groups of our outbound peers and of those who are dialed, whoever wanted them.
     fn dialed_groups(&self) -> BTreeSet<GroupKey> {
         let outbound = self.neighbours.values().filter(|n| n.is_outbound() && !n.is_over);
@@ -117,13 +128,13 @@ impl PexCore {
 
 impl Picking<'_> {
     /// Whether the address may be dialed now: after a failure there is a pause, no longer than the
-    /// cap. Without a failure there is one, too: a period, or what is refused for no fault of its own,
-    /// or hangs up at once, would be dialed all the time. A seed is dialed for what it knows, when
+    /// cap. Without a failure there is one, too: or what is refused for no fault of its own, or hangs
+    /// up at once, would be dialed all the time. A seed is dialed for what it knows, when
     /// that is wanted: it is no peer that stays.
     fn is_due(&self, known: &KnownAddress, cap: Duration) -> bool {
         let (core, id) = (self.core, known.addr.id());
         let pause = match known.dial_failures {
-            0 => core.settings.ensure_peers_period,
+            0 => self.spacing,
             failures => core.pause_after(failures) + self.jitter,
         };
         known.placement != Placement::Bad

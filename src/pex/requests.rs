@@ -1,11 +1,8 @@
 //! What handles and reactors ask of the book.
 
-use std::time::Duration;
-
 use super::{PexAnswer, PexCore, PexOutput, PexRequest, neighbour::Opinion, view};
 use crate::{
-    addrbook::{BadAddress, json},
-    address::NetAddress,
+    addrbook::{BadAddress, BadCause, json},
     ban::Ban,
     identity::NodeId,
     switch::SwitchEvent,
@@ -49,7 +46,8 @@ impl PexCore {
                 if !self.standings.is_persistent(&id) {
                     self.judge(&id, Opinion::Bad);
                 }
-                self.mark_bad(id, addr, duration, &reason, self.now);
+                let (until, cause) = (wall.saturating_add(duration), BadCause::Application);
+                self.mark_bad(BadAddress { id, addr, until, cause, reason }, self.now);
                 self.store(false);
             }
             PexRequest::MarkGood { id } => {
@@ -60,6 +58,14 @@ impl PexCore {
                     self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id }));
                 }
                 self.store(false);
+            }
+            PexRequest::Reinstate { ticket, id } => {
+                let was_bad = self.book.lift_bad(&id, wall, &mut self.rng);
+                if was_bad {
+                    self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id }));
+                    self.store(true);
+                }
+                self.answer(ticket, PexAnswer::Reinstate(was_bad));
             }
             PexRequest::AddPrivate { ids } => self.book.add_private(ids),
             PexRequest::RemovePrivate { ids } => self.book.remove_private(&ids),
@@ -82,12 +88,12 @@ impl PexCore {
                 self.answer(ticket, PexAnswer::Export(file));
             }
             PexRequest::Import { ticket, imported } => {
-                let added = self.book.import(imported, wall, &mut self.rng);
+                let report = self.book.import(imported, wall, &mut self.rng);
                 if self.is_crawling() {
                     self.start_crawl(self.now);
                 }
                 self.store(true);
-                self.answer(ticket, PexAnswer::Import(added));
+                self.answer(ticket, PexAnswer::Import(report));
             }
         }
     }
@@ -108,21 +114,13 @@ impl PexCore {
     }
 
     /// The address is not dialed for a while, unless its node is persistent.
-    pub(super) fn mark_bad(
-        &mut self,
-        id: NodeId,
-        addr: Option<NetAddress>,
-        duration: Duration,
-        reason: &str,
-        now: Now,
-    ) {
-        if self.standings.is_persistent(&id)
-            || !self.book.mark_bad(id, addr, duration, reason, now.wall)
-        {
+    pub(super) fn mark_bad(&mut self, bad: BadAddress, now: Now) {
+        let id = bad.id;
+        if self.standings.is_persistent(&id) || !self.book.found_bad(bad, now.wall) {
             return;
         }
         let Some(bad) = self.book.bad_address(&id) else { return };
-        let BadAddress { id, addr, until, reason } = bad.clone();
+        let BadAddress { id, addr, until, reason, .. } = bad.clone();
         self.outputs.push_back(PexOutput::Event(SwitchEvent::Bad { id, addr, until, reason }));
     }
 

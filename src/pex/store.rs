@@ -1,6 +1,6 @@
 //! The thread `p2p-store`: the only one that waits for a disk.
 
-use std::{error::Error, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use log::Level;
 use parking_lot::{Condvar, Mutex};
@@ -44,7 +44,7 @@ struct Slot {
 }
 
 impl StoreWriter {
-    /// Starts the thread. `on_failure` is called on it, at most once a minute.
+    /// Starts the thread. `on_failure` is called on it: at first once a minute, then ever more rarely.
     pub(super) fn start(
         mut store: Box<dyn BookStore>,
         stored: &StoredBook,
@@ -139,18 +139,6 @@ impl Shared {
 /// The store may be anybody's code: a panic in it is a failure like others.
 fn write(store: &mut dyn BookStore, batch: &StoreBatch) -> Result<(), String> {
     // The error is the application's, too.
-    let written = guarded(|| store.write(batch).map_err(|error| with_causes(&error)));
+    let written = guarded(|| store.write(batch).map_err(|error| error.to_string()));
     written.unwrap_or_else(|| Err(PANICKED.to_owned()))
-}
-
-/// The error and what caused it, in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

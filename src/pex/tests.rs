@@ -6,7 +6,8 @@ use crossbeam_channel::{Receiver, Sender};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    Misbehaviour, Pex, PexHandle, PexInput, PexSettings, Prepared, Start, store::StoreEnd,
+    FoundBook, Misbehaviour, Pex, PexHandle, PexInput, PexSettings, Prepared, Start,
+    store::StoreEnd,
 };
 use crate::{
     addrbook::{
@@ -43,7 +44,7 @@ fn begin() -> Start {
         settings: PexSettings::new(&Config { pex: false, ..Config::default() }),
         book: BookSettings { own: id(0), is_strict: true, limits: BookLimits::default() },
         private: Vec::new(),
-        import: Box::new(|_| None),
+        find: Box::new(|_| None),
         seed: [1; 32],
         book_seed: [2; 32],
     }
@@ -249,29 +250,52 @@ fn a_store_that_still_fails_at_the_stop_is_reported() {
     assert_eq!(running.stop(), Some(StoreEnd::Failed("the store panicked".to_owned())));
 }
 
-/// Whoever has begun without it, or with a broken one, has lost nothing by taking it later.
+/// Whoever has begun without it, with a broken one or with another one has lost nothing by putting it
+/// there later; and none is taken in twice.
 #[test]
-fn addrbook_json_is_asked_for_only_for_a_book_without_addresses() {
-    let addr = NetAddress::new(id(1), [50, 1, 1, 1].into(), 1);
-    let file = ImportedBook { addresses: vec![known(addr)], ..Default::default() };
+fn what_was_taken_in_last_is_known_at_the_next_start() {
     let store = MemoryStore::new();
+    let file = |n: u8| {
+        let addr = NetAddress::new(id(n), [50, 1, 1, n].into(), 1);
+        let book = ImportedBook { addresses: vec![known(addr)], ..Default::default() };
+        FoundBook { digest: [n; 32], book }
+    };
     let mut asked = Vec::new();
-    for file in [None, Some(file), None] {
+    for found in [None, Some(file(1)), None, Some(file(2)), None] {
         let (sender, receiver) = crossbeam_channel::unbounded();
-        let import = Box::new(move |is_wanted| {
-            sender.send(is_wanted).unwrap();
-            file.filter(|_| is_wanted)
+        let is_found = found.is_some();
+        let find = Box::new(move |taken| {
+            sender.send(taken).unwrap();
+            found
         });
-        let start = Start { import, ..begin() };
+        let start = Start { find, ..begin() };
         let clock = Clock::start();
         let prepared = Prepared::load(start, Some(Box::new(store.clone())), clock).unwrap();
+        assert_eq!(prepared.imported().map(|report| report.added), is_found.then_some(1));
         let pex = prepared.start(None, Box::new(|_| {})).unwrap();
         pex.stop(clock.mono() + LONG);
         asked.extend(receiver.try_iter());
-        assert!(store.stored().key.is_some());
     }
-    assert_eq!(asked, [true, true, false]);
-    assert_eq!(store.stored().addresses.len(), 1);
+    let [first, second] = [1, 2].map(|n| Some([n; 32]));
+    assert_eq!(asked, [None, None, first, first, second]);
+    assert_eq!(store.stored().addresses.len(), 2);
+}
+
+#[test]
+fn an_operator_ends_what_is_bad_and_it_is_stored() {
+    let (store, written, result) = told();
+    let running = start(Some(store));
+    drop(result);
+    let addr = NetAddress::new(id(1), [50, 1, 1, 1].into(), 1);
+    running.handle.mark_bad(id(1), Some(addr), LONG, "no answer".to_owned());
+    assert!(written.recv_timeout(LONG).unwrap().bad[&id(1)].is_some());
+    assert!(running.handle.reinstate(id(1)).unwrap());
+    let batch = written.recv_timeout(LONG).unwrap();
+    assert_eq!(batch.bad[&id(1)], None);
+    assert!(batch.addresses[&id(1)].is_some(), "new again");
+    assert!(!running.handle.reinstate(id(1)).unwrap(), "it is bad no more");
+    assert!(!running.handle.reinstate(id(2)).unwrap(), "nobody knows it");
+    running.stop();
 }
 
 /// What a file says of an address that was never tried.

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     addrbook::{
-        Book, BookKey, BookSettings, BookStore, StoreError, StoredBook, json::ImportedBook,
+        Book, BookKey, BookSettings, BookStore, ImportReport, StoreError, StoredBook,
+        json::ImportedBook,
     },
     ban::BanTable,
     clock::Clock,
@@ -39,12 +40,21 @@ pub(crate) struct Start {
     pub(crate) book: BookSettings,
     /// Nodes whose addresses are told to nobody.
     pub(crate) private: Vec<NodeId>,
-    /// What a book without addresses begins with. Asked once, whether that is so.
-    pub(crate) import: Box<dyn FnOnce(bool) -> Option<ImportedBook>>,
+    /// What is to be taken into the book before anything else. Asked once, with the digest of the file
+    /// that was taken in last.
+    pub(crate) find: Box<dyn FnOnce(Option<[u8; 32]>) -> Option<FoundBook>>,
     /// Random bytes: everything that is decided by chance, and the key of a new book.
     pub(crate) seed: [u8; 32],
     /// More of them.
     pub(crate) book_seed: [u8; 32],
+}
+
+/// An `addrbook.json` that was not taken in yet.
+pub(crate) struct FoundBook {
+    /// SHA-256 of the file.
+    pub(crate) digest: [u8; 32],
+    /// What is in it.
+    pub(crate) book: ImportedBook,
 }
 
 /// Called on `p2p-pex`: what the switch is to do or to tell. Must not block.
@@ -59,6 +69,7 @@ pub(crate) struct Prepared {
     inputs: Sender<PexInput>,
     receiver: Receiver<PexInput>,
     handle: PexHandle,
+    imported: Option<ImportReport>,
 }
 
 /// The running threads `p2p-pex` and `p2p-store`. Dropping it stops them.
@@ -95,23 +106,27 @@ impl Prepared {
         let fresh = BookKey::random(&mut rng);
         let mut book = Book::load(start.book, fresh, stored.clone(), now.wall, &mut rng);
         book.add_private(start.private);
-        let is_fresh = stored.key.is_none() || stored.addresses.is_empty();
-        if let Some(imported) = (start.import)(is_fresh) {
-            let added = book.import(imported, now.wall, &mut rng);
-            tell!(Level::Info, "the address book begins with {added} addresses of addrbook.json");
-        }
+        let imported = (start.find)(stored.imported).map(|found| {
+            book.set_imported(found.digest);
+            book.import(found.book, now.wall, &mut rng)
+        });
         let (inputs, receiver) = crossbeam_channel::unbounded();
         let core = PexCore::new(start.settings, book, start.seed, now);
         let shared = Arc::new(Shared::default());
         *shared.bans.write() = core.book().bans().clone();
         let handle = PexHandle { inputs: inputs.clone(), shared, next_ticket: Arc::default() };
         let store = store.map(|store| (store, stored));
-        Ok(Self { core, store, clock, inputs, receiver, handle })
+        Ok(Self { core, store, clock, inputs, receiver, handle, imported })
     }
 
     /// The bans there are at the start. `publish` gets later tables, not this one.
     pub(crate) fn bans(&self) -> Arc<BanTable> {
         self.handle.bans()
+    }
+
+    /// What became of the addresses of the file that was taken in, if one was.
+    pub(crate) fn imported(&self) -> Option<&ImportReport> {
+        self.imported.as_ref()
     }
 
     /// The clock to go on with: the book may know better what time it is than the machine.
@@ -345,6 +360,13 @@ impl PexThread {
                 }
                 PexOutput::Event(event) => (self.to_switch)(Input::Event(event)),
                 PexOutput::Notice(PexNotice::UnfitBias(why)) => tell!(Level::Warn, "{why}"),
+                PexOutput::Notice(PexNotice::NoneRoutable(count)) => {
+                    tell!(
+                        Level::Warn,
+                        "{count} addresses were told, none routable: in a private network set \
+                         addr_book_strict = false"
+                    );
+                }
                 PexOutput::Notice(PexNotice::StoreFailed(error)) => {
                     tell!(
                         Level::Warn,

@@ -140,7 +140,7 @@ pub enum LinkError {
     #[error("node info: {0}")]
     NodeInfo(NodeInfoError),
     /// The peer's NodeInfo names another ID than the one it authenticated.
-    #[error("node info of {claimed:?} from {authenticated}")]
+    #[error("node info of {}, who has authenticated as {authenticated}", claimant(.claimed))]
     ForeignNodeInfo {
         /// The ID in the NodeInfo.
         claimed: Option<NodeId>,
@@ -156,6 +156,10 @@ pub enum LinkError {
     /// The link was used after its end.
     #[error("the link is over")]
     Dead,
+}
+
+fn claimant(claimed: &Option<NodeId>) -> String {
+    claimed.map_or_else(|| "nobody".to_owned(), |id| id.to_string())
 }
 
 impl LinkError {

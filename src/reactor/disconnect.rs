@@ -133,7 +133,7 @@ pub enum DisconnectReason {
 #[non_exhaustive]
 pub enum LocalFault {
     /// The process, or the system, has no file descriptor left (`EMFILE`, `ENFILE`).
-    #[error("no file descriptor is left; raise the limit (ulimit -n)")]
+    #[error("too many open files; raise the limit (ulimit -n)")]
     Descriptors,
     /// No interface that is up leads there (`ENETDOWN`, and `ENETUNREACH` or `EHOSTUNREACH` of our
     /// own routing table).
@@ -215,8 +215,8 @@ impl DisconnectReason {
         }
     }
 
-    /// Whether an operator should hear of it above debug level: the peer misbehaved, or something
-    /// here is not as configured. A peer that simply left is neither.
+    /// Whether an operator should be warned if it happens to a peer that he has configured: the peer
+    /// misbehaved, or something here is not as configured. A peer that simply left is neither.
     pub fn is_notable(&self) -> bool {
         matches!(
             self,

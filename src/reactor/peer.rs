@@ -10,6 +10,7 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
+use log::Level;
 
 use super::{
     CloseMode, DisconnectReason, Never, Pushed, Refused, Session, Waiter,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     address::PeerAddress,
+    guard::tell,
     identity::NodeId,
     ids::{ChannelId, ConnId, Direction},
     node_info::NodeInfo,
@@ -340,6 +342,9 @@ impl Peer {
     }
 
     fn checked(&self, id: ChannelId, payload: &Payload) -> Result<&SessionChannel, SendErrorKind> {
+        if log::log_enabled!(Level::Trace) {
+            tell!(Level::Trace, "{self} is sent {} bytes on {id}", payload.len());
+        }
         let channel = self.0.channel(id).filter(|c| c.is_open);
         let channel = channel.ok_or(SendErrorKind::NoSuchChannel)?;
         if payload.len() > channel.capacity {

@@ -1,20 +1,23 @@
 //! The address book: its file, and what handles do with it.
 
 use std::{
+    error::Error,
     fs::File,
     io::{ErrorKind, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use log::Level;
 
 #[cfg(feature = "sqlite")]
 use crate::addrbook::{SqliteStore, UnwritableStore};
 use crate::{
     addrbook::{
-        BookStore, StoreError,
-        json::{self, ImportError, ImportedBook, MAX_FILE},
+        BookStore, ImportReport, StoreError,
+        json::{self, ImportError, MAX_FILE},
     },
     config::Config,
-    pex::BookView,
+    pex::{BookView, FoundBook},
     switch::ControlError,
 };
 
@@ -32,13 +35,21 @@ pub enum ImportBookError {
     Control(#[from] ControlError),
 }
 
+/// The reference's name for a book means our database beside it: what the reference keeps its book in
+/// is not ours to overwrite.
+fn database(file: &Path) -> PathBuf {
+    if is_json(file) { file.with_extension("sqlite") } else { file.to_owned() }
+}
+
+fn is_json(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "json")
+}
+
 /// Opens the configured store.
 #[cfg(feature = "sqlite")]
 pub(super) fn open(config: &Config) -> Result<Option<Box<dyn BookStore>>, StoreError> {
     let Some(file) = &config.addr_book_file else { return Ok(None) };
-    // What the reference keeps its book in is not ours to overwrite.
-    let is_json = file.extension().is_some_and(|extension| extension == "json");
-    let database = if is_json { file.with_extension("sqlite") } else { file.clone() };
+    let database = database(file);
     match SqliteStore::open(&database) {
         Ok(store) => Ok(Some(Box::new(store))),
         // A node without a place for its book is better than none.
@@ -58,29 +69,63 @@ pub(super) fn open(config: &Config) -> Result<Option<Box<dyn BookStore>>, StoreE
     Ok(None)
 }
 
-/// The book that a node of the reference has left in the configured file, if it is wanted: for a book
-/// that has no address yet. Otherwise it is not even read, which is said. A broken one is reported and
-/// left alone.
-pub(super) fn of_the_reference(file: Option<&Path>, is_wanted: bool) -> Option<ImportedBook> {
-    let file = file.filter(|file| file.extension().is_some_and(|name| name == "json"))?;
-    if !is_wanted {
-        if file.exists() {
-            log::info!(
-                "{} is not read: the address book beside it has addresses already \
-                 (import_addrbook adds those of the file)",
-                file.display()
-            );
+/// The book that a node of the reference has left in the configured file, or somebody has put there,
+/// unless it is the one that was taken in last (`taken`, its SHA-256): what counts is what is in it, not
+/// when it was written, because copies keep their times and clocks are wrong. A broken one is reported
+/// and left alone.
+pub(super) fn find_json(file: Option<&Path>, taken: Option<[u8; 32]>) -> Option<FoundBook> {
+    let file = file.filter(|file| is_json(file))?;
+    let bytes = match read(file) {
+        Ok(bytes) => bytes,
+        Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+            if taken.is_some() {
+                log::info!(
+                    "{} is gone, and the addresses that were taken from it are still in the address \
+                     book; to forget them, stop the node and delete {} too",
+                    file.display(),
+                    database(file).display()
+                );
+            }
+            return None;
         }
+        Err(error) => return complain(file, &error),
+    };
+    let digest = sha256(&bytes);
+    if taken == Some(digest) {
+        log::debug!("{} was taken in before", file.display());
         return None;
     }
-    match read(file) {
-        Ok(imported) => Some(imported),
-        Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => {
-            log::error!("{}: {error}; the address book begins without it", file.display());
-            None
-        }
+    match json::parse(&bytes) {
+        Ok(book) => Some(FoundBook { digest, book }),
+        Err(error) => complain(file, &error),
     }
+}
+
+fn complain(file: &Path, error: &dyn Error) -> Option<FoundBook> {
+    log::error!("{}: {error}; the address book does without it", file.display());
+    None
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// Tells what has become of the addresses of this file, and what an operator would not expect of it.
+/// `is_database`: the book is in ours.
+pub(super) fn tell_of_import(file: &Path, report: &ImportReport, is_database: bool) {
+    let is_vain = report.added + report.known == 0 && report.num_refused() > 0;
+    let level = if is_vain { Level::Warn } else { Level::Info };
+    let place = match is_database {
+        true => format!(": the address book is {}", database(file).display()),
+        false => String::new(),
+    };
+    log::log!(
+        level,
+        "took in {}: {report}. It is read again when it has changed, and never written{place}; \
+         deleting the .json forgets nothing",
+        file.display()
+    );
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +135,10 @@ enum ReadError {
     #[error("is no file with bytes in it")]
     NoFile,
     #[error(transparent)]
-    Import(#[from] ImportError),
+    TooLarge(ImportError),
 }
 
-fn read(file: &Path) -> Result<ImportedBook, ReadError> {
+fn read(file: &Path) -> Result<Vec<u8>, ReadError> {
     let file = File::open(file)?;
     let metadata = file.metadata()?;
     // A pipe would be waited for, and a device may never end.
@@ -104,11 +149,11 @@ fn read(file: &Path) -> Result<ImportedBook, ReadError> {
     // byte more is read.
     if metadata.len() > MAX_FILE as u64 {
         let found = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-        return Err(ImportError::TooLarge { found }.into());
+        return Err(ReadError::TooLarge(ImportError::TooLarge { found }));
     }
     let mut bytes = Vec::new();
     file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(json::parse(&bytes)?)
+    Ok(bytes)
 }
 
 impl SwitchHandle {
@@ -130,11 +175,11 @@ impl SwitchHandle {
     }
 
     /// Adds the addresses of an `addrbook.json` that the book does not know, with their history,
-    /// and tells how many those were.
+    /// and tells what became of each.
     ///
     /// # Errors
     /// See [`ImportBookError`]; nothing has changed.
-    pub fn import_addrbook(&self, file: &[u8]) -> Result<usize, ImportBookError> {
+    pub fn import_addrbook(&self, file: &[u8]) -> Result<ImportReport, ImportBookError> {
         let imported = json::parse(file)?;
         Ok(self.inner().pex.import(imported)?)
     }
@@ -164,32 +209,48 @@ mod tests {
     fn a_file_that_is_no_book_by_its_size_or_kind_is_not_read() {
         let folder = tempfile::TempDir::with_prefix("book").unwrap();
         let path = folder.path().join("addrbook.json");
-        assert_eq!(of_the_reference(Some(&path), true), None, "there is none");
+        let addresses =
+            |path: Option<&Path>| find_json(path, None).map(|found| found.book.addresses.len());
+        assert_eq!(addresses(Some(&path)), None, "there is none");
         fs::write(&path, BOOK).unwrap();
-        assert_eq!(of_the_reference(Some(&path), true).unwrap().addresses.len(), 1);
-        assert_eq!(of_the_reference(None, true), None);
-        assert_eq!(of_the_reference(Some(&folder.path().join("addrbook.db")), true), None);
+        assert_eq!(addresses(Some(&path)), Some(1));
+        assert_eq!(addresses(None), None);
+        assert_eq!(addresses(Some(&folder.path().join("addrbook.db"))), None);
         // More than there is memory, and no byte of it on the disk.
         let size = 1 << 40;
         fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(size).unwrap();
         match read(&path) {
-            Err(ReadError::Import(error)) => {
+            Err(ReadError::TooLarge(error)) => {
                 assert_eq!(error, ImportError::TooLarge { found: size as usize });
             }
             other => panic!("{other:?}"),
         }
-        assert_eq!(of_the_reference(Some(&path), true), None);
+        assert_eq!(addresses(Some(&path)), None);
         // Nor what never ends.
         #[cfg(target_os = "linux")]
         assert!(matches!(read(Path::new("/dev/zero")), Err(ReadError::NoFile)));
     }
 
+    /// Whatever its time says: it may have been copied with an old one, or touched.
     #[test]
-    fn a_file_that_is_not_to_be_taken_over_is_not_read() {
+    fn a_file_is_taken_in_once_and_again_when_something_else_is_in_it() {
         let folder = tempfile::TempDir::with_prefix("book").unwrap();
         let path = folder.path().join("addrbook.json");
+        let digest = |taken| find_json(Some(&path), taken).map(|found| found.digest);
+        fs::write(&path, "<html>404 Not Found</html>").unwrap();
+        assert_eq!(digest(None), None, "broken");
         fs::write(&path, BOOK).unwrap();
-        assert_eq!(of_the_reference(Some(&path), false), None);
+        let first = digest(None).unwrap();
+        assert_eq!(digest(Some(first)), None);
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+        assert_eq!(digest(Some(first)), None, "touched");
+        fs::write(&path, BOOK.replace("1.2.3.4", "1.2.3.5")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let second = digest(Some(first)).unwrap();
+        assert_ne!(first, second);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(digest(Some(second)), None, "gone");
     }
 
     /// Nobody, not even the superuser, makes files there.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     addrbook::{BookLimits, BookSettings, BookStore, StoreError},
-    address::ListenAddress,
+    address::{ListenAddress, PeerAddress},
     channel::ChannelDescriptor,
     clock::Clock,
     config::{Config, ConfigError},
@@ -27,8 +27,9 @@ use crate::{
     protocol::{LinkSettings, mconn::MConnSettings},
     reactor::{Event, Peer, SessionSettings},
     switch::{
-        Candidate, Decision, Filter, Hook, Input, Lineup, ReactorSettings, Resolver, ResolverPool,
-        Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver, verdict_timeout,
+        Candidate, Decision, Filter, Hook, Input, Lineup, Log, ReactorSettings, Resolver,
+        ResolverPool, Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,
+        verdict_timeout,
     },
     thread,
 };
@@ -320,6 +321,7 @@ impl SwitchBuilder {
         }
         let seed = random_seed()?;
         let clock = Clock::start();
+        let is_database = cfg!(feature = "sqlite") && self.store.is_none();
         let store = self.store.map_or_else(|| book::open(config), |store| Ok(Some(store)))?;
         let begin = Start {
             settings: PexSettings::new(config),
@@ -329,14 +331,17 @@ impl SwitchBuilder {
                 limits: BookLimits::of(config),
             },
             private: config.private_peer_ids.clone(),
-            import: {
+            find: {
                 let file = config.addr_book_file.clone();
-                Box::new(move |is_fresh| book::of_the_reference(file.as_deref(), is_fresh))
+                Box::new(move |taken| book::find_json(file.as_deref(), taken))
             },
             seed: random_seed()?,
             book_seed: random_seed()?,
         };
         let mut pex = Prepared::load(begin, store, clock)?;
+        if let (Some(file), Some(report)) = (&config.addr_book_file, pex.imported()) {
+            book::tell_of_import(file, report, is_database);
+        }
         let clock = pex.clock();
         let pex_events = pex_inbox.map(|inbox| inbox.events);
         let (inputs, input_receiver) = crossbeam_channel::unbounded();
@@ -422,7 +427,7 @@ impl SwitchBuilder {
             sessions: Default::default(),
             connection_filters: self.connection_filters,
             peer_filters: self.peer_filters,
-            log: Default::default(),
+            log: Log::new(config.seeds.iter().map(PeerAddress::id), descriptors::limit()),
             notices: Box::new(pex.notices()),
         };
         let switch_thread = thread::spawn("p2p-switch", move || switch.run());

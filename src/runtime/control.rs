@@ -250,6 +250,16 @@ impl SwitchHandle {
         Ok(())
     }
 
+    /// The address of this node is bad no more, although its time is not over: it is new, with a clean
+    /// record, and may be dialed at once. Whether it was bad. Bans are another matter, see
+    /// [`unban`](Self::unban).
+    ///
+    /// # Errors
+    /// The switch has stopped, or called on a thread of the library.
+    pub fn reinstate(&self, id: NodeId) -> Result<bool, ControlError> {
+        self.inner().pex.reinstate(id)
+    }
+
     /// What is known of every node, sorted by ID, with bans of addresses at the end: one entry per
     /// node, with the strongest of its states: banned, connected, dialing, reconnecting, bad,
     /// candidate. Of the *candidates* of

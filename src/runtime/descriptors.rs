@@ -41,6 +41,11 @@ pub(super) fn gate(config: &Config, raises: bool) -> (GateSettings, usize) {
     (gate, inbound)
 }
 
+/// Descriptors that the process may have, if there is a limit.
+pub(super) fn limit() -> Option<u64> {
+    system::limit()
+}
+
 /// Beyond it newcomers would be closed because there are too many connections, the reserved ones
 /// first of all, and the switch would not know that it is full.
 fn most_inbound(gate: &GateSettings, config: &Config) -> usize {

@@ -6,10 +6,12 @@ use std::sync::{
 };
 
 use crossbeam_channel::Sender;
+use log::Level;
 use parking_lot::Mutex;
 
 use crate::{
     event_loop::{Inbox, Progress},
+    guard::tell,
     reactor::{DisconnectReason, Event, Peer},
 };
 
@@ -31,6 +33,12 @@ impl Inboxes {
 
 impl Inbox for Inboxes {
     fn deliver(&mut self, reactor: usize, event: Event) -> bool {
+        if log::log_enabled!(Level::Trace)
+            && let Event::Message(message) = &event
+        {
+            let (peer, channel) = (message.peer(), message.channel());
+            tell!(Level::Trace, "{peer} sent {} bytes on {channel}", message.payload().len());
+        }
         self.delivered[reactor].fetch_add(1, Relaxed);
         // A reactor that is gone gets nothing; dropping the event returns its budget.
         self.senders[reactor].send(event).is_ok()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Candidate, Output, SwitchCore, SwitchEvent,
+    Candidate, Notice, Output, SwitchCore, SwitchEvent,
     filter::Subject,
     peer_set::{Conn, Parked, Stage},
     timers::Timer,
@@ -57,6 +57,7 @@ impl SwitchCore {
     /// The loop has authenticated somebody.
     pub(super) fn established(&mut self, established: Established, now: Now) {
         let Established { conn, ticket, id, node_info, direction, remote } = established;
+        self.notice(Notice::Authenticated { id, direction });
         let attempt = ticket.and_then(|t| self.dialing.remove(t).map(|attempt| (t, attempt)));
         let new = Conn {
             id,

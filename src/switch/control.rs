@@ -157,7 +157,7 @@ impl SwitchCore {
         for (id, peer) in self.persistent.iter() {
             let mut state = PeerState::new(Some(*id), ConnectionState::Reconnecting)
                 .with_reason(peer.last.as_ref());
-            state.dial_addr = Some(peer.addr.clone());
+            state.dial_addr = Some(peer.addr().clone());
             state.failures = peer.failures;
             state.remaining = peer.next.map(|next| next.since(now.mono));
             states.insert(*id, state);

@@ -193,11 +193,9 @@ impl SwitchCore {
 
     /// Begins to dial persistent peers. Once, before anything else.
     pub fn start(&mut self, now: Now) {
-        for addr in std::mem::take(&mut self.settings.persistent_peers) {
-            if addr.id() != self.settings.id {
-                self.add_persistent(addr, now);
-            }
-        }
+        let mut addrs = std::mem::take(&mut self.settings.persistent_peers);
+        addrs.retain(|addr| addr.id() != self.settings.id);
+        self.start_persistent(addrs, now);
         self.tell_known();
         self.tell_whether_full();
     }
@@ -293,6 +291,11 @@ impl SwitchCore {
         self.peers.count(direction)
     }
 
+    /// Whether there is to be a connection with this node at all times.
+    pub fn is_persistent(&self, id: &NodeId) -> bool {
+        self.persistent.contains(id)
+    }
+
     /// Whether limits do not apply to this node.
     pub(super) fn is_reserved(&self, id: &NodeId) -> bool {
         self.unconditional.contains(id) || self.persistent.contains(id)
@@ -335,7 +338,7 @@ impl SwitchCore {
             Report::Alive(conn) => self.alive(conn, now),
             Report::Ending(conn) => self.ending(conn, now),
             Report::ReactorGone(reactor) => self.reactor_gone(reactor, now),
-            Report::AcceptFailed(kind) => self.event(SwitchEvent::AcceptFailed(kind)),
+            Report::AcceptFailed(why) => self.event(SwitchEvent::AcceptFailed(why)),
             Report::Stopped => self.stopped(now),
         }
     }

@@ -94,8 +94,9 @@ pub enum SwitchEvent {
     ReactorStalled(String),
     /// It reads again.
     ReactorRecovered(String),
-    /// The system refused to accept connections; it is tried again.
-    AcceptFailed(std::io::ErrorKind),
+    /// The system refused to accept connections, for this reason: most likely
+    /// [`LocalFault::Descriptors`](crate::LocalFault). It is tried again, ten times a second.
+    AcceptFailed(DisconnectReason),
     /// The switch has stopped. The last event.
     Stopped,
 }

@@ -8,7 +8,7 @@ use crate::{
     ban::{Ban, BanTable},
     event_loop::{Command, Report},
     identity::NodeId,
-    ids::ConnId,
+    ids::{ConnId, Direction},
     origin::Origin,
     reactor::{Admission, DisconnectReason},
     time::Mono,
@@ -184,6 +184,13 @@ pub enum Notice {
         origin: Origin,
         /// Why.
         reason: DisconnectReason,
+    },
+    /// A node has authenticated itself and is one of ours: whether or not it becomes a peer.
+    Authenticated {
+        /// Which.
+        id: NodeId,
+        /// Who dialed.
+        direction: Direction,
     },
     /// The operator says that a node is there.
     Listed(NetAddress),

@@ -28,6 +28,7 @@ mod state;
 mod thread;
 mod timers;
 
+pub use self::log::{Line, Log};
 pub use crate::origin::{Origin, Purpose};
 pub use admission::verdict_timeout;
 pub use core::{ReactorSettings, StopReason, SwitchCore, SwitchSettings};

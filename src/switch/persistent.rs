@@ -14,11 +14,11 @@ pub(super) const MAX_RESOLVED: usize = 16;
 /// A node to be connected to at all times.
 #[derive(Debug)]
 pub(super) struct Persistent {
-    /// As configured, and always dialed there: what an inbound session says of its address is not
-    /// trusted, and a name is resolved anew each time.
-    pub(super) addr: PeerAddress,
-    /// What its name stood for when it was resolved last.
-    resolved: Vec<IpAddr>,
+    /// Where it is, one place or more: an operator may list a node under several addresses.
+    places: Vec<Place>,
+    /// Which of them is dialed next. Each failed attempt gives the turn to the next one, so that the
+    /// one that works keeps it.
+    turn: usize,
     /// Attempts in a row that failed, or whose session ended before it was a success.
     pub(super) failures: u32,
     /// Look-ups of its name that have failed since: they make the pauses longer, but without a link
@@ -30,25 +30,69 @@ pub(super) struct Persistent {
     pub(super) last: Option<DisconnectReason>,
 }
 
+/// Where a node is.
+#[derive(Debug)]
+struct Place {
+    /// As configured, and always dialed there: what an inbound session says of its address is not
+    /// trusted, and a name is resolved anew each time.
+    addr: PeerAddress,
+    /// What its name stood for when it was resolved last.
+    resolved: Vec<IpAddr>,
+}
+
+impl Place {
+    fn new(addr: PeerAddress) -> Self {
+        Self { addr, resolved: Vec::new() }
+    }
+}
+
+impl Persistent {
+    fn new(addr: PeerAddress) -> Self {
+        Self {
+            places: vec![Place::new(addr)],
+            turn: 0,
+            failures: 0,
+            failed_lookups: 0,
+            next: None,
+            last: None,
+        }
+    }
+
+    /// Where it is dialed next.
+    pub(super) fn addr(&self) -> &PeerAddress {
+        &self.places[self.turn].addr
+    }
+
+    /// How many addresses it has.
+    pub(super) fn num_places(&self) -> u32 {
+        self.places.len() as u32
+    }
+
+    /// The next attempt goes to its next address.
+    pub(super) fn turn(&mut self) {
+        self.turn = (self.turn + 1) % self.places.len();
+    }
+}
+
 /// All of them. **Invariant**, kept by the core: each has a session, an attempt, or a `next`.
 #[derive(Debug, Default)]
 pub(super) struct PersistentPeers(BTreeMap<NodeId, Persistent>);
 
 impl PersistentPeers {
-    /// Adds a node, or gives it another address.
+    /// Adds a node, or one more address of it.
     pub(super) fn add(&mut self, addr: PeerAddress) {
-        let new = Persistent {
-            addr: addr.clone(),
-            resolved: Vec::new(),
-            failures: 0,
-            failed_lookups: 0,
-            next: None,
-            last: None,
-        };
-        let peer = self.0.entry(addr.id()).or_insert(new);
-        if peer.addr != addr {
-            (peer.addr, peer.failures, peer.failed_lookups) = (addr, 0, 0);
-            peer.resolved.clear();
+        let peer = self.0.entry(addr.id()).or_insert_with(|| Persistent::new(addr.clone()));
+        if peer.places.iter().all(|place| place.addr != addr) {
+            peer.places.push(Place::new(addr));
+        }
+    }
+
+    /// Adds a node, or gives it this address alone.
+    pub(super) fn set(&mut self, addr: PeerAddress) {
+        let peer = self.0.entry(addr.id()).or_insert_with(|| Persistent::new(addr.clone()));
+        if peer.places.len() > 1 || *peer.addr() != addr {
+            (peer.places, peer.turn) = (vec![Place::new(addr)], 0);
+            (peer.failures, peer.failed_lookups) = (0, 0);
         }
     }
 
@@ -56,21 +100,23 @@ impl PersistentPeers {
         self.0.remove(id)
     }
 
-    /// The name of the node's address was resolved.
+    /// The name of an address of the node was resolved.
     pub(super) fn set_resolved(&mut self, addr: &PeerAddress, found: &[SocketAddr]) {
-        if let Some(peer) = self.0.get_mut(&addr.id()).filter(|peer| peer.addr == *addr) {
+        let peer = self.0.get_mut(&addr.id());
+        let place = peer.and_then(|peer| peer.places.iter_mut().find(|place| place.addr == *addr));
+        if let Some(place) = place {
             let ips = found.iter().map(|addr| addr.ip().to_canonical());
-            peer.resolved = ips.take(MAX_RESOLVED).collect();
+            place.resolved = ips.take(MAX_RESOLVED).collect();
         }
     }
 
     /// Where they are: the addresses that are configured, and what configured names stand for.
     pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
-        let of = |peer: &Persistent| {
-            let configured = peer.addr.net_address().map(|addr| addr.ip().to_canonical());
-            configured.into_iter().chain(peer.resolved.clone())
+        let of = |place: &Place| {
+            let configured = place.addr.net_address().map(|addr| addr.ip().to_canonical());
+            configured.into_iter().chain(place.resolved.clone())
         };
-        self.0.values().flat_map(of).collect()
+        self.0.values().flat_map(|peer| &peer.places).flat_map(of).collect()
     }
 
     pub(super) fn contains(&self, id: &NodeId) -> bool {
@@ -87,5 +133,44 @@ impl PersistentPeers {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Persistent)> {
         self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "ed99ea2d90b79612618deaed7cdde9e9786223b7";
+
+    fn addr(location: &str) -> PeerAddress {
+        format!("{ID}@{location}").parse().unwrap()
+    }
+
+    /// The door knows all of them: the node may dial us from any.
+    #[test]
+    fn a_node_is_at_each_of_its_addresses_and_where_their_names_lead() {
+        let mut peers = PersistentPeers::default();
+        let (first, second) = (addr("1.2.3.4:1"), addr("a.example.com:1"));
+        peers.add(first.clone());
+        peers.add(second.clone());
+        peers.add(first.clone());
+        let id = first.id();
+        assert_eq!(peers.get(&id).unwrap().num_places(), 2);
+        peers.set_resolved(&second, &["5.6.7.8:1".parse().unwrap()]);
+        let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(peers.addresses(), ips(&["1.2.3.4", "5.6.7.8"]));
+        // What a name that is not configured stands for is no matter.
+        peers.set_resolved(&addr("b.example.com:1"), &["9.9.9.9:1".parse().unwrap()]);
+        assert_eq!(peers.addresses(), ips(&["1.2.3.4", "5.6.7.8"]));
+        let peer = peers.get_mut(&id).unwrap();
+        let turns = [0; 3].map(|_| {
+            let at = peer.addr().clone();
+            peer.turn();
+            at
+        });
+        assert_eq!(turns, [first.clone(), second, first.clone()]);
+        peers.set(addr("4.3.2.1:1"));
+        assert_eq!(peers.addresses(), ips(&["4.3.2.1"]));
+        assert_eq!(*peers.get(&id).unwrap().addr(), addr("4.3.2.1:1"));
     }
 }

@@ -9,10 +9,25 @@ use crate::{
 };
 
 impl SwitchCore {
-    /// From now on there is to be a connection with this node.
+    /// From the start on there is to be a connection with each of these nodes. One that is listed
+    /// with several addresses is dialed at one after the other.
+    pub(super) fn start_persistent(&mut self, addrs: Vec<PeerAddress>, now: Now) {
+        for addr in &addrs {
+            self.persistent.add(addr.clone());
+        }
+        for addr in addrs {
+            self.keep_from_now(addr, now);
+        }
+    }
+
+    /// From now on there is to be a connection with this node, at this address.
     pub(super) fn add_persistent(&mut self, addr: PeerAddress, now: Now) {
+        self.persistent.set(addr.clone());
+        self.keep_from_now(addr, now);
+    }
+
+    fn keep_from_now(&mut self, addr: PeerAddress, now: Now) {
         let id = addr.id();
-        self.persistent.add(addr.clone());
         self.mark(&id);
         self.list(&addr);
         let is_known = self.persistent.get(&id).is_some_and(|peer| peer.next.is_some());
@@ -37,7 +52,7 @@ impl SwitchCore {
             return;
         }
         peer.next = None;
-        let addr = peer.addr.clone();
+        let addr = peer.addr().clone();
         // A session or somebody else's attempt: whatever ends it comes back to `keep_persistent`.
         if !self.is_served(id) {
             self.dial_unasked(addr, Origin::Persistent, None, now);
@@ -55,9 +70,11 @@ impl SwitchCore {
         if peer.next.is_some_and(|next| next > now.mono) {
             return;
         }
+        // Each of its addresses within that time.
+        let cap = cap / peer.num_places();
         let give_up = self.settings.reconnect_give_up;
         if give_up > 0 && peer.failures >= give_up {
-            let addr = peer.addr.clone();
+            let addr = peer.addr().clone();
             self.persistent.remove(id);
             self.mark(id);
             self.tell_known();
@@ -91,6 +108,10 @@ impl SwitchCore {
             peer.failed_lookups = peer.failed_lookups.saturating_add(1);
         } else if !is_connected && !reason.is_local() {
             (peer.failures, peer.failed_lookups) = (peer.failures.saturating_add(1), 0);
+        }
+        // Neither connected nor our own fault: it may be there at its next address.
+        if !is_connected && !reason.is_local() {
+            peer.turn();
         }
         peer.last = Some(reason.clone());
         if is_lookup { peer.failed_lookups } else { peer.failures }

@@ -244,7 +244,8 @@ impl<I: Inbox> SwitchThread<I> {
     }
 
     fn publish(&mut self, event: SwitchEvent) {
-        if let Some(line) = self.log.line(&event, self.clock.mono()) {
+        let is_persistent = |id: &NodeId| self.core.is_persistent(id);
+        if let Some(line) = self.log.line(&event, is_persistent, self.clock.mono()) {
             tell!(line.level, "{}", line.text);
         }
         self.shared.tally.lock().count(&event);

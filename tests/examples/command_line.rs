@@ -4,7 +4,7 @@ use std::fs;
 
 use tmp2p::NodeKey;
 
-use crate::program::{Program, assert_prints, assert_refused, command};
+use crate::program::{Program, assert_prints, assert_refused, assert_runs, command};
 
 const ID: &str = "ed99ea2d90b79612618deaed7cdde9e9786223b7";
 
@@ -44,14 +44,157 @@ fn bad_usage_is_code_2_and_one_line_with_field_and_remedy() {
     assert_refused(&mut wrong, &["TM_P2P_RECV_RATE", "fast", "number"]);
 }
 
-/// No command that only looks may leave something behind.
+/// As tenderseed does it: an ID can be told to others before the first start.
 #[test]
-fn show_node_id_without_a_key_says_how_to_make_one() {
+fn show_node_id_makes_the_key_of_a_fresh_home() {
     for program in ["full_node", "seed"] {
         let home = tempfile::tempdir().unwrap();
+        let show = || assert_prints(command(program, home.path()).arg("show-node-id"));
+        let id = show();
+        assert_eq!(show(), id);
+        let key = NodeKey::load(home.path().join("config/node_key.json")).unwrap();
+        assert_eq!(id, format!("{}\n", key.id()));
+    }
+}
+
+#[test]
+fn version_is_that_of_the_crate() {
+    for program in ["full_node", "seed"] {
+        let home = tempfile::tempdir().unwrap();
+        for flag in ["--version", "-version", "-V"] {
+            let said = assert_prints(command(program, home.path()).arg(flag));
+            assert_eq!(said, format!("{program} {}\n", env!("CARGO_PKG_VERSION")));
+        }
+    }
+}
+
+/// Of a flag that stands twice the last counts, also before and behind the command; an empty one of a
+/// script does not count.
+#[test]
+fn repeated_and_empty_flags() {
+    let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for program in ["full_node", "seed"] {
+        let id = assert_prints(command(program, home.path()).arg("show-node-id"));
+        let mut twice = command(program, other.path());
+        let home_flag = format!("--home={}", home.path().display());
+        assert_eq!(
+            assert_prints(twice.args(["-home", "/nowhere", &home_flag, "show-node-id"])),
+            id
+        );
+        let mut behind = command(program, other.path());
+        assert_eq!(assert_prints(behind.args(["show-node-id", &home_flag])), id);
+        let mut empty = command(program, other.path());
+        assert_eq!(
+            assert_prints(empty.args(["show-node-id", "-home="]).env("TMHOME", home.path())),
+            id
+        );
+
+        let mut start = command(program, home.path());
+        start.args(["--chain-id", "a\tb", "--chain-id=c", "--moniker=", "--log_level="]);
+        start.args(["--moniker", "a\tb", "--moniker", "m", "--events=false"]);
+        if program == "full_node" {
+            start.args(["--rpc.laddr", ""]);
+        }
+        assert_runs(start);
+    }
+    // No key but the one of the home that counts.
+    assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
+}
+
+/// What tenderseed's container scripts write: `-seeds=$SEEDS -chain-id=$CHAIN_ID`.
+#[test]
+fn empty_flags_and_variables_leave_the_file_of_a_seed_as_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("config")).unwrap();
+    let text = format!("chain_id = \"file-chain\"\nseeds = \"{ID}@127.0.0.1:1\"\n");
+    fs::write(home.path().join("config/config.toml"), text).unwrap();
+    let mut command = command("seed", home.path());
+    command.args(["-seeds=", "-chain-id=", "-laddr=", "-config=", "-http=tcp://127.0.0.1:0"]);
+    for name in ["TM_CHAIN_ID", "TENDERSEED_CHAIN_ID", "TENDERSEED_SEEDS", "TM_P2P_SEEDS"] {
+        command.env(name, "");
+    }
+    let seed = Program::start(command);
+    let event = seed.event("dial_failed", |_| true);
+    assert_eq!(event["addr"], format!("{ID}@127.0.0.1:1"));
+    let (_, page) = seed.get("http", "/metrics");
+    assert!(page.contains("chain_id=\"file-chain\""), "{page}");
+    seed.stop();
+}
+
+/// The faults: panics, code 101.
+#[test]
+fn arguments_and_variables_of_any_script_are_no_panic() {
+    for program in ["full_node", "seed"] {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("链 ünï");
+        let id = assert_prints(command(program, &folder).arg("show-node-id"));
+        assert_eq!(
+            NodeKey::load(folder.join("config/node_key.json")).unwrap().id().to_string(),
+            id.trim_end()
+        );
+        let mut moniker = command(program, &folder);
+        // Peers would refuse it.
+        assert_refused(moniker.args(["--chain-id", "c", "--moniker", "ünï"]), &["moniker"]);
+        let mut unknown = command(program, &folder);
+        assert_refused(unknown.arg("-é"), &["--help"]);
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let odd = std::ffi::OsStr::from_bytes(b"\xff");
+            let mut start = command(program, &folder);
+            start.args(["--chain-id", "c"]).env("OTHER", odd).env(odd, "x").env("TM_OTHER", odd);
+            if program == "full_node" {
+                start.args(["--rpc.laddr", ""]);
+            }
+            assert_runs(start);
+            let mut ours = command(program, &folder);
+            assert_refused(
+                ours.args(["--chain-id", "c"]).env("TM_P2P_SEEDS", odd),
+                &["TM_P2P_SEEDS", "UTF-8"],
+            );
+        }
+    }
+}
+
+/// What is odd about files, variables and flags is read before the log begins, and told all the same.
+#[test]
+fn warnings_about_settings_reach_the_operator() {
+    for program in ["full_node", "seed"] {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("config")).unwrap();
+        let text = format!(
+            "[p2p]\nlader = \"x\"\npersistent_peers = \"{ID}@0.0.0.0:1\"\nupnp = true\npex = false\n\
+             seed_mode = {}\n",
+            program == "full_node"
+        );
+        fs::write(home.path().join("config/config.toml"), text).unwrap();
+        let log = home.path().join("log");
         let mut command = command(program, home.path());
-        assert_refused(command.arg("show-node-id"), &["node_key.json", "gen-node-key"]);
-        assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
+        command
+            .args(["--chain-id", "c", "--proxy_app", "kvstore"])
+            .env("TM_P2P_QUEUE_TYPE", "fifo");
+        command.stderr(fs::File::create(&log).unwrap());
+        if program == "full_node" {
+            command.args(["--rpc.laddr", ""]);
+        }
+        assert_runs(command);
+        let log = fs::read_to_string(log).unwrap();
+        let of_both = match program {
+            "full_node" => "line 6, p2p.seed_mode has no effect",
+            _ => "line 6, p2p.seed_mode is false; this program is a seed all the same",
+        };
+        for told in [
+            "p2p.lader (line 2)",
+            "line 3, p2p.persistent_peers: entry 1",
+            "line 4, p2p.upnp is true",
+            "line 5, p2p.pex",
+            of_both,
+            "--proxy_app",
+            "TM_P2P_QUEUE_TYPE",
+        ] {
+            assert!(log.contains(told), "no {told:?} in {log}");
+        }
+        assert!(log.lines().all(|line| line.contains("WARN")), "{log}");
     }
 }
 
@@ -148,15 +291,18 @@ fn flags_environment_file_default() {
     }
 }
 
-/// Of the process's environment, `TMHOME` is the home without `--home`.
+/// Of the process's environment, `CMTHOME` or `TMHOME` is the home without `--home`.
 #[test]
-fn tmhome_is_the_home() {
+fn cmthome_or_tmhome_is_the_home() {
     let home = tempfile::tempdir().unwrap();
     let id = assert_prints(command("full_node", home.path()).arg("gen-node-key"));
     let elsewhere = command("full_node", home.path());
-    let mut without = std::process::Command::new(elsewhere.get_program());
-    without.arg("show-node-id").env("TMHOME", home.path());
-    assert_eq!(assert_prints(&mut without), id);
+    for (name, other) in [("TMHOME", "CMTHOME"), ("CMTHOME", "TMHOME")] {
+        let mut without = std::process::Command::new(elsewhere.get_program());
+        without.arg("show-node-id").env(name, home.path());
+        without.env(other, if name == "CMTHOME" { "/nowhere" } else { "" });
+        assert_eq!(assert_prints(&mut without), id);
+    }
 }
 
 /// Every key of `[p2p]` is a flag, with dashes or underscores, one dash or two, also before the

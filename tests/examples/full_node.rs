@@ -306,7 +306,7 @@ fn who_tells_its_height_or_a_new_transaction_is_good() {
         played.send(channel, &message);
         node.event("book", |event| event["addresses"] == 1 && event["old"] == 1);
         node.stop();
-        assert_eq!(kept(&home), ("candidate".to_owned(), Some("old".to_owned())), "{channel:#x}");
+        assert_eq!(kept(&home), ("unverified".to_owned(), Some("old".to_owned())), "{channel:#x}");
     }
 }
 
@@ -333,7 +333,7 @@ fn who_sends_what_is_known_is_as_before() {
     while played.message(0x30).payload()[..] != txs("next") {}
     while other.message(0x20).payload()[2..4] != [0x08, 10] {}
     node.stop();
-    assert_eq!(kept(&home), ("candidate".to_owned(), Some("new".to_owned())));
+    assert_eq!(kept(&home), ("unverified".to_owned(), Some("new".to_owned())));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use tmp2p::NodeKey;
 
-use crate::program::{Program, assert_refused, command};
+use crate::{
+    program::{Program, assert_prints, assert_refused, assert_runs, command},
+    settings::case,
+};
 
 /// What `init` of Tendermint and of CometBFT writes is taken as it is.
 #[test]
@@ -85,13 +88,12 @@ seeds = ""
 fn mistakes_in_configuration_files() {
     let cases = [
         ("full_node", "moniker = \"a\"\n[p2p]\nsend_rate = \"fast\"\n", &["line 3", "send_rate"]),
-        ("full_node", "[p2p]\nlader = \"tcp://127.0.0.1:0\"\n", &["line 2", "lader"]),
         ("full_node", "[p2p\n", &["line 1", "config.toml"]),
-        ("seed", "chain_id = \"c\"\nmax_num_peers = 3\n", &["line 2", "max_num_peers"]),
+        ("full_node", "[p2p.libp2p]\nenabled = true\n", &["line 2", "libp2p.enabled"]),
         ("seed", "seeds = \"nobody\"\n", &["line 1", "seeds"]),
-        ("seed", "[p2p]\nladr = \"tcp://127.0.0.1:0\"\n", &["line 2", "ladr"]),
-        ("seed", "pex = false\n", &["seed_mode", "pex"]),
-        ("full_node", "moniker = 7\n", &["moniker", "quotes"]),
+        ("seed", "chain_id = \"c\"\npex = \"maybe\"\n", &["line 2", "true or false"]),
+        ("seed", "[p2p]\nladdr = \"tcp://127.0.0.1\"\n", &["line 2", "p2p.laddr"]),
+        ("full_node", "moniker = []\n", &["line 1, moniker", "text"]),
     ];
     for (program, text, expected) in cases {
         let home = tempfile::tempdir().unwrap();
@@ -101,6 +103,92 @@ fn mistakes_in_configuration_files() {
     }
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("config")).unwrap();
-    fs::write(home.path().join("config/genesis.json"), "{\"chain_id\": 5}").unwrap();
+    let genesis = home.path().join("config/genesis.json");
+    fs::write(&genesis, "{\"chain_id\": 5}").unwrap();
     assert_refused(&mut command("full_node", home.path()), &["chain_id", "genesis.json"]);
+    fs::write(&genesis, case("genesis-rpc-wrapped.json")).unwrap();
+    let told = ["chain_id", "genesis.json", "/genesis", "result.genesis", "--chain-id"];
+    assert_refused(&mut command("full_node", home.path()), &told);
+}
+
+/// Files as they are found in the field, each of which Go starts with.
+#[test]
+fn homes_of_the_field_start_both_programs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples/cases");
+    let files = [folder.clone(), folder.join("homes")];
+    let files = files.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<_> =
+        files.iter().filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+    assert!(files.len() > 15, "{files:?}");
+    for file in files {
+        // The metrics of tenderseed have a port that may be taken.
+        let text = fs::read_to_string(file).unwrap().replace(":9100", ":0");
+        for program in ["full_node", "seed"] {
+            let home = tempfile::tempdir().unwrap();
+            fs::create_dir(home.path().join("config")).unwrap();
+            fs::write(home.path().join("config/config.toml"), &text).unwrap();
+            let mut command = command(program, home.path());
+            command.args(["--chain-id", "c"]).stderr(std::process::Stdio::null());
+            if program == "full_node" {
+                command.args(["--rpc.laddr", ""]);
+            }
+            assert_runs(command);
+        }
+    }
+}
+
+/// `full_node` on a seed's home without peer exchange, and a seed on a full node's: both start.
+#[test]
+fn seed_mode_and_pex_of_a_home_stop_neither_program() {
+    for text in ["pex = false\nseed_mode = true\n", "pex = false\nseed_mode = false\n"] {
+        for (program, head) in [("full_node", "[p2p]\n"), ("seed", "[p2p]\n"), ("seed", "")] {
+            let home = tempfile::tempdir().unwrap();
+            fs::create_dir(home.path().join("config")).unwrap();
+            fs::write(home.path().join("config/config.toml"), format!("{head}{text}")).unwrap();
+            let mut command = command(program, home.path());
+            command.args(["--chain-id", "c"]);
+            command.args(if program == "seed" {
+                ["--http", "tcp://127.0.0.1:0"]
+            } else {
+                ["--rpc.laddr", ""]
+            });
+            let running = Program::start(command);
+            running.addr();
+            if program == "seed" {
+                // Whoever asks it for addresses is answered: the channel is there.
+                running.event("listening", |event| event["service"] == "http");
+            }
+            running.stop();
+        }
+    }
+}
+
+/// Files of other tools: a genesis with everything that JSON allows, a key with more than the key.
+#[test]
+fn a_genesis_of_the_field_and_the_key_of_another_version() {
+    for program in ["full_node", "seed"] {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config");
+        fs::create_dir(&config).unwrap();
+        fs::write(config.join("genesis.json"), case("genesis-odd.json")).unwrap();
+        fs::write(config.join("node_key.json"), case("node_key-with-id.json")).unwrap();
+        let id = assert_prints(command(program, home.path()).arg("show-node-id"));
+        assert_eq!(id, "ee2b023f53331a4c1b75bcb999b39376c3ae3ff6\n");
+        let mut command = command(program, home.path());
+        if program == "full_node" {
+            command.args(["--rpc.laddr", "tcp://127.0.0.1:0"]);
+        } else {
+            command.args(["--http", "tcp://127.0.0.1:0"]);
+        }
+        let running = Program::start(command);
+        assert_eq!(running.addr().id().to_string(), id.trim_end());
+        if program == "full_node" {
+            assert_eq!(running.call("/status")["node_info"]["network"], "hunt-1");
+        } else {
+            let (_, page) = running.get("http", "/metrics");
+            assert!(page.contains("chain_id=\"hunt-1\""), "{page}");
+        }
+        running.stop();
+    }
 }

@@ -2,12 +2,38 @@
 //! they do beside peers.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+#[path = "../../examples/common/args.rs"]
+#[allow(dead_code, reason = "the programs use the rest")]
+mod args;
+#[cfg(feature = "sqlite")]
+mod book_files;
+#[path = "../../examples/common/cli.rs"]
+#[allow(dead_code, unused_imports, reason = "the programs use the rest")]
+mod cli;
 mod command_line;
 mod full_node;
 mod heights;
 mod homes;
+mod http;
+mod http_hostile;
+mod http_session;
+mod init;
+#[path = "../../examples/common/layers/mod.rs"]
+#[allow(dead_code, reason = "the programs use the rest")]
+mod layers;
+mod local_net;
+mod news;
+#[cfg(feature = "sqlite")]
+mod peers;
 mod program;
 mod relay;
 mod seed;
+mod settings;
+#[path = "../../examples/common/signals.rs"]
+#[allow(dead_code, reason = "the programs use the rest")]
+mod signals;
 mod stale;
 mod states;
+mod stderr;
+mod told;
+mod unread;

@@ -19,7 +19,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) fn command(name: &str, home: &Path) -> Command {
     let mut command = Command::new(binary(name));
     for (variable, _) in std::env::vars_os() {
-        if variable.to_string_lossy().starts_with("TM") {
+        let name = variable.to_string_lossy();
+        if ["TM", "CMT", "TENDERSEED"].iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(variable);
         }
     }
@@ -54,6 +55,14 @@ pub(crate) fn assert_prints(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// It starts, listens, and stops when it is told to.
+#[track_caller]
+pub(crate) fn assert_runs(command: Command) {
+    let running = Program::start(command);
+    running.addr();
+    running.stop();
+}
+
 /// A program that runs with `--events`. Killed when dropped.
 pub(crate) struct Program {
     child: Child,
@@ -64,10 +73,15 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts it with ports of the system's choice.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_at("warn", command)
+    }
+
+    /// The same with this level of the log.
+    pub(crate) fn start_at(level: &str, mut command: Command) -> Self {
         command.args(["--events", "--p2p.laddr", "tcp://127.0.0.1:0", "--p2p.dial_spread", "0s"]);
         command.args(["--p2p.allow_duplicate_ip", "--p2p.addr_book_strict=false"]);
-        command.args(["--log_level", "warn", "--p2p.exempt_cidrs", "127.0.0.0/8"]);
+        command.args(["--log_level", level, "--p2p.exempt_cidrs", "127.0.0.0/8"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -123,11 +137,22 @@ impl Program {
         event["addr"].as_str().unwrap().parse().unwrap()
     }
 
+    /// Of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where another service listens.
+    #[track_caller]
+    pub(crate) fn service(&self, service: &str) -> SocketAddr {
+        let event = self.event("listening", |event| event["service"] == service);
+        event["addr"].as_str().unwrap().parse().unwrap()
+    }
+
     /// Answer to a GET request at another service: the code and the body.
     #[track_caller]
     pub(crate) fn get(&self, service: &str, path: &str) -> (u16, String) {
-        let event = self.event("listening", |event| event["service"] == service);
-        let addr: SocketAddr = event["addr"].as_str().unwrap().parse().unwrap();
+        let addr = self.service(service);
         let mut stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
@@ -155,9 +180,28 @@ impl Program {
 
     /// Ends it with SIGTERM; everything that it printed. It must say goodbye and succeed.
     #[track_caller]
-    pub(crate) fn stop(mut self) -> Vec<Value> {
+    pub(crate) fn stop(self) -> Vec<Value> {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Sends it a signal.
+    #[track_caller]
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Whether it has not ended.
+    #[allow(dead_code, reason = "the interop tests, which share this file, do not ask")]
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Its end, which was asked for; everything that it printed. It must say goodbye and succeed.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Vec<Value> {
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{status}");
         let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
@@ -167,7 +211,9 @@ impl Program {
         seen
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    /// How it ends.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -194,14 +240,23 @@ fn parsed(text: &str) -> Value {
 
 /// Where cargo puts the examples: beside the folder of this test. They are built with the settings
 /// of this test, which `cargo test` has done already unless it was asked for this test alone.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     static BUILT: Once = Once::new();
     BUILT.call_once(|| {
         let profile = if cfg!(debug_assertions) { "test" } else { "release" };
-        let status = Command::new(env!("CARGO"))
+        let mut cargo = Command::new(env!("CARGO"));
+        // Of this test's package: build scripts that look at them would run anew, and everything
+        // that hangs on them would be built a second time.
+        for (variable, _) in std::env::vars_os() {
+            let name = variable.to_string_lossy();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(&variable);
+            }
+        }
+        let status = cargo
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["build", "--quiet", "--profile", profile])
-            .args(["--example=full_node", "--example=seed"])
+            .args(["--example=full_node", "--example=seed", "--example=local_net"])
             .status()
             .unwrap();
         assert!(status.success(), "the examples do not compile");

@@ -224,6 +224,8 @@ fn a_full_seed_ends_the_guest_that_was_silent_longest() {
         assert!(!is_served(&world), "nobody is ended before a minute");
         let limit = Duration::from_secs(120);
         assert!(world.wait(limit, is_served), "a seed is held by who does not ask");
+        // Who left for it may not have hung up yet.
+        world.run_for(SECOND);
         let replaced =
             left(&world, seed).into_iter().filter(|(_, why)| *why == DisconnectReason::Replaced);
         assert_eq!(replaced.map(|(id, _)| id).collect::<Vec<_>>(), guests[..1], "the first one");

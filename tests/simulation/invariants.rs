@@ -138,7 +138,7 @@ impl Witness {
                 self.begin(*id, *origin);
             }
             Notice::DialFailed { addr, origin, .. } => self.end(addr.id(), *origin),
-            Notice::Listed(_) | Notice::Standing { .. } => {}
+            Notice::Authenticated { .. } | Notice::Listed(_) | Notice::Standing { .. } => {}
         }
     }
 

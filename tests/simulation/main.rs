@@ -31,6 +31,7 @@ mod persistent;
 mod pex;
 mod places;
 mod pool;
+mod quiet;
 mod rates;
 mod raw;
 mod reactor;

@@ -289,6 +289,49 @@ fn persistent_peers_come_and_go_at_run_time() {
     world.stop_all();
 }
 
+/// The fault: of a node that is listed with two addresses only the last one was ever dialed again.
+#[test]
+fn a_node_with_two_addresses_is_dialed_at_one_after_the_other() {
+    // The dead address takes its time.
+    let back = BACK + 9 * SECOND;
+    for live_first in [true, false] {
+        for seed in seeds(3) {
+            let mut world = World::<Null>::new(seed);
+            let dead: tmp2p::PeerAddress = format!("{}@10.9.9.9:1", id_of(1)).parse().unwrap();
+            let mut list = vec![dead, peer_addr_of(1)];
+            if live_first {
+                list.reverse();
+            }
+            let a = world.add(Options::with(|c| c.persistent_peers = list.clone()));
+            let b = world.add(Options::default());
+            for _ in 0..3 {
+                assert!(world.run_until(back, |w| is_up(w, a, b)), "{list:?}");
+                world.run_for(HOUR);
+                world.take_away(b);
+                world.run_for(HOUR);
+                assert!(!is_up(&world, a, b));
+                let at = |ip: &str| {
+                    let is_it =
+                        |dial: &&(Mono, std::net::SocketAddr)| dial.1.ip().to_string() == ip;
+                    world.nodes[a].dials.iter().filter(is_it).count()
+                };
+                let (dead, live) = (at("10.9.9.9"), at(&addr_of(b).ip().to_string()));
+                assert!(dead.min(live) > 10, "{dead} and {live} dials");
+                world.bring_back(b);
+            }
+            // What the operator says at run time is the address from then on.
+            world.control(a, Control::AddPersistent(peer_addr_of(1)));
+            assert!(world.run_until(back, |w| is_up(w, a, b)));
+            let told = world.nodes[a].dials.len();
+            world.take_away(b);
+            world.run_for(HOUR);
+            let dials = world.nodes[a].dials[told..].iter();
+            assert!(dials.into_iter().all(|(_, to)| to.ip() == addr_of(b).ip()));
+            world.stop_all();
+        }
+    }
+}
+
 /// Whoever has the peer's key and comes in vain does not keep us from dialing it.
 #[test]
 fn inbound_failures_do_not_postpone_the_next_dial() {

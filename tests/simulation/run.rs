@@ -262,7 +262,8 @@ impl Run {
                     let is_reserved = is_persistent || is_unconditional;
                     self.standings.insert(id, is_reserved);
                 }
-                Output::Notice(Notice::Listed(_)) | Output::Event(_) => {}
+                Output::Notice(Notice::Authenticated { .. } | Notice::Listed(_))
+                | Output::Event(_) => {}
             }
         }
     }

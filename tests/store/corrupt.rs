@@ -124,6 +124,7 @@ fn difference(one: &StoredBook, other: &StoredBook) -> usize {
         rows.extend(book.addresses.iter().map(|known| format!("{known:?}")));
         rows.extend(book.anchors.iter().map(|anchor| format!("anchor {anchor:?}")));
         rows.extend(book.key.iter().map(|key| format!("{} {:?}", key.text, key.hash)));
+        rows.extend(book.imported.iter().map(|digest| format!("imported {digest:?}")));
         rows
     };
     rows(one).symmetric_difference(&rows(other)).count()
@@ -190,7 +191,8 @@ fn other_tables_set_the_book_aside() {
         "ALTER TABLE address RENAME COLUMN socket TO addr",
         "PRAGMA user_version = 0",
         "PRAGMA user_version = -1",
-        "DROP TABLE ban; DROP TABLE bad_address; DROP TABLE address; DROP TABLE anchor; DROP TABLE book_key",
+        "DROP TABLE ban; DROP TABLE bad_address; DROP TABLE address; DROP TABLE anchor; DROP TABLE book_key; DROP TABLE imported_file",
+        "DROP TABLE imported_file",
         "UPDATE book_key SET text = CAST(x'ff' AS TEXT)",
         "PRAGMA ignore_check_constraints = ON; UPDATE book_key SET hash = x'00'",
     ] {
@@ -219,9 +221,11 @@ fn a_row_that_says_nothing_costs_only_itself() {
         "INSERT INTO ban VALUES ('1.2.3.4/24', NULL, '', 'operator')".to_owned(),
         "INSERT INTO ban VALUES (CAST(x'ff00' AS TEXT), NULL, '', 'operator')".to_owned(),
         format!("INSERT INTO ban VALUES ({id}, -1, '', 'operator')"),
-        format!("INSERT INTO bad_address VALUES ({id}, 'somewhere', 1, '')"),
-        "INSERT INTO bad_address VALUES (upper('abcdefabcdefabcdefabcdefabcdefabcdefabcd'), NULL, 1, '')"
+        format!("INSERT INTO bad_address VALUES ({id}, 'somewhere', 1, 'application', '')"),
+        "INSERT INTO bad_address VALUES (upper('abcdefabcdefabcdefabcdefabcdefabcdefabcd'), NULL, 1, \
+         'application', '')"
             .to_owned(),
+        format!("INSERT INTO bad_address VALUES (replace({id}, 'ff', 'fe'), NULL, 1, 'me', '')"),
         format!("INSERT INTO address VALUES ({id}, '1.2.3.4:5', {values})"),
         "INSERT INTO anchor VALUES (99, 'somewhere')".to_owned(),
     ];
@@ -239,6 +243,24 @@ fn a_row_that_says_nothing_costs_only_itself() {
     assert_eq!(load(&mut store), whole);
     assert_eq!(logged(Level::Warn, &place.book()).len(), 1, "they are gone");
     assert!(place.quarantine().is_empty());
+}
+
+/// A file is then taken in once more, and that is all.
+#[test]
+fn a_digest_that_is_none_costs_nothing() {
+    let place = written();
+    let change = "UPDATE imported_file SET sha256 = x'00ff'";
+    Connection::open(place.book()).unwrap().execute_batch(change).unwrap();
+    let whole = states(WRITTEN)[WRITTEN as usize].clone();
+    assert!(whole.imported.is_some());
+    let mut expected = whole.clone();
+    expected.imported = None;
+    let mut store = SqliteStore::open(place.book()).unwrap();
+    assert_eq!(load(&mut store), expected);
+    let mut batch = StoreBatch::default();
+    batch.imported = whole.imported;
+    store.write(&batch).unwrap();
+    assert_eq!(load(&mut store), whole);
 }
 
 /// Damaged under a store that has it open, and more of it than SQLite keeps in memory.

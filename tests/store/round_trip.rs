@@ -4,8 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use proptest::{collection, option, prelude::*};
 use tmp2p::{
-    BadAddress, Ban, BanOrigin, BanTarget, BookKey, BookStore, Cidr, KnownAddress, MemoryStore,
-    NetAddress, NodeId, Placement, SqliteStore, StoreBatch, StoredBook,
+    BadAddress, BadCause, Ban, BanOrigin, BanTarget, BookKey, BookStore, Cidr, KnownAddress,
+    MemoryStore, NetAddress, NodeId, Placement, SqliteStore, StoreBatch, StoredBook,
 };
 
 use crate::support::{Place, batch, id, load, load_file};
@@ -64,7 +64,8 @@ fn times_beyond_what_fits_are_the_last_that_does() {
     let place = Place::new();
     let until = |until| {
         let mut batch = StoreBatch::default();
-        let bad = BadAddress { id: id(1), addr: None, until, reason: String::new() };
+        let (cause, reason) = (BadCause::Unreachable, String::new());
+        let bad = BadAddress { id: id(1), addr: None, until, cause, reason };
         batch.bad.insert(id(1), Some(bad));
         SqliteStore::open(place.book()).unwrap().write(&batch).unwrap();
         load_file(&place.book()).bad[0].until
@@ -83,7 +84,9 @@ fn batches() -> impl Strategy<Value = StoreBatch> {
     let addresses = collection::btree_map(ids(), option::of(known_addresses()), 0..5);
     let anchors = option::of(collection::vec(addrs(), 0..4));
     let key = option::of(("[0-9a-f]{24}", any::<[u8; 32]>()));
-    (bans, bad, addresses, anchors, key).prop_map(|(bans, bad, addresses, anchors, key)| {
+    let imported = option::of(any::<[u8; 32]>());
+    let parts = (bans, bad, addresses, anchors, key, imported);
+    parts.prop_map(|(bans, bad, addresses, anchors, key, imported)| {
         let mut batch = StoreBatch::default();
         for (target, ban) in bans {
             batch.bans.insert(target, ban.map(|ban| Ban { target, ..ban }));
@@ -98,6 +101,7 @@ fn batches() -> impl Strategy<Value = StoreBatch> {
         }
         batch.anchors = anchors;
         batch.key = key.map(|(text, hash)| BookKey { text, hash });
+        batch.imported = imported;
         batch
     })
 }
@@ -134,12 +138,13 @@ fn bans() -> impl Strategy<Value = Ban> {
 }
 
 fn bad_addresses() -> impl Strategy<Value = BadAddress> {
-    (ids(), option::of(addrs()), times(), ".*").prop_map(|(id, addr, until, reason)| BadAddress {
-        id,
-        addr,
-        until,
-        reason,
-    })
+    let cause = prop_oneof![
+        Just(BadCause::Incompatible),
+        Just(BadCause::Unreachable),
+        Just(BadCause::Application),
+    ];
+    (ids(), option::of(addrs()), times(), cause, ".*")
+        .prop_map(|(id, addr, until, cause, reason)| BadAddress { id, addr, until, cause, reason })
 }
 
 fn known_addresses() -> impl Strategy<Value = KnownAddress> {

@@ -35,12 +35,17 @@ fn every_column_has_a_comment() {
 /// `tests/store/vN.db`, made with [`make_the_file_of_this_version`].
 #[test]
 fn files_of_all_versions_are_read() {
-    let version = version_of(&repository("tests/store"));
-    for file in (1..=version).map(|n| repository(&format!("tests/store/v{n}.db"))) {
+    let newest = version_of(&repository("tests/store"));
+    for version in 1..=newest {
+        let file = repository(&format!("tests/store/v{version}.db"));
         let place = Place::new();
         fs::copy(&file, place.book()).unwrap();
         let mut store = SqliteStore::open(place.book()).unwrap();
-        assert_eq!(load(&mut store), states(STORED)[STORED as usize], "{}", file.display());
+        let mut expected = states(STORED)[STORED as usize].clone();
+        if version < 2 {
+            expected.imported = None;
+        }
+        assert_eq!(load(&mut store), expected, "{}", file.display());
         store.write(&batch(STORED + 1)).unwrap();
         drop(store);
         assert_eq!(load_file(&place.book()), states(STORED + 1)[STORED as usize + 1]);

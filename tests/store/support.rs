@@ -11,8 +11,8 @@ use std::{
 
 use tempfile::TempDir;
 use tmp2p::{
-    BadAddress, Ban, BanOrigin, BanTarget, BookKey, BookStore, Cidr, KnownAddress, MemoryStore,
-    NetAddress, NodeId, Placement, SqliteStore, StoreBatch, StoredBook,
+    BadAddress, BadCause, Ban, BanOrigin, BanTarget, BookKey, BookStore, Cidr, KnownAddress,
+    MemoryStore, NetAddress, NodeId, Placement, SqliteStore, StoreBatch, StoredBook,
 };
 
 /// A folder and the path of a book in it.
@@ -105,6 +105,8 @@ pub(crate) fn batch(n: u64) -> StoreBatch {
         id: id(n % 5),
         addr: (n % 2 == 1).then(|| NetAddress::new(id(n % 5), ip(n), 26656)),
         until: Duration::from_secs(n),
+        // As what a version before it was known is taken for.
+        cause: BadCause::Application,
         reason: format!("batch {n}"),
     };
     batch.bad.insert(bad.id, (n % 3 != 2).then_some(bad));
@@ -114,6 +116,7 @@ pub(crate) fn batch(n: u64) -> StoreBatch {
     }
     batch.anchors = Some((0..n % 4).map(|k| NetAddress::new(id(k), ip(n + k), 26656)).collect());
     batch.key = Some(BookKey { text: format!("{n:024x}"), hash: [n as u8; 32] });
+    batch.imported = n.is_multiple_of(3).then_some([n as u8; 32]);
     batch
 }
 

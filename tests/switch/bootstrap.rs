@@ -109,7 +109,7 @@ fn un_dialable_node_behind_nat_refused_inbound() {
         "buckets":[1],"attempts":0,"bucket_type":1,"last_attempt":"{never}",
         "last_success":"{never}","last_ban_time":"{never}"}}]}}"#
     );
-    assert_eq!(handle.import_addrbook(file.as_bytes()).unwrap(), 1);
+    assert_eq!(handle.import_addrbook(file.as_bytes()).unwrap().added, 1);
     handle.mark_bad(key.id(), HOUR, "nobody is there").unwrap();
     until("it is bad", || {
         let book = handle.book().unwrap().addresses;

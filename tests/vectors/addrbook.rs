@@ -83,7 +83,12 @@ fn vectors_addrbook_malformed() {
             let mut rng = StdRng::seed_from_u64(1);
             let mut ours = empty(false);
             let (now, count) = (Duration::from_secs(2_000_000_000), book.addresses.len());
-            assert!(ours.import(book, now, &mut rng) <= count, "{name}");
+            let report = ours.import(book, now, &mut rng);
+            assert_eq!(
+                report.added + report.known + report.num_refused() + report.crowded_out,
+                count,
+                "{name}"
+            );
             assert_eq!(
                 ours.pick(50, now, &mut rng, true, |_| true).is_none(),
                 ours.is_empty(),
@@ -103,16 +108,19 @@ fn check_import(name: &str, book: ImportedBook, facts: &Value, now: Duration) {
     let mut rng = StdRng::seed_from_u64(1);
     let is_strict = facts["strict"] == true;
     let mut ours = empty(is_strict);
-    let imported = ours.import(book.clone(), now, &mut rng);
+    let report = ours.import(book.clone(), now, &mut rng);
     // Ranges that are nobody's are routable to Go.
     let fit = book.addresses.iter().filter(|known| !is_strict || known.addr.is_routable());
     let is_old = |known: &&KnownAddress| matches!(known.placement, Placement::Old(_));
     let (count, old) = (fit.clone().count(), fit.filter(is_old).count());
-    assert_eq!(imported, count, "{name}");
     // Go's fullest bucket holds one more than ours.
     let is_over = facts["fullest_bucket"].as_u64().unwrap() > 64;
-    assert_eq!((ours.len(), ours.num_old()), (count - usize::from(is_over), old), "{name}");
-    assert_eq!(ours.import(book.clone(), now, &mut rng) > 0, is_over, "{name}: again");
+    let over = usize::from(is_over);
+    assert_eq!((report.added, report.crowded_out, report.known), (count - over, over, 0), "{name}");
+    assert_eq!(report.num_refused(), book.addresses.len() - count, "{name}");
+    assert_eq!((ours.len(), ours.num_old()), (count - over, old), "{name}");
+    let again = ours.import(book.clone(), now, &mut rng);
+    assert_eq!(again.known < count, is_over, "{name}: again");
     let written = json::write(&ours, now);
     let again = json::parse(&written).unwrap();
     assert_eq!(again.addresses.len(), ours.len());

@@ -68,15 +68,21 @@ impl<'a> Entry<'a> {
             Placement::Old(bucket) => (2, std::slice::from_ref(bucket)),
             Placement::Bad => return None,
         };
+        // A seed calls nobody good: it reaches them, hundreds of times. For the reference those would be
+        // attempts without any success, and the address the first to go.
+        let failures = match known.verified {
+            Some(_) => known.dial_failures,
+            None => known.attempts,
+        };
         Some(Self {
             addr: Address::of(&known.addr),
             src: Address::of(src),
             buckets,
             // The reference reads 32 bits with a sign.
-            attempts: known.attempts.min(i32::MAX.unsigned_abs()),
+            attempts: failures.min(i32::MAX.unsigned_abs()),
             bucket_type,
             last_attempt: Time(known.last_attempt),
-            last_success: Time(known.last_success),
+            last_success: Time(known.met()),
             last_ban_time: Time(known.last_bad),
         })
     }

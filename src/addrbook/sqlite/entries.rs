@@ -7,7 +7,7 @@ use rusqlite::{
 };
 
 use crate::{
-    addrbook::{BadAddress, BookKey, KnownAddress, Placement, StoreBatch, StoredBook},
+    addrbook::{BadAddress, BadCause, BookKey, KnownAddress, Placement, StoreBatch, StoredBook},
     address::{Cidr, NetAddress},
     ban::{Ban, BanOrigin, BanTarget},
     identity::NodeId,
@@ -60,6 +60,8 @@ const PUT_ANCHOR: &str = "INSERT INTO anchor (position, addr) VALUES (?1, ?2)";
 const REMOVE_ANCHOR_BYTES: &str = "DELETE FROM anchor WHERE CAST(addr AS BLOB) = ?1";
 const SELECT_KEY: &str = "SELECT text, hash FROM book_key";
 const PUT_KEY: &str = "INSERT OR REPLACE INTO book_key (one, text, hash) VALUES (1, ?1, ?2)";
+const SELECT_IMPORTED: &str = "SELECT sha256 FROM imported_file";
+const PUT_IMPORTED: &str = "INSERT OR REPLACE INTO imported_file (one, sha256) VALUES (1, ?1)";
 
 /// Whether the tables are such that every statement means something.
 pub(super) fn check_statements(connection: &Connection) -> rusqlite::Result<()> {
@@ -69,7 +71,8 @@ pub(super) fn check_statements(connection: &Connection) -> rusqlite::Result<()> 
         [KnownAddress::SELECT, KnownAddress::PUT, KnownAddress::REMOVE],
         [SELECT_ANCHORS, REMOVE_ANCHORS, PUT_ANCHOR],
     ];
-    for statement in statements.as_flattened().iter().chain(&[SELECT_KEY, PUT_KEY]) {
+    let single = [SELECT_KEY, PUT_KEY, SELECT_IMPORTED, PUT_IMPORTED];
+    for statement in statements.as_flattened().iter().chain(&single) {
         connection.prepare(statement)?;
     }
     // The key is in the book or never was: unreadable, it is no row to leave out, because every
@@ -86,6 +89,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
         addresses: load_table(connection, &mut unreadable)?,
         anchors: load_anchors(connection, &mut unreadable)?,
         key: read_key(connection)?,
+        imported: read_imported(connection)?,
     };
     Ok(Loaded { book, unreadable })
 }
@@ -104,6 +108,9 @@ pub(super) fn write(transaction: &Transaction<'_>, batch: &StoreBatch) -> rusqli
     }
     if let Some(key) = &batch.key {
         transaction.execute(PUT_KEY, params![key.text, key.hash.as_slice()])?;
+    }
+    if let Some(digest) = &batch.imported {
+        transaction.execute(PUT_IMPORTED, [digest.as_slice()])?;
     }
     Ok(())
 }
@@ -180,6 +187,12 @@ fn read_key(connection: &Connection) -> rusqlite::Result<Option<BookKey>> {
     connection.query_row(SELECT_KEY, [], read).optional()
 }
 
+/// What is no digest is none: the file is then taken in once more.
+fn read_imported(connection: &Connection) -> rusqlite::Result<Option<[u8; 32]>> {
+    let read = |row: &Row<'_>| Ok(row.get_ref(0)?.as_bytes().unwrap_or_default().try_into().ok());
+    connection.query_row(SELECT_IMPORTED, [], read).optional().map(Option::flatten)
+}
+
 impl Entry for Ban {
     type Key = BanTarget;
     const TABLE: &'static str = "ban";
@@ -218,24 +231,36 @@ impl Entry for Ban {
 impl Entry for BadAddress {
     type Key = NodeId;
     const TABLE: &'static str = "bad_address";
-    const SELECT: &'static str = "SELECT id, addr, until, reason FROM bad_address";
-    const PUT: &'static str =
-        "INSERT OR REPLACE INTO bad_address (id, addr, until, reason) VALUES (?1, ?2, ?3, ?4)";
+    const SELECT: &'static str = "SELECT id, addr, until, cause, reason FROM bad_address";
+    const PUT: &'static str = "INSERT OR REPLACE INTO bad_address (id, addr, until, cause, reason) \
+        VALUES (?1, ?2, ?3, ?4, ?5)";
     const REMOVE: &'static str = "DELETE FROM bad_address WHERE id = ?1";
     const REMOVE_BYTES: &'static str = "DELETE FROM bad_address WHERE CAST(id AS BLOB) = ?1";
 
     fn read(row: &Row<'_>) -> Result<Self, NoEntry> {
+        let cause = match text(row, 3)? {
+            "incompatible" => BadCause::Incompatible,
+            "unreachable" => BadCause::Unreachable,
+            "application" => BadCause::Application,
+            other => return Err(format!("the cause {other:?}").into()),
+        };
         Ok(Self {
             id: key(text(row, 0)?)?,
             addr: optional(row, 1)?,
             until: time(row, 2)?.ok_or("no end")?,
-            reason: text(row, 3)?.to_owned(),
+            cause,
+            reason: text(row, 4)?.to_owned(),
         })
     }
 
     fn put(&self, key: &str, statement: &mut Statement<'_>) -> rusqlite::Result<usize> {
         let addr = self.addr.map(|addr| addr.to_string());
-        statement.execute(params![key, addr, nanos(self.until), self.reason])
+        let cause = match self.cause {
+            BadCause::Incompatible => "incompatible",
+            BadCause::Unreachable => "unreachable",
+            BadCause::Application => "application",
+        };
+        statement.execute(params![key, addr, nanos(self.until), cause, self.reason])
     }
 }
 

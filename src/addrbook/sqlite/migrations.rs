@@ -4,14 +4,19 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// What makes of the tables of one version (the place in the list; nothing is version 0) those of
 /// the next. What was released once is never changed again: a change is a new entry.
-const MIGRATIONS: [&str; 1] = [include_str!("../../../sql/0001_address_book.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../../sql/0001_address_book.sql"),
+    include_str!("../../../sql/0002_imported_file.sql"),
+    include_str!("../../../sql/0003_bad_cause.sql"),
+];
 
 /// The version that this code reads and writes, in SQLite's `user_version`.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// The tables of version 1 and whatever came since. A file with other tables and none of these
 /// is not ours.
-pub(super) const TABLES: [&str; 5] = ["ban", "bad_address", "address", "anchor", "book_key"];
+pub(super) const TABLES: [&str; 6] =
+    ["ban", "bad_address", "address", "anchor", "book_key", "imported_file"];
 
 /// Brings the tables to this version, in one step or not at all.
 pub(super) fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {

@@ -34,13 +34,14 @@ impl BookStore for UnwritableStore {
         let path = self.path.display();
         let book = SqliteStore::open_read_only(&self.path).and_then(|mut store| store.load());
         match &book {
+            // The first write, a second later, is the warning.
             Ok(_) => crate::guard::tell!(
-                log::Level::Warn,
+                log::Level::Info,
                 "the address book {path} can only be read ({})",
                 self.why
             ),
             Err(_) => crate::guard::tell!(
-                log::Level::Warn,
+                log::Level::Info,
                 "the folder of the address book {path} cannot be written ({}): the book begins \
                  empty and lives in memory",
                 self.why

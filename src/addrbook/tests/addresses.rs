@@ -341,7 +341,7 @@ fn an_empty_bucket_list_loops_forever() {
     assert!(book.take_batch().unwrap().addresses[&node(1).id()].is_some());
     let imported = json::ImportedBook { addresses: vec![known], ..Default::default() };
     let mut book = large_book();
-    assert_eq!(book.import(imported, START, &mut rng), 1);
+    assert_eq!(book.import(imported, START, &mut rng).added, 1);
     assert_eq!(book.pick(100, START, &mut rng, true, |_| true).unwrap().addr, node(1));
     // Nothing to hand out at all.
     book.ban(node(1).id().into(), None, String::new(), START).unwrap();

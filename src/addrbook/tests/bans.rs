@@ -301,6 +301,115 @@ fn bad_is_not_banned_and_good_ends_it() {
     assert!(book.is_private(&id(5)) && !book.is_private(&id(1)));
 }
 
+/// What a machine has found of the n-th node.
+fn found(n: u32, cause: BadCause, lasts: Duration) -> BadAddress {
+    let (addr, until) = (node(n), START + lasts);
+    BadAddress { id: addr.id(), addr: Some(addr), until, cause, reason: "found".to_owned() }
+}
+
+#[test]
+fn what_proves_a_verdict_wrong_depends_on_what_it_was_about() {
+    use BadCause::{Application, Incompatible, Unreachable};
+    for (cause, was_found, was_dialed, is_lifted) in [
+        (Incompatible, false, false, true),
+        (Incompatible, false, true, true),
+        (Unreachable, false, false, false),
+        (Unreachable, true, false, true),
+        (Unreachable, false, true, true),
+        (Application, true, false, false),
+        (Application, true, true, false),
+    ] {
+        let (mut book, mut rng, addr) = (book(), rng(), node(1));
+        book.add(addr, addr, START, &mut rng).unwrap();
+        if was_found {
+            book.authenticated(&addr, &facts(), START);
+        }
+        book.attempted(&addr, START);
+        book.dial_failed(&addr, START);
+        assert!(!book.disprove_bad(&addr.id(), was_dialed, START, &mut rng), "it was not bad");
+        assert!(book.found_bad(found(1, cause, HOUR), START));
+        let what = format!("{cause:?}, found {was_found}, dialed {was_dialed}");
+        assert_eq!(book.disprove_bad(&addr.id(), was_dialed, START, &mut rng), is_lifted, "{what}");
+        assert_eq!(book.is_bad(&addr.id()), !is_lifted, "{what}");
+        let known = book.get(&addr.id()).unwrap();
+        // It starts from zero.
+        assert_eq!(known.dial_failures, u32::from(!is_lifted), "{what}");
+        assert_eq!(matches!(known.placement, Placement::New(_)), is_lifted, "{what}");
+    }
+}
+
+#[test]
+fn the_applications_word_counts_for_more_than_what_a_machine_has_found() {
+    let word = |book: &mut Book, lasts| book.mark_bad(node(1).id(), None, lasts, "word", START);
+    let as_it_is = |book: &Book| {
+        let bad = book.bad_address(&node(1).id()).unwrap();
+        (bad.cause, bad.until - START, bad.reason.clone(), bad.addr)
+    };
+    // Said first: nothing that is found changes it.
+    let mut book = book();
+    assert!(word(&mut book, HOUR));
+    assert!(!book.found_bad(found(1, BadCause::Unreachable, DAY), START));
+    assert_eq!(as_it_is(&book), (BadCause::Application, HOUR, "word".to_owned(), None));
+    // Said later: it stands for as long as either wants.
+    let mut book = self::book();
+    assert!(book.found_bad(found(1, BadCause::Incompatible, DAY), START));
+    assert!(word(&mut book, HOUR));
+    let expected = (BadCause::Application, DAY, "word".to_owned(), Some(node(1)));
+    assert_eq!(as_it_is(&book), expected);
+    assert!(!book.disprove_bad(&node(1).id(), true, START, &mut rng()));
+    // Of two findings the later end counts.
+    let mut book = self::book();
+    assert!(book.found_bad(found(1, BadCause::Incompatible, DAY), START));
+    assert!(!book.found_bad(found(1, BadCause::Unreachable, HOUR), START));
+    assert!(book.found_bad(found(1, BadCause::Unreachable, 2 * DAY), START));
+    assert_eq!(as_it_is(&book).0, BadCause::Unreachable);
+}
+
+/// It may be we who were of another network before the restart.
+#[test]
+fn of_what_was_found_bad_only_another_network_is_forgotten_by_a_restart() {
+    use BadCause::{Application, Incompatible, Unreachable};
+    let limits = BookLimits { bad: 10, ..LIMITS };
+    let settings = BookSettings { limits, ..SETTINGS };
+    let (mut book, mut rng) = (Book::new(settings, key()), rng());
+    for (n, cause) in [(1, Incompatible), (2, Unreachable), (3, Application)] {
+        book.add(node(n), node(n), START, &mut rng).unwrap();
+        book.attempted(&node(n), START);
+        book.dial_failed(&node(n), START);
+        assert!(book.found_bad(found(n, cause, DAY), START));
+    }
+    let mut store = crate::addrbook::MemoryStore::new();
+    store.write(&book.take_batch().unwrap()).unwrap();
+    let mut loaded = Book::load(settings, key(), store.stored(), START + HOUR, &mut rng);
+    let are_bad = [1, 2, 3].map(|n| loaded.is_bad(&node(n).id()));
+    assert_eq!(are_bad, [false, true, true]);
+    let known = loaded.get(&node(1).id()).unwrap();
+    assert_eq!(known.dial_failures, 0);
+    assert!(matches!(known.placement, Placement::New(_)));
+    // The store hears of it.
+    store.write(&loaded.take_batch().unwrap()).unwrap();
+    assert_eq!(store.stored().bad.len(), 2);
+    loaded.table.check();
+}
+
+#[test]
+fn only_who_was_found_at_its_address_forgets_its_failures_by_dialing_us() {
+    for (was_found, was_dialed, are_over) in
+        [(false, false, false), (true, false, true), (false, true, true), (true, true, true)]
+    {
+        let (mut book, mut rng, addr) = (book(), rng(), node(1));
+        book.add(addr, addr, START, &mut rng).unwrap();
+        if was_found {
+            book.authenticated(&addr, &facts(), START);
+        }
+        book.attempted(&addr, START);
+        assert_eq!(book.dial_failed(&addr, START), 1);
+        book.reached(&addr.id(), was_dialed);
+        let failures = book.get(&addr.id()).unwrap().dial_failures;
+        assert_eq!(failures == 0, are_over, "found {was_found}, dialed {was_dialed}");
+    }
+}
+
 #[test]
 fn a_published_table_does_not_change() {
     let mut book = book();

@@ -4,6 +4,7 @@ mod addresses;
 mod bans;
 mod calendar;
 mod chances;
+mod files;
 mod model;
 mod poisoning;
 

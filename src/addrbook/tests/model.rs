@@ -343,7 +343,7 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut Duration, rng: &
             let known = model.known.get_mut(&addr.id()).unwrap();
             known.verified = Some(at);
             assert_eq!(book.get(&addr.id()).unwrap().dial_failures, known.dial_failures);
-            book.reached(&addr.id());
+            book.reached(&addr.id(), true);
             known.dial_failures = 0;
             model.seen(addr.id(), at);
         }

@@ -34,8 +34,8 @@ fuzz_target!(|bytes: &[u8]| {
         BookSettings { own, is_strict: bytes.len() % 2 == 0, limits: BookLimits::default() };
     let mut book = Book::new(settings, BookKey::random(&mut rng));
     let entries = file.addresses.len();
-    let imported = book.import(file, NOW, &mut rng);
-    assert!(book.len() <= imported && imported <= entries);
+    let report = book.import(file, NOW, &mut rng);
+    assert!(book.len() == report.added && report.added <= entries);
     for bias in [0, 50, 100] {
         let picked = book.pick(bias, NOW, &mut rng, true, |_| true).map(|known| known.addr.id());
         assert_ne!(picked, Some(own));

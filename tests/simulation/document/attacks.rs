@@ -130,7 +130,8 @@ fn who_says_something_and_hangs_up_is_not_dialed_in_a_loop() {
         world.run_for(SECOND / 10);
     }
     let dials = world.asked_to_dial(node, at.id()).len();
-    assert!(dials <= 22, "{dials} in ten minutes");
+    // Once a period, and the first few sooner.
+    assert!(dials <= 22 + 5, "{dials} in ten minutes");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod bias;
 mod clock;
 mod counting;
 mod dead_book;
+mod disproved;
 mod evicting;
 mod lists;
 mod more;

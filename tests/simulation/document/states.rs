@@ -25,7 +25,7 @@ fn candidates(
     world.request(node, PexRequest::Candidates { ticket, after, limit, besides: BTreeSet::new() });
     let is_there = |w: &World<Null>| w.nodes[node].pex.answers.contains_key(&ticket);
     assert!(world.run_until(SECOND, is_there));
-    match world.nodes[node].pex.answers.insert(ticket, PexAnswer::Import(0)) {
+    match world.nodes[node].pex.answers.insert(ticket, PexAnswer::Reinstate(false)) {
         Some(PexAnswer::Candidates(candidates)) => candidates,
         other => panic!("{other:?}"),
     }

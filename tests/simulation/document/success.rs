@@ -37,8 +37,9 @@ fn ten_seconds_or_one_message_are_a_success() {
         assert!(world.run_until(SECOND, |w| w.session(node, peer).is_some()));
         world.run_for(after);
         assert!(world.cut(node, peer));
-        world.run_for(SECOND / 2);
-        assert!(world.session(node, peer).is_none());
+        assert!(world.run_until(SECOND / 2, |w| w.session(node, peer).is_none()));
+        // Before it is dialed again.
+        world.run_for(SECOND / 1000);
         assert_eq!(failures(&world, node, peer), u32::from(is_failure), "{speaks} {after:?}");
     }
 }

@@ -1,0 +1,173 @@
+//! What is told of a running node: what it has found and lost, what wants somebody to act, and every
+//! few minutes how it stands. Decides only; whoever runs the node puts it into the log.
+
+use std::time::Duration;
+
+use log::Level;
+use tmp2p::{ListenAddress, SwitchEvent};
+
+/// Time between two summaries.
+const SUMMARY_PERIOD: Duration = Duration::from_secs(300);
+
+/// Time until what wants somebody to act is said again.
+const REMINDER_PERIOD: Duration = Duration::from_secs(3600);
+
+/// What can be seen of a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Facts {
+    /// Peers that it has dialed.
+    pub(crate) outbound: usize,
+    /// Peers that have dialed it.
+    pub(crate) inbound: usize,
+    /// Attempts under way.
+    pub(crate) dialing: usize,
+    /// Addresses in its book, and how many of them are bad.
+    pub(crate) addresses: usize,
+    pub(crate) bad: usize,
+    /// The chain's height, if it follows one.
+    pub(crate) height: Option<i64>,
+}
+
+/// What has happened since something.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sessions: u64,
+    /// Dials.
+    failed: u64,
+    /// Connections.
+    refused: u64,
+}
+
+/// Decides what of it is told.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// Whether it has somebody to ask, by its configuration.
+    has_names: bool,
+    /// How long it may be without a peer before that is said.
+    patience: Duration,
+    /// When there was a peer last, or it started.
+    alone_since: Duration,
+    /// Nothing was told of peers yet; or that there are some; or that there are none.
+    told: Told,
+    reminder_at: Duration,
+    summary_at: Duration,
+    /// Since there was a peer last.
+    in_vain: u64,
+    /// Since the last summary.
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Peers,
+    Nobody,
+}
+
+/// A line of the log.
+pub(crate) type Line = (Level, String);
+
+impl News {
+    /// Of a node that starts now. Times are since any moment, always the same one.
+    pub(crate) fn new(has_names: bool, patience: Duration, now: Duration) -> Self {
+        Self {
+            has_names,
+            patience,
+            alone_since: now,
+            told: Told::Nothing,
+            reminder_at: now,
+            summary_at: now + SUMMARY_PERIOD,
+            in_vain: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Something has happened.
+    pub(crate) fn hear(&mut self, event: &SwitchEvent, now: Duration) -> Option<Line> {
+        match event {
+            SwitchEvent::PeerUp { .. } => self.counts.sessions += 1,
+            SwitchEvent::DialFailed { .. } => {
+                self.counts.failed += 1;
+                self.in_vain += 1;
+            }
+            SwitchEvent::Rejected { others, .. } => self.counts.refused += 1 + others,
+            _ => {}
+        }
+        let SwitchEvent::PeerUp { id, addr, direction, moniker } = event else { return None };
+        self.alone_since = now;
+        if self.told == Told::Peers {
+            return None;
+        }
+        self.told = Told::Peers;
+        Some((Level::Info, format!("first peer: {id}@{addr}, {direction}, {moniker:?}")))
+    }
+
+    /// A look at the node, about once a second.
+    pub(crate) fn look(&mut self, facts: &Facts, now: Duration) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let is_alone = facts.outbound + facts.inbound == 0;
+        if !is_alone {
+            (self.alone_since, self.in_vain) = (now, 0);
+        }
+        let knows_nobody = is_alone && facts.addresses == 0 && !self.has_names;
+        if knows_nobody && now >= self.reminder_at {
+            self.reminder_at = now + REMINDER_PERIOD;
+            let why = "there is nobody to connect to: neither seeds nor persistent_peers are set, and \
+                       the address book is empty";
+            lines.push((Level::Warn, why.to_owned()));
+        }
+        let alone_for = now.saturating_sub(self.alone_since);
+        if is_alone && self.told != Told::Nobody && alone_for >= self.patience {
+            let what = if self.told == Told::Peers { "no peers any more" } else { "no peers yet" };
+            self.told = Told::Nobody;
+            lines.push((
+                Level::Warn,
+                format!(
+                    "{what}, for {}; {} addresses are known, {} dials have failed meanwhile",
+                    shown(alone_for),
+                    facts.addresses,
+                    self.in_vain,
+                ),
+            ));
+        }
+        if now >= self.summary_at {
+            self.summary_at = now + SUMMARY_PERIOD;
+            lines.push((Level::Info, summary(facts, std::mem::take(&mut self.counts))));
+        }
+        lines
+    }
+}
+
+fn summary(facts: &Facts, counts: Counts) -> String {
+    let Facts { outbound, inbound, dialing, addresses, bad, .. } = facts;
+    let Counts { sessions, failed, refused } = counts;
+    let height = facts.height.map_or(String::new(), |height| format!("height {height}, "));
+    format!(
+        "{height}{outbound} outbound and {inbound} inbound peers, {dialing} being dialed, {addresses} \
+         addresses ({bad} bad); in {}: {sessions} sessions began, {failed} dials failed, {refused} \
+         connections were refused",
+        shown(SUMMARY_PERIOD),
+    )
+}
+
+/// What is wrong with the address that peers are told, if they cannot dial it.
+pub(crate) fn undialable(announced: &str) -> Option<String> {
+    let addr = announced.parse::<ListenAddress>().ok()?.socket_addr()?;
+    // Port 0: the node only dials.
+    (addr.ip().is_unspecified() && addr.port() != 0).then(|| {
+        format!(
+            "peers are told the address {addr}, which nobody can dial: set external_address to that \
+             under which others reach this node"
+        )
+    })
+}
+
+/// A time in words.
+pub(crate) fn shown(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7199 => format!("{} min", seconds / 60),
+        seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}

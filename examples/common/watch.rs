@@ -1,0 +1,133 @@
+//! Watches a running node, for events, for the log and for whoever asks it to end.
+
+use std::time::{Duration, Instant};
+
+use tmp2p::{
+    Config, Event, SwitchEvent, SwitchHandle,
+    crossbeam_channel::{Receiver, select, tick},
+};
+
+use crate::{
+    book,
+    cli::Failure,
+    console::Console,
+    news::{self, Facts, News},
+};
+
+/// How often it is looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How often all peers are put into the log, for who looks closely.
+const TABLE_PERIOD: Duration = Duration::from_secs(30);
+
+/// What is watched.
+pub(crate) struct Watch<'a> {
+    handle: &'a SwitchHandle,
+    console: &'a Console,
+    signals: &'a Receiver<&'static str>,
+    happenings: &'a Receiver<SwitchEvent>,
+    news: News,
+    started: Instant,
+}
+
+impl<'a> Watch<'a> {
+    /// Says that the node runs. `what` it is and where else it can be found; `patience`: how long it
+    /// may be without a peer before somebody should know.
+    pub(crate) fn start(
+        what: &str,
+        config: &Config,
+        patience: Duration,
+        handle: &'a SwitchHandle,
+        console: &'a Console,
+        signals: &'a Receiver<&'static str>,
+        happenings: &'a Receiver<SwitchEvent>,
+    ) -> Self {
+        let info = handle.node_info();
+        log::info!(
+            "version {} runs as {what}; chain {:?}, node {}, known to peers as {}",
+            env!("CARGO_PKG_VERSION"),
+            info.network(),
+            handle.peer_address(),
+            info.listen_addr(),
+        );
+        if let Some(why) = news::undialable(info.listen_addr()) {
+            log::warn!("{why}");
+        }
+        let has_names = !config.seeds.is_empty() || !config.persistent_peers.is_empty();
+        let news = News::new(has_names, patience, Duration::ZERO);
+        Self { handle, console, signals, happenings, news, started: Instant::now() }
+    }
+
+    /// Tells what happens until the node is to end; why. Events of a reactor are told, too.
+    pub(crate) fn run(
+        &mut self,
+        events: &Receiver<Event>,
+        height: impl Fn() -> Option<i64>,
+        table: impl Fn() -> String,
+    ) -> (&'static str, Result<(), Failure>) {
+        let (ticks, mut known) = (tick(PERIOD), None);
+        let mut shown = Instant::now();
+        let (signals, happenings) = (self.signals, self.happenings);
+        loop {
+            select! {
+                recv(signals) -> signal => {
+                    let signal = signal.unwrap_or("signal");
+                    log::info!("stops on {signal}, after {}", news::shown(self.started.elapsed()));
+                    return (signal, Ok(()));
+                }
+                recv(events) -> event => if let Ok(event) = event {
+                    self.console.reactor_event(&event);
+                },
+                recv(happenings) -> event => match event {
+                    Ok(event) => self.hear(&event),
+                    // Only if one of its threads has failed: nobody else stops it.
+                    Err(_) => {
+                        let why = "the switch has stopped".to_owned();
+                        return ("failure", Err(Failure::Failed(why)));
+                    }
+                },
+                recv(ticks) -> _ => {
+                    let counts = book::counts(self.handle);
+                    if counts.is_some() && counts != known {
+                        known = counts;
+                        self.console.event("book", counts.unwrap_or_default().to_json());
+                    }
+                    self.look(known.unwrap_or_default(), height());
+                    if shown.elapsed() >= TABLE_PERIOD && log::log_enabled!(log::Level::Debug) {
+                        shown = Instant::now();
+                        log::debug!("{}", table());
+                    }
+                }
+            }
+        }
+    }
+
+    /// What happened while the node stopped, and that it has.
+    pub(crate) fn end(&mut self, reason: &str, sessions: usize) {
+        self.happenings.try_iter().for_each(|event| self.console.switch_event(&event));
+        self.console.event("stopped", serde_json::json!({ "reason": reason }));
+        log::info!("stopped; {sessions} sessions were ended");
+    }
+
+    fn hear(&mut self, event: &SwitchEvent) {
+        self.console.switch_event(event);
+        if let Some((level, line)) = self.news.hear(event, self.started.elapsed()) {
+            log::log!(level, "{line}");
+        }
+    }
+
+    fn look(&mut self, book: book::Counts, height: Option<i64>) {
+        let peers = self.handle.num_peers();
+        let facts = Facts {
+            outbound: peers.outbound,
+            inbound: peers.inbound,
+            dialing: peers.dialing,
+            addresses: book.addresses,
+            bad: book.bad,
+            height,
+        };
+        for (level, line) in self.news.look(&facts, self.started.elapsed()) {
+            log::log!(level, "{line}");
+        }
+    }
+}

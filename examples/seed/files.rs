@@ -1,0 +1,190 @@
+//! The commands that write the book to a file and take one in, and that change the book of a seed
+//! which is not running.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, ErrorKind, Read, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tmp2p::{BookStore, Config, Switch, addrbook::json::MAX_FILE};
+
+use crate::{
+    Args, book,
+    cli::{self, Failure},
+    settings::Settings,
+};
+
+/// How long the book gets to be written.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the book is written to.
+#[derive(Clone, clap::Args)]
+pub(crate) struct Export {
+    /// Where to; - is standard output
+    file: PathBuf,
+    /// Replace the file if it exists, at one blow
+    #[arg(long)]
+    force: bool,
+}
+
+/// The configuration with the place of the book.
+pub(crate) fn config(settings: &Settings) -> Result<Config, Failure> {
+    let mut config = settings.p2p()?;
+    book::place(&mut config, &settings.home)?;
+    Ok(config)
+}
+
+/// Writes the book as `addrbook.json`, also while the seed is running.
+pub(crate) fn export(args: &Args, settings: &Settings, to: &Export) -> Result<(), Failure> {
+    let config = config(settings)?;
+    let store = book::Snapshot::open(&config)?;
+    // Whatever the book has: a strict one has no private addresses.
+    let config = Config { addr_book_strict: false, ..config };
+    let switch = start(args, settings, config, store)?;
+    let text = switch.handle().export_addrbook().map_err(Failure::failed)?;
+    switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
+
+    let file = &*to.file;
+    if file == Path::new("-") || file == Path::new("/dev/stdout") {
+        return cli::print(&text);
+    }
+    write(file, &text, to.force).map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::AlreadyExists => {
+                "it exists and is kept; name another file, or replace it with --force".to_owned()
+            }
+            ErrorKind::NotFound => format!("{error}; make the folder first"),
+            _ => error.to_string(),
+        };
+        Failure::Usage(format!("cannot write {}: {why}", file.display()))
+    })?;
+    cli::print(format!("wrote {}\n", file.display()))
+}
+
+/// Adds addresses to the book of a seed that is not running.
+pub(crate) fn import(args: &Args, settings: &Settings, file: &Path) -> Result<(), Failure> {
+    let bad = |why: &dyn std::fmt::Display| {
+        Failure::Usage(format!("cannot take {}: {why}", file.display()))
+    };
+    let text = read(file).map_err(|error| bad(&error))?;
+    let config = config(settings)?;
+    let store = book::open(&config)?;
+    let switch = start(args, settings, config, store)?;
+    let report = switch.handle().import_addrbook(&text);
+    switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
+    let report = report.map_err(|why| bad(&why))?;
+
+    let mut said = format!("added {} addresses\n", report.added);
+    if report.known > 0 {
+        said += &format!("known {}\n", report.known);
+    }
+    for (reason, count) in &report.refused {
+        said += &format!("refused {count}: {reason}\n");
+    }
+    if report.crowded_out > 0 {
+        said += &format!("dropped {}: their buckets are full\n", report.crowded_out);
+    }
+    cli::print(&said)
+}
+
+/// The nodes of which this is the beginning of the ID are bad no more. The seed must not be running.
+pub(crate) fn unmark_bad(args: &Args, settings: &Settings, id: &str) -> Result<(), Failure> {
+    let config = config(settings)?;
+    // Nothing can be lifted in a book that there is not, and none is to be made.
+    let rows = book::stored_rows(&config)?;
+    let bad = rows.iter().filter(|row| row.standing == book::Standing::Bad);
+    let id = id.to_lowercase();
+    let found: Vec<_> = bad.filter(|row| !id.is_empty() && row.id.starts_with(&id)).collect();
+    let [row] = found[..] else {
+        let why = match found.len() {
+            0 => "no bad address has an ID that begins so".to_owned(),
+            count => format!("{count} bad addresses have IDs that begin so; write more of it"),
+        };
+        return Err(Failure::Usage(format!("{id:?}: {why}; see peers --state bad --wide")));
+    };
+    let store = book::open(&config)?;
+    let switch = start(args, settings, config, store)?;
+    let id = row.id.parse().map_err(Failure::failed)?;
+    let lifted = switch.handle().reinstate(id);
+    switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
+    match lifted.map_err(Failure::failed)? {
+        true => cli::print(format!("{id} is bad no more\n")),
+        false => Err(Failure::Failed(format!("{id} is not bad"))),
+    }
+}
+
+/// A switch that has this book and talks to nobody. An `addrbook.json` beside it is the running
+/// seed's to take in.
+fn start(
+    args: &Args,
+    settings: &Settings,
+    config: Config,
+    store: impl BookStore + 'static,
+) -> Result<Switch, Failure> {
+    let config = Config {
+        laddr: None,
+        pex: false,
+        seed_mode: false,
+        seeds: Vec::new(),
+        persistent_peers: Vec::new(),
+        addr_book_file: None,
+        ..config
+    };
+    let info = settings.node_info(args, "no-chain")?;
+    let key = settings.home.key(&settings.node_key_file)?;
+    let mut builder = Switch::builder(config, key, info);
+    builder.book_store(store);
+    builder.start().map_err(Failure::usage)
+}
+
+/// What is in the file, or comes in at standard input; no more than a book can have, and one byte.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let input: Box<dyn Read> = match file == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(file)?),
+    };
+    let mut text = Vec::new();
+    input.take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Writes the whole file or none, unless it is a pipe or a device: then there is nothing to keep.
+fn write(file: &Path, text: &[u8], replaces: bool) -> io::Result<()> {
+    // Where it is in truth, so that a link stays one.
+    let (file, permissions) = match fs::metadata(file) {
+        Ok(found) if found.is_dir() => return Err(ErrorKind::IsADirectory.into()),
+        Ok(found) if !found.is_file() => {
+            return OpenOptions::new().write(true).open(file)?.write_all(text);
+        }
+        Ok(found) => (file.canonicalize()?, found.permissions()),
+        Err(error) if error.kind() == ErrorKind::NotFound => (file.to_owned(), usual()?),
+        Err(error) => return Err(error),
+    };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut new = tempfile::Builder::new()
+        .prefix(".addrbook-")
+        .permissions(permissions)
+        .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    new.write_all(text)?;
+    new.as_file().sync_all()?;
+    match replaces {
+        true => new.persist(file)?,
+        // An error if there is one, also if somebody has made it a moment ago.
+        false => new.persist_noclobber(file)?,
+    };
+    Ok(())
+}
+
+/// What the system makes of them is the umask's business.
+#[cfg(unix)]
+fn usual() -> io::Result<Permissions> {
+    Ok(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+}
+
+/// The only kind there is that can be written.
+#[cfg(not(unix))]
+fn usual() -> io::Result<Permissions> {
+    tempfile::tempfile()?.metadata().map(|found| found.permissions())
+}

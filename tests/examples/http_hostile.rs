@@ -1,0 +1,359 @@
+//! Hostile HTTP against every HTTP port of both programs: peers notice nothing, everybody else is
+//! answered meanwhile, and the process takes little memory and few threads for it. What a deadline
+//! ends is in `http_session.rs`, in virtual time.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use tmp2p::{ChannelDescriptor, Config, Event, NodeInfo, NodeKey, Reactor, Switch};
+
+use crate::{
+    http::raw,
+    program::{Program, command},
+};
+
+/// Somebody else has an answer by then. A second is what is promised; machines that test are busy.
+const ANSWERED: Duration = Duration::from_secs(5);
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What the whole server may hold, and something for the allocator.
+const MAX_GROWTH: usize = 64 << 20;
+
+/// A program with an HTTP server, and what it is asked for.
+struct Target {
+    program: Program,
+    addr: SocketAddr,
+    path: &'static str,
+    _home: tempfile::TempDir,
+}
+
+impl Target {
+    fn start(name: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self::with(name, command(name, home.path()), home)
+    }
+
+    fn with(name: &str, mut command: Command, home: tempfile::TempDir) -> Self {
+        let (flag, service, path) = match name {
+            "seed" => ("--http", "http", "/metrics"),
+            _ => ("--rpc.laddr", "rpc", "/net_info"),
+        };
+        command.args(["--chain-id", "c", flag, "tcp://127.0.0.1:0"]);
+        // Guests of the seed may stay.
+        command.args(["--p2p.seed_disconnect_wait_period", "1h", "--p2p.crawl_period", "1h"]);
+        let program = Program::start(command);
+        let addr = program.service(service);
+        Self { program, addr, path, _home: home }
+    }
+
+    fn both(test: impl Fn(&Target)) {
+        for name in ["full_node", "seed"] {
+            let target = Self::start(name);
+            test(&target);
+            target.program.stop();
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect_timeout(&self.addr, ANSWERED).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+
+    /// A connection that has sent this.
+    fn sent(&self, bytes: impl AsRef<[u8]>) -> TcpStream {
+        let mut stream = self.connect();
+        stream.write_all(bytes.as_ref()).unwrap();
+        stream
+    }
+
+    /// Somebody else asks for something and gets it.
+    #[track_caller]
+    fn assert_answers(&self) {
+        let begun = Instant::now();
+        let request = format!("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", self.path);
+        let answer = raw(self.addr, request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+        assert!(begun.elapsed() < ANSWERED, "after {:?}", begun.elapsed());
+    }
+
+    /// How many the process has open; 0 where the system does not tell.
+    fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.program.pid())).map_or(0, Iterator::count)
+    }
+
+    /// The kernel's number of this name, of memory in bytes; 0 where it does not tell.
+    fn status(&self, name: &str) -> usize {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.program.pid()));
+        let text = text.unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        let unit = if line.is_some_and(|line| line.ends_with("kB")) { 1024 } else { 1 };
+        number.map_or(0, |number| number.parse::<usize>().unwrap() * unit)
+    }
+}
+
+/// A peer of the program, played by this test.
+struct Guest {
+    switch: Switch,
+    reactor: Reactor,
+}
+
+impl Guest {
+    fn of(program: &Program) -> Self {
+        let config = Config { pex: false, laddr: None, ..Config::default() };
+        let info = NodeInfo::new("c", "guest").unwrap();
+        let mut builder = Switch::builder(config, NodeKey::generate(), info);
+        let reactor = builder.reactor("guest", [ChannelDescriptor::new(0x00)]).unwrap();
+        let switch = builder.start().unwrap();
+        switch.handle().dial(program.addr()).unwrap();
+        let up = reactor.events.recv_timeout(DEADLINE).unwrap();
+        assert!(matches!(up, Event::PeerUp(_)), "{up:?}");
+        Self { switch, reactor }
+    }
+
+    /// The session has gone on all the time.
+    #[track_caller]
+    fn assert_undisturbed(self) {
+        for event in self.reactor.events.try_iter() {
+            assert!(!matches!(event, Event::PeerDown(..)), "{event:?}");
+        }
+        assert_eq!(self.switch.handle().peers().len(), 1);
+        self.switch.stop(DEADLINE).unwrap();
+    }
+}
+
+/// Writes until nobody takes any more; true if the other side has closed.
+fn pour(stream: &mut TcpStream, bytes: &[u8], times: usize) -> bool {
+    stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    for _ in 0..times {
+        match stream.write_all(bytes) {
+            Ok(()) => {}
+            Err(error) => {
+                use std::io::ErrorKind::{TimedOut, WouldBlock};
+                return !matches!(error.kind(), WouldBlock | TimedOut);
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn requests_that_cannot_be_are_refused_and_nobody_notices() {
+    Target::both(|target| {
+        let guest = Guest::of(&target.program);
+        target.assert_answers();
+        let before = target.status("VmRSS:");
+        let mut requests = Vec::new();
+        let nines = "9".repeat(400);
+        for length in [
+            "1000000000",
+            "1000000000000000",
+            "18446744073709551615",
+            "18446744073709551616",
+            &nines,
+        ] {
+            for (method, path) in [("GET", "/health"), ("GET", "/metrics"), ("POST", "/")] {
+                let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\n");
+                requests.push(format!("{head}Content-Length: {length}\r\n\r\n").into_bytes());
+            }
+        }
+        let chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for size in ["ffffffffffffffff", "7fffffffffffffff", "10000000000000000", "-1", "x"] {
+            requests.push([chunked, size.as_bytes(), b"\r\n"].concat());
+        }
+        let both = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";
+        requests.push(format!("POST / HTTP/1.1\r\nHost: x\r\n{both}\r\n0\r\n\r\n").into_bytes());
+        requests.push(b"\x16\x03\x01\x02\x00\r\n\r\n".to_vec());
+        requests.push(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec());
+        requests.push([0; 100_000].to_vec());
+        requests.push(b"GET / HTTP/1.1\r\n\r\n".to_vec());
+        for request in requests {
+            let answer = raw(target.addr, &request);
+            let shown = String::from_utf8_lossy(&request[..request.len().min(120)]).into_owned();
+            let code = answer.split(' ').nth(1).unwrap_or_default().to_owned();
+            assert!(code.starts_with('4') || code.starts_with('5'), "{shown:?}: {answer:?}");
+            target.assert_answers();
+        }
+        let grown = target.status("VmRSS:").saturating_sub(before);
+        assert!(grown < MAX_GROWTH, "{grown} bytes");
+        guest.assert_undisturbed();
+    });
+}
+
+/// Heads and bodies that never end, in large pieces.
+#[test]
+fn floods_end_early_and_take_little_memory() {
+    Target::both(|target| {
+        let guest = Guest::of(&target.program);
+        target.assert_answers();
+        let before = target.status("VmRSS:");
+        let mebibyte = vec![b'a'; 1 << 20];
+        let fields = b"A: b\r\n".repeat(1 << 17);
+        let chunks = b"1;a=b\r\nx\r\n".repeat(1 << 17);
+        let chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let cases: [(&str, &[u8]); 6] = [
+            ("GET /", &mebibyte),
+            ("GET / HTTP/1.1\r\nHost: x\r\nA: ", &mebibyte),
+            ("GET / HTTP/1.1\r\nHost: x\r\n", &fields),
+            (chunked, &chunks),
+            ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;", &mebibyte),
+            ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000001\r\n\r\n", &mebibyte),
+        ];
+        for (beginning, more) in cases {
+            let mut stream = target.sent(beginning);
+            assert!(pour(&mut stream, more, 64), "{beginning:?} was taken");
+            target.assert_answers();
+        }
+        let grown = target.status("VmRSS:").saturating_sub(before);
+        assert!(grown < MAX_GROWTH, "{grown} bytes");
+        guest.assert_undisturbed();
+    });
+}
+
+/// They say nothing, or half of something, or do not read: no threads, no waiting for the others.
+#[test]
+fn hundreds_who_keep_the_server_waiting_keep_nobody_else_waiting() {
+    Target::both(|target| {
+        let guest = Guest::of(&target.program);
+        target.assert_answers();
+        let (memory, threads) = (target.status("VmRSS:"), target.status("Threads:"));
+        let mut held = Vec::new();
+        let get = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", target.path);
+        for round in 0..75 {
+            held.push(target.connect());
+            held.push(target.sent("GET /health HTTP/1.1\r\nHost: x\r\nA"));
+            held.push(target.sent("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n{"));
+            held.push(target.sent(get.repeat(100)));
+            if round % 15 == 0 {
+                target.assert_answers();
+            }
+        }
+        // They read nothing; most of them have more to say.
+        for stream in held.iter_mut().skip(3).step_by(4).take(5) {
+            pour(stream, get.repeat(1000).as_bytes(), 1000);
+            target.assert_answers();
+        }
+        // A byte now and then.
+        for round in 0..20 {
+            for stream in held.iter_mut().skip(round % 4).step_by(4) {
+                let _ = stream.write_all(b" ");
+            }
+            target.assert_answers();
+        }
+        let now = target.status("Threads:");
+        assert!(now <= threads + 4, "{threads} threads, now {now}");
+        let grown = target.status("VmRSS:").saturating_sub(memory);
+        assert!(grown < MAX_GROWTH, "{grown} bytes");
+        drop(held);
+        target.assert_answers();
+        guest.assert_undisturbed();
+    });
+}
+
+/// Each takes as much as it may.
+#[test]
+fn many_large_bodies_at_once_take_no_more_memory_than_there_is_for_all() {
+    let target = Target::start("full_node");
+    target.assert_answers();
+    let before = target.status("VmRSS:");
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    let most = [head.as_bytes(), &vec![b' '; 999_000]].concat();
+    let mut held: Vec<TcpStream> = Vec::new();
+    for _ in 0..150 {
+        let mut stream = target.connect();
+        // Who was here longest has to go.
+        let _ = stream.write_all(&most);
+        held.push(stream);
+    }
+    // What was sent is not read at once: look for a while how much there is at most.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        target.assert_answers();
+        let grown = target.status("VmRSS:").saturating_sub(before);
+        assert!(grown < MAX_GROWTH, "{grown} bytes");
+    }
+    // A large one is taken all the same.
+    let body = format!("{}{{\"id\":1,\"method\":\"health\"}}", " ".repeat(900_000));
+    let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    let answer = raw(target.addr, request.as_bytes());
+    assert!(answer.ends_with("{\"id\":1,\"jsonrpc\":\"2.0\",\"result\":{}}"), "{answer}");
+    target.program.stop();
+}
+
+/// The deadlines themselves are tested in virtual time; this one is ten seconds.
+#[test]
+fn who_is_late_is_let_go() {
+    Target::both(|target| {
+        let drips = target.sent("GET /");
+        for mut late in [target.connect(), drips] {
+            let mut rest = Vec::new();
+            // An error would be the deadline of this test.
+            late.read_to_end(&mut rest).unwrap();
+            assert!(rest.is_empty(), "{rest:?}");
+        }
+        target.assert_answers();
+    });
+}
+
+#[test]
+fn who_has_closed_one_side_or_has_gone_is_no_trouble() {
+    Target::both(|target| {
+        let request = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", target.path);
+        for _ in 0..50 {
+            let mut half = target.sent(&request);
+            half.shutdown(Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            half.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            // In the middle of a request, and of an answer.
+            drop(target.sent("GET /health"));
+            drop(target.sent(request.repeat(1000)));
+        }
+        for _ in 0..2000 {
+            drop(target.connect());
+        }
+        target.assert_answers();
+    });
+}
+
+/// What a process without descriptors cannot do it does as soon as it has some.
+#[cfg(unix)]
+#[test]
+fn a_spell_without_descriptors_is_survived() {
+    for name in ["full_node", "seed"] {
+        let home = tempfile::tempdir().unwrap();
+        let plain = command(name, home.path());
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""]);
+        command.arg(plain.get_program()).args(plain.get_args());
+        for (variable, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+        }
+        let target = Target::with(name, command, home);
+        let guest = Guest::of(&target.program);
+        target.assert_answers();
+        let before = target.descriptors();
+        let held: Vec<TcpStream> = (0..200).map(|_| target.connect()).collect();
+        target.assert_answers();
+        // A quarter is for HTTP.
+        let now = target.descriptors();
+        assert!(now <= before + 64 / 4, "{before} descriptors, now {now}");
+        // Peers have not lost theirs to those who look.
+        Guest::of(&target.program).assert_undisturbed();
+        drop(held);
+        target.assert_answers();
+        guest.assert_undisturbed();
+        target.program.stop();
+    }
+}

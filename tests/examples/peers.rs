@@ -1,0 +1,219 @@
+//! What `seed peers` shows, and what lifts a *bad*.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+use tmp2p::{
+    BadAddress, BadCause, Ban, BanOrigin, BanTarget, BookStore, KnownAddress, NetAddress, NodeId,
+    Placement, SqliteStore, StoreBatch,
+};
+
+use crate::program::{Program, assert_prints, assert_refused, command};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+}
+
+/// Their first digits differ.
+fn id(n: u8) -> NodeId {
+    NodeId::from_bytes([n; 20])
+}
+
+fn known(n: u8, addr: &str) -> KnownAddress {
+    let addr: SocketAddr = addr.parse().unwrap();
+    let addr = NetAddress::new(id(n), addr.ip(), addr.port());
+    KnownAddress {
+        addr,
+        src: addr,
+        placement: Placement::New(vec![n]),
+        attempts: 0,
+        last_attempt: None,
+        last_success: None,
+        last_bad: None,
+        dial_failures: 0,
+        verified: None,
+        last_seen: None,
+        probation: None,
+        moniker: format!("node {n}"),
+        version: "0.34.24".to_owned(),
+        network: "c".to_owned(),
+    }
+}
+
+/// Of each kind one, or two.
+fn batch() -> StoreBatch {
+    let (now, mut batch) = (now(), StoreBatch::default());
+    let seen = |n: u8, addr: &str, ago: Duration| KnownAddress {
+        verified: Some(now - ago),
+        last_seen: Some(now - ago),
+        ..known(n, addr)
+    };
+    let long = "a moniker that is as long as a moniker may be, and that is longer than a line";
+    let addresses = [
+        seen(0x11, "127.8.8.1:26656", HOUR * 3),
+        KnownAddress { moniker: long.to_owned(), ..seen(0x12, "127.8.8.2:26656", HOUR) },
+        known(0x21, "[2a01:4f8:1234:5678:9abc:def0:1234:5678]:26656"),
+        KnownAddress { dial_failures: 3, ..seen(0x31, "127.8.8.3:26656", HOUR * 72) },
+        KnownAddress { placement: Placement::Bad, ..known(0x41, "127.8.8.4:26656") },
+        known(0x51, "127.8.8.5:26656"),
+    ];
+    batch.addresses.extend(addresses.map(|known| (known.addr.id(), Some(known))));
+    let bad = |n, until| {
+        let reason = "seventeen attempts in a row have failed".to_owned();
+        (
+            id(n),
+            Some(BadAddress { id: id(n), addr: None, until, cause: BadCause::Unreachable, reason }),
+        )
+    };
+    batch.bad.extend([bad(0x41, now + HOUR * 23 + HOUR / 2), bad(0x42, now + HOUR)]);
+    let target = BanTarget::from(std::net::IpAddr::from([127, 8, 8, 5]));
+    let reason = "sends\x1b[2J nonsense".to_owned();
+    let ban = Ban { target, until: None, reason, origin: BanOrigin::Operator };
+    batch.bans.insert(target, Some(ban));
+    batch
+}
+
+/// A home with this in its book.
+fn home(batch: &StoreBatch) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("data")).unwrap();
+    let mut store = SqliteStore::open(home.path().join("data/addrbook.sqlite")).unwrap();
+    store.write(batch).unwrap();
+    home
+}
+
+fn seed(home: &Path, args: &[&str]) -> Command {
+    let mut command = command("seed", home);
+    command.args(args);
+    command
+}
+
+/// The first two digits of the IDs, in order.
+fn ids(text: &str) -> Vec<String> {
+    let rows = text.lines().skip(1).take_while(|line| !line.is_empty());
+    rows.map(|row| row[..2].to_owned()).collect()
+}
+
+const SUMMARY: &str = "\n\n7 addresses: 2 verified, 1 unverified, 1 failing, 2 bad, 1 banned\n";
+
+#[test]
+fn peers_tells_what_is_handed_out_in_80_columns() {
+    let home = home(&batch());
+    let text = assert_prints(&mut seed(home.path(), &["peers"]));
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.starts_with("ID ") && text.ends_with(SUMMARY), "{text}");
+    // What is handed out first, and of that who was there last.
+    assert_eq!(ids(&text), ["12", "11", "21", "31", "41", "42", "51"]);
+    let row = |id: &str| text.lines().find(|line| line.starts_with(id)).unwrap();
+    for (id, parts) in [
+        ("11111111 ", &["127.8.8.1:26656 ", " verified ", " 3 h ", "node 17 0.34.24"][..]),
+        ("12121212 ", &["verified", "a moniker that"]),
+        ("21212121 ", &["unverified", "never"]),
+        ("31313131 ", &["failing", " 3 d "]),
+        ("41414141 ", &["127.8.8.4:26656", "bad", "23 h more: sevent"]),
+        ("42424242 ", &["- ", "bad", "min more: sevent"]),
+        ("51515151 ", &["banned", "until lifted: sends?"]),
+    ] {
+        for part in parts {
+            assert!(row(id).contains(part), "no {part:?} in {}", row(id));
+        }
+    }
+    let wide = assert_prints(&mut seed(home.path(), &["peers", "--wide"]));
+    assert!(wide.ends_with(SUMMARY), "{wide}");
+    for part in [
+        &*id(0x42).to_string(),
+        "[2a01:4f8:1234:5678:9abc:def0:1234:5678]:26656",
+        "longer than a line",
+        "seventeen attempts in a row have failed",
+    ] {
+        assert!(wide.contains(part), "no {part:?} in {wide}");
+    }
+    assert!(!wide.contains('\x1b') && !text.contains('\x1b'));
+}
+
+#[test]
+fn peers_are_sorted_and_picked_as_one_likes() {
+    let home = home(&batch());
+    let shown = |args: &[&str]| ids(&assert_prints(seed(home.path(), &["peers"]).args(args)));
+    assert_eq!(shown(&["--sort", "id"]), ["11", "12", "21", "31", "41", "42", "51"]);
+    assert_eq!(shown(&["--sort=seen"])[..3], ["12", "11", "31"]);
+    assert_eq!(shown(&["--sort=addr"]), ["42", "11", "12", "31", "41", "51", "21"]);
+    assert_eq!(shown(&["--state=bad"]), ["41", "42"]);
+    assert_eq!(shown(&["--state", "failing,banned"]), ["31", "51"]);
+    let text = assert_prints(seed(home.path(), &["peers"]).args(["--state", "bad"]));
+    assert!(text.ends_with(SUMMARY), "the summary is of all: {text}");
+    let mut wrong = seed(home.path(), &["peers", "--state", "good"]);
+    assert_refused(&mut wrong, &["good", "verified"]);
+
+    let text = assert_prints(&mut seed(home.path(), &["peers", "--json", "--sort=id"]));
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let states: Vec<_> = rows.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    let expected = ["verified", "verified", "unverified", "failing", "bad", "bad", "banned"];
+    assert_eq!(states, expected);
+    for (row, n) in rows.iter().zip([0x11, 0x12, 0x21, 0x31, 0x41, 0x42, 0x51]) {
+        assert_eq!(row["id"], id(n).to_string());
+        let keys = ["addr", "moniker", "version", "last_seen_ms", "bucket", "failures"];
+        assert!(keys.iter().all(|key| row.get(key).is_some()), "{row}");
+    }
+    assert_eq!((&rows[0]["addr"], &rows[5]["addr"]), (&"127.8.8.1:26656".into(), &Value::Null));
+    assert_eq!(rows[4]["reason"], "seventeen attempts in a row have failed");
+    assert!(rows[4]["until_ms"].as_u64() > Some(now().as_millis() as u64), "{}", rows[4]);
+    assert_eq!((rows[6].get("until_ms"), rows[0].get("reason")), (Some(&Value::Null), None));
+}
+
+#[test]
+fn an_empty_book_says_nobody_yet_and_what_to_do() {
+    let empty = home(&StoreBatch::default());
+    let text = assert_prints(&mut seed(empty.path(), &["peers"]));
+    for part in ["nobody yet", "--seeds ID@HOST:PORT", "import-addrbook", "addr_book_strict=false"]
+    {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert_eq!(assert_prints(&mut seed(empty.path(), &["peers", "--json"])), "");
+    let mut one = StoreBatch::default();
+    one.addresses.insert(id(0x11), Some(known(0x11, "127.8.8.1:1")));
+    let one = home(&one);
+    let text = assert_prints(&mut seed(one.path(), &["peers", "--state", "bad"]));
+    assert_eq!(
+        text,
+        "nobody is in this state\n\n1 address: 0 verified, 1 unverified, 0 failing, 0 bad\n"
+    );
+    let nowhere = tempfile::tempdir().unwrap();
+    assert_refused(&mut seed(nowhere.path(), &["peers"]), &["nobody yet", "start"]);
+}
+
+/// By the whole ID or as much of it as `peers` shows; not under a running seed, which has the book.
+#[test]
+fn a_bad_address_is_lifted_by_a_command() {
+    // What the running seed dials is loopback.
+    let mut batch = batch();
+    batch.addresses.remove(&id(0x21));
+    let home = home(&batch);
+    let unmark = |id: &str| seed(home.path(), &["--p2p.addr_book_strict=false", "unmark-bad", id]);
+    assert_refused(&mut unmark("4"), &["2 bad addresses", "more of it"]);
+    for nobody in ["1111", "", "nobody"] {
+        assert_refused(&mut unmark(nobody), &["no bad address", "peers --state bad"]);
+    }
+    let running = Program::start(seed(home.path(), &["--chain-id", "c"]));
+    running.event("listening", |_| true);
+    assert_refused(&mut unmark("4141"), &["address book", "in use", "stop"]);
+    running.stop();
+
+    let lifted = assert_prints(&mut unmark(&id(0x41).to_string().to_uppercase()));
+    assert_eq!(lifted, format!("{} is bad no more\n", id(0x41)));
+    assert_prints(&mut unmark("42"));
+    let text = assert_prints(&mut seed(home.path(), &["peers", "--json", "--sort=id"]));
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let row = rows.iter().find(|row| row["id"] == id(0x41).to_string()).unwrap();
+    assert_eq!(row["state"], "unverified");
+    // Nobody knows where the other one is.
+    assert!(rows.iter().all(|row| row["state"] != "bad" && row["id"] != id(0x42).to_string()));
+    assert_refused(&mut unmark("4141"), &["no bad address"]);
+}
