@@ -70,7 +70,18 @@ pub(crate) fn import(args: &Args, settings: &Settings, file: &Path) -> Result<()
     };
     let text = read(file).map_err(|error| bad(&error))?;
     let config = config(settings)?;
-    let store = book::open(&config)?;
+    let mut store = book::open(&config)?;
+    if config.addr_book_strict {
+        // A strict book drops them when it is loaded, and the seed may get its flag elsewhere.
+        let stored = store.load().map_err(Failure::usage)?;
+        let private = stored.addresses.iter().filter(|known| !known.addr.is_routable()).count();
+        if private > 0 {
+            return Err(Failure::Usage(format!(
+                "addr_book_strict is on, and the book has {private} addresses that it would drop; \
+                 give --p2p.addr_book_strict=false here, too"
+            )));
+        }
+    }
     let switch = start(args, settings, config, store)?;
     let report = switch.handle().import_addrbook(&text);
     switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
@@ -105,6 +116,8 @@ pub(crate) fn unmark_bad(args: &Args, settings: &Settings, id: &str) -> Result<(
         return Err(Failure::Usage(format!("{id:?}: {why}; see peers --state bad --wide")));
     };
     let store = book::open(&config)?;
+    // Whatever the book has stays there: a strict one has no private addresses.
+    let config = Config { addr_book_strict: false, ..config };
     let switch = start(args, settings, config, store)?;
     let id = row.id.parse().map_err(Failure::failed)?;
     let lifted = switch.handle().reinstate(id);

@@ -179,6 +179,22 @@ fn an_import_counts_added_known_and_refused_and_reads_standard_input() {
     assert_refused(&mut import_of(home.path().to_str().unwrap()), &["cannot take"]);
 }
 
+/// The seed may get its flag from a unit file, and the command from nobody.
+#[test]
+fn a_strict_import_does_not_empty_the_book_of_a_private_network() {
+    let home = home_with_two();
+    let strict = || {
+        let mut import = command("seed", home.path());
+        import.args(["import-addrbook", "in.json"]).current_dir(home.path());
+        import
+    };
+    file_of(home.path(), &book(&["8.8.8.8:1"]));
+    assert_refused(&mut strict(), &["addr_book_strict", "2 addresses", "=false"]);
+    let peers = assert_prints(&mut seed(home.path(), &["peers"]));
+    assert!(peers.contains("2 addresses: "), "{peers}");
+    assert_prints(strict().arg("--p2p.addr_book_strict=false"));
+}
+
 fn file_of(home: &Path, text: &str) -> PathBuf {
     let file = home.join("in.json");
     fs::write(&file, text).unwrap();
