@@ -129,9 +129,9 @@ impl Guest {
     }
 }
 
-/// Writes until nobody takes any more; true if the other side has closed.
-fn pour(stream: &mut TcpStream, bytes: &[u8], times: usize) -> bool {
-    stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+/// Writes until nobody has taken any more for so long; true if the other side has closed.
+fn pour(stream: &mut TcpStream, bytes: &[u8], times: usize, patience: Duration) -> bool {
+    stream.set_write_timeout(Some(patience)).unwrap();
     for _ in 0..times {
         match stream.write_all(bytes) {
             Ok(()) => {}
@@ -208,7 +208,7 @@ fn floods_end_early_and_take_little_memory() {
         ];
         for (beginning, more) in cases {
             let mut stream = target.sent(beginning);
-            assert!(pour(&mut stream, more, 64), "{beginning:?} was taken");
+            assert!(pour(&mut stream, more, 64, DEADLINE), "{beginning:?} was taken");
             target.assert_answers();
         }
         let grown = target.status("VmRSS:").saturating_sub(before);
@@ -237,7 +237,7 @@ fn hundreds_who_keep_the_server_waiting_keep_nobody_else_waiting() {
         }
         // They read nothing; most of them have more to say.
         for stream in held.iter_mut().skip(3).step_by(4).take(5) {
-            pour(stream, get.repeat(1000).as_bytes(), 1000);
+            pour(stream, get.repeat(1000).as_bytes(), 1000, Duration::from_millis(200));
             target.assert_answers();
         }
         // A byte now and then.
