@@ -389,3 +389,14 @@ fn documented_defaults() -> BTreeMap<&'static str, String> {
     }
     defaults
 }
+
+#[test]
+fn the_database_is_beside_the_references_file() {
+    let of = |file: Option<&str>| {
+        let config = Config { addr_book_file: file.map(Into::into), ..Config::default() };
+        config.addr_book_database().map(|file| file.to_str().unwrap().to_owned())
+    };
+    assert_eq!(of(Some("data/addrbook.json")).as_deref(), Some("data/addrbook.sqlite"));
+    assert_eq!(of(Some("data/book.db")).as_deref(), Some("data/book.db"));
+    assert_eq!(of(None), None);
+}

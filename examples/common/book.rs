@@ -182,14 +182,11 @@ pub(crate) fn place(config: &mut Config, home: &Home) -> Result<(), Failure> {
     })
 }
 
-/// Where the database of this configuration is. As the switch does it: what Tendermint keeps in a
-/// `.json` is not ours to overwrite.
+/// Where the database of this configuration is.
 #[cfg(feature = "sqlite")]
 fn database(config: &Config) -> Result<std::path::PathBuf, Failure> {
-    let file = config.addr_book_file.as_deref();
-    let file = file.ok_or_else(|| Failure::Usage("addr_book_file is empty; name a file".into()))?;
-    let is_json = file.extension().is_some_and(|extension| extension == "json");
-    Ok(if is_json { file.with_extension("sqlite") } else { file.to_owned() })
+    let file = config.addr_book_database();
+    file.ok_or_else(|| Failure::Usage("addr_book_file is empty; name a file".into()))
 }
 
 /// How many addresses there are; `None` if the node is stopping.

@@ -9,7 +9,10 @@ mod number;
 mod scalar;
 mod table;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use bias::PexBias;
 pub(crate) use bias::UnfitBias;
@@ -280,6 +283,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where the database of the address book is: [`addr_book_file`](Self::addr_book_file), or the file
+    /// beside it that ends in `.sqlite` if it is the reference's, which ends in `.json` and is not ours
+    /// to overwrite. For programs that look at a book beside a switch. `None`: the book is in memory.
+    pub fn addr_book_database(&self) -> Option<PathBuf> {
+        self.addr_book_file.as_deref().map(database_of)
+    }
+
     /// The values that `tendermint init` of v0.34 writes.
     fn as_init_writes_it() -> Self {
         Self {
@@ -288,6 +298,16 @@ impl Config {
             ..Self::default()
         }
     }
+}
+
+/// The database of a book that is configured as this file.
+pub(crate) fn database_of(file: &Path) -> PathBuf {
+    if is_references(file) { file.with_extension("sqlite") } else { file.to_owned() }
+}
+
+/// Whether the reference keeps its book in such a file.
+pub(crate) fn is_references(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "json")
 }
 
 impl Default for Config {

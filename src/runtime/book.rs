@@ -4,7 +4,7 @@ use std::{
     error::Error,
     fs::File,
     io::{ErrorKind, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use log::Level;
@@ -16,7 +16,7 @@ use crate::{
         BookStore, ImportReport, StoreError,
         json::{self, ImportError, MAX_FILE},
     },
-    config::Config,
+    config::{Config, database_of, is_references},
     pex::{BookView, FoundBook},
     switch::ControlError,
 };
@@ -35,21 +35,10 @@ pub enum ImportBookError {
     Control(#[from] ControlError),
 }
 
-/// The reference's name for a book means our database beside it: what the reference keeps its book in
-/// is not ours to overwrite.
-fn database(file: &Path) -> PathBuf {
-    if is_json(file) { file.with_extension("sqlite") } else { file.to_owned() }
-}
-
-fn is_json(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "json")
-}
-
 /// Opens the configured store.
 #[cfg(feature = "sqlite")]
 pub(super) fn open(config: &Config) -> Result<Option<Box<dyn BookStore>>, StoreError> {
-    let Some(file) = &config.addr_book_file else { return Ok(None) };
-    let database = database(file);
+    let Some(database) = config.addr_book_database() else { return Ok(None) };
     match SqliteStore::open(&database) {
         Ok(store) => Ok(Some(Box::new(store))),
         // A node without a place for its book is better than none.
@@ -74,7 +63,7 @@ pub(super) fn open(config: &Config) -> Result<Option<Box<dyn BookStore>>, StoreE
 /// when it was written, because copies keep their times and clocks are wrong. A broken one is reported
 /// and left alone.
 pub(super) fn find_json(file: Option<&Path>, taken: Option<[u8; 32]>) -> Option<FoundBook> {
-    let file = file.filter(|file| is_json(file))?;
+    let file = file.filter(|file| is_references(file))?;
     let bytes = match read(file) {
         Ok(bytes) => bytes,
         Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
@@ -83,7 +72,7 @@ pub(super) fn find_json(file: Option<&Path>, taken: Option<[u8; 32]>) -> Option<
                     "{} is gone, and the addresses that were taken from it are still in the address \
                      book; to forget them, stop the node and delete {} too",
                     file.display(),
-                    database(file).display()
+                    database_of(file).display()
                 );
             }
             return None;
@@ -117,7 +106,7 @@ pub(super) fn tell_of_import(file: &Path, report: &ImportReport, is_database: bo
     let is_vain = report.added + report.known == 0 && report.num_refused() > 0;
     let level = if is_vain { Level::Warn } else { Level::Info };
     let place = match is_database {
-        true => format!(": the address book is {}", database(file).display()),
+        true => format!(": the address book is {}", database_of(file).display()),
         false => String::new(),
     };
     log::log!(
