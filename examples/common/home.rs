@@ -15,7 +15,7 @@ use tmp2p::{NodeKey, NodeKeyError};
 use self::new_files::NewFiles;
 use crate::{
     cli::{self, Failure},
-    layers::Environment,
+    layers::{self, Environment},
 };
 
 /// Largest `config.toml` read, bytes; one has about 15,000. Who names another file by mistake gets
@@ -45,19 +45,22 @@ impl Home {
         self.0.join(path)
     }
 
-    /// The text of the configuration file; `None` if there is no such file.
-    pub(crate) fn config(&self, path: &Path) -> Result<Option<String>, Failure> {
+    /// What the configuration file says; nothing if there is no such file.
+    pub(crate) fn config(&self, path: &Path) -> Result<layers::File, Failure> {
         let path = self.file(path);
         let bad = |why: &dyn std::fmt::Display| {
             Failure::Usage(format!("cannot read {}: {why}; correct or remove it", path.display()))
         };
         match fs::metadata(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(layers::File::default());
+            }
             Err(error) => return Err(bad(&error)),
             Ok(found) if found.len() > MAX_CONFIG_SIZE => return Err(bad(&"it is too large")),
             Ok(_) => {}
         }
-        fs::read_to_string(&path).map(Some).map_err(|error| bad(&error))
+        let text = fs::read_to_string(&path).map_err(|error| bad(&error))?;
+        Ok(layers::File::parse(&path, &text)?)
     }
 
     /// The chain that the genesis file is of; `None` if there is no such file. Chains have files of

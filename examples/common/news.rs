@@ -164,10 +164,15 @@ pub(crate) fn undialable(announced: &str) -> Option<String> {
 
 /// A time in words.
 pub(crate) fn shown(time: Duration) -> String {
+    shown_in(time, "days")
+}
+
+/// The same with this word for days, of which there is more or less room.
+pub(crate) fn shown_in(time: Duration, days: &str) -> String {
     match time.as_secs() {
         seconds @ 0..=119 => format!("{seconds} s"),
         seconds @ 120..=7199 => format!("{} min", seconds / 60),
         seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86_400),
+        seconds => format!("{} {days}", seconds / 86_400),
     }
 }

@@ -33,6 +33,8 @@ mod layers;
 mod mempool;
 #[path = "../common/news.rs"]
 mod news;
+#[path = "../common/opening.rs"]
+mod opening;
 mod relay;
 mod rpc;
 mod settings;

@@ -11,11 +11,12 @@ use toml::Table;
 use crate::{
     Args, Command,
     args::Flags,
-    cli::{self, Failure},
+    cli::Failure,
     home::Home,
     http,
-    layers::{Environment, File, Layers, Mistake},
+    layers::{Environment, Layers, Mistake},
     mempool::DEFAULT_MAX_TX_BYTES,
+    opening,
 };
 
 const CONFIG_FILE: &str = "config/config.toml";
@@ -34,36 +35,16 @@ pub(crate) struct Settings {
     layers: Layers,
 }
 
-impl From<Mistake> for Failure {
-    fn from(mistake: Mistake) -> Self {
-        Self::usage(mistake)
-    }
-}
-
 impl Settings {
     /// Reads the file and starts logging.
     pub(crate) fn read(args: &Args, flags: Flags) -> Result<Self, Failure> {
         let environment = Environment::new(PREFIXES, env::vars_os());
         let home = Home::find(args.home.as_deref(), &environment, ".full_node")?;
-        let path = Path::new(CONFIG_FILE);
-        let file = match home.config(path)? {
-            Some(text) => File::parse(&home.file(path), &text)?,
-            None => File::default(),
-        };
+        let file = home.config(Path::new(CONFIG_FILE))?;
         let warning = flags.warning();
         let layers = Layers::new(file, environment, flags.p2p);
-        // Other commands say what they have to say themselves.
         let is_start = matches!(args.command, None | Some(Command::Start));
-        let level = match is_start {
-            true => layers.text("log_level", args.log_level.as_deref())?,
-            false => args.log_level.clone(),
-        };
-        let default = if is_start { "info" } else { "error" };
-        let format = layers.text("log_format", None)?;
-        cli::init_log(level.as_deref().unwrap_or(default), format.as_deref().unwrap_or("plain"))?;
-        for warning in warning.into_iter().chain(layers.warnings()) {
-            log::warn!("{warning}");
-        }
+        opening::start_log(&layers, args.log_level.as_deref(), is_start, warning)?;
         let file = |key, default: &str| -> Result<PathBuf, Mistake> {
             Ok(PathBuf::from(layers.text(key, None)?.unwrap_or_else(|| default.to_owned())))
         };
@@ -74,10 +55,7 @@ impl Settings {
 
     /// `[p2p]`.
     pub(crate) fn p2p(&self) -> Result<Config, Failure> {
-        let p2p = self.layers.p2p(Table::new())?;
-        for warning in &p2p.warnings {
-            log::warn!("{warning}");
-        }
+        let p2p = opening::p2p(&self.layers, Table::new())?;
         let place = |key: &'static str| p2p.place(key).unwrap_or(key);
         let mut config = p2p.config.clone();
         if config.seed_mode && !config.pex {
@@ -129,11 +107,16 @@ impl Settings {
         http::list(&text).map_err(|why| Failure::Usage(format!("rpc.laddr {why}")))
     }
 
+    /// The node's name for people.
+    fn moniker(&self, args: &Args) -> Result<String, Failure> {
+        let moniker = self.layers.text("moniker", args.moniker.as_deref())?;
+        Ok(moniker.unwrap_or_else(|| "full-node".to_owned()))
+    }
+
     /// What peers see of this node.
     pub(crate) fn node_info(&self, args: &Args, chain_id: &str) -> Result<NodeInfo, Failure> {
-        let moniker = self.layers.text("moniker", args.moniker.as_deref())?;
-        let moniker = moniker.as_deref().unwrap_or("full-node");
-        let info = NodeInfo::new(chain_id, moniker)
+        let moniker = self.moniker(args)?;
+        let info = NodeInfo::new(chain_id, &moniker)
             .map_err(|why| Failure::Usage(format!("moniker {moniker:?} or chain-id: {why}")))?;
         Ok(info
             .with_block_protocol(args.block_protocol)
@@ -157,9 +140,7 @@ impl Settings {
         // Whatever peers would refuse is refused before it is in a file.
         self.node_info(args, &chain_id)?;
         let genesis = serde_json::json!({ "chain_id": chain_id, "initial_height": "1" });
-        let moniker = self.layers.text("moniker", args.moniker.as_deref())?;
-        let moniker = moniker.as_deref().unwrap_or("full-node");
-        let config = CONFIG.replace("MONIKER", &format!("{moniker:?}"));
+        let config = CONFIG.replace("MONIKER", &format!("{:?}", self.moniker(args)?));
         let files =
             [(Path::new(CONFIG_FILE), config), (&self.genesis_file, format!("{genesis:#}\n"))];
         self.home.init(&self.node_key_file, &files)

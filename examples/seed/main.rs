@@ -29,6 +29,8 @@ mod layers;
 mod metrics;
 #[path = "../common/news.rs"]
 mod news;
+#[path = "../common/opening.rs"]
+mod opening;
 mod peers;
 mod settings;
 #[path = "../common/signals.rs"]

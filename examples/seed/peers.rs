@@ -1,11 +1,13 @@
 //! The command that shows the book.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 
 use crate::{
     book::{self, Row, Standing, Verdict},
     cli::{self, Failure},
-    files,
+    files, news,
     settings::Settings,
 };
 
@@ -167,12 +169,7 @@ fn reason(verdict: &Verdict) -> String {
 }
 
 fn span(millis: u64) -> String {
-    match millis / 1000 {
-        seconds @ 0..=119 => format!("{seconds} s"),
-        seconds @ 120..=7199 => format!("{} min", seconds / 60),
-        seconds @ 7200..=172_799 => format!("{} h", seconds / 3600),
-        seconds => format!("{} d", seconds / 86_400),
-    }
+    news::shown_in(Duration::from_millis(millis), "d")
 }
 
 /// At most so many characters; `mark` stands for what is missing.

@@ -12,10 +12,11 @@ use toml::{Table, Value};
 use crate::{
     Args, Command,
     args::Flags,
-    cli::{self, Failure},
+    cli::Failure,
     home::Home,
     http,
-    layers::{Environment, File, Layers, Mistake},
+    layers::{Environment, Layers},
+    opening,
 };
 
 /// Where variables of the environment begin with, the strongest first. CometBFT prefers its own, too.
@@ -27,22 +28,13 @@ pub(crate) struct Settings {
     layers: Layers,
 }
 
-impl From<Mistake> for Failure {
-    fn from(mistake: Mistake) -> Self {
-        Self::usage(mistake)
-    }
-}
-
 impl Settings {
     /// Reads the file and starts logging.
     pub(crate) fn read(args: &Args, mut flags: Flags) -> Result<Self, Failure> {
         let environment = Environment::new(PREFIXES, env::vars_os());
         let home = Home::find(args.home.as_deref(), &environment, ".tenderseed")?;
         let path = config_file(args);
-        let file = match home.config(path)? {
-            Some(text) => File::parse(&home.file(path), &text)?,
-            None => File::default(),
-        };
+        let file = home.config(path)?;
         // The flags with names of their own come last: whoever writes both means these. Empty ones
         // are none, as for tenderseed.
         for (key, value) in [("seeds", &args.seeds), ("laddr", &args.laddr)] {
@@ -51,18 +43,8 @@ impl Settings {
         }
         let warning = flags.warning();
         let layers = Layers::new(file.or_tenderseeds(), environment, flags.p2p);
-        // Other commands say what they have to say themselves.
         let is_start = matches!(args.command, None | Some(Command::Start));
-        let level = match is_start {
-            true => layers.text("log_level", args.log_level.as_deref())?,
-            false => args.log_level.clone(),
-        };
-        let default = if is_start { "info" } else { "error" };
-        let format = layers.text("log_format", None)?;
-        cli::init_log(level.as_deref().unwrap_or(default), format.as_deref().unwrap_or("plain"))?;
-        for warning in warning.into_iter().chain(layers.warnings()) {
-            log::warn!("{warning}");
-        }
+        opening::start_log(&layers, args.log_level.as_deref(), is_start, warning)?;
         let node_key_file = layers.text("node_key_file", None)?;
         let node_key_file =
             node_key_file.unwrap_or_else(|| "config/node_key.json".to_owned()).into();
@@ -79,10 +61,7 @@ impl Settings {
             defaults.insert("addr_book_file".to_owned(), "data/addrbook.json".into());
             defaults.insert("allow_duplicate_ip".to_owned(), Value::Boolean(true));
         }
-        let p2p = self.layers.p2p(defaults)?;
-        for warning in &p2p.warnings {
-            log::warn!("{warning}");
-        }
+        let p2p = opening::p2p(&self.layers, defaults)?;
         for (key, is_on) in [("pex", p2p.config.pex), ("seed_mode", p2p.config.seed_mode)] {
             if let Some(place) = p2p.place(key).filter(|_| !is_on) {
                 log::warn!("{place} is false; this program is a seed all the same");

@@ -1,0 +1,45 @@
+//! What a program does with its settings before anything else: it starts the log as they say, and
+//! tells what is odd about them.
+
+use toml::Table;
+
+use crate::{
+    cli::{self, Failure},
+    layers::{Layers, Mistake, P2p},
+};
+
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self::usage(mistake)
+    }
+}
+
+/// Starts the log and tells what is odd about the settings, after `warning` about the flags. `level` is
+/// that of the flag. Other commands than the program's run say what they have to say themselves.
+pub(crate) fn start_log(
+    layers: &Layers,
+    level: Option<&str>,
+    is_run: bool,
+    warning: Option<String>,
+) -> Result<(), Failure> {
+    let level = match is_run {
+        true => layers.text("log_level", level)?,
+        false => level.map(str::to_owned),
+    };
+    let default = if is_run { "info" } else { "error" };
+    let format = layers.text("log_format", None)?;
+    cli::init_log(level.as_deref().unwrap_or(default), format.as_deref().unwrap_or("plain"))?;
+    tell(warning.iter().chain(&layers.warnings()));
+    Ok(())
+}
+
+/// `[p2p]` of all layers, not yet checked; `defaults` stand for keys that nobody sets.
+pub(crate) fn p2p(layers: &Layers, defaults: Table) -> Result<P2p, Failure> {
+    let p2p = layers.p2p(defaults)?;
+    tell(&p2p.warnings);
+    Ok(p2p)
+}
+
+fn tell<'a>(warnings: impl IntoIterator<Item = &'a String>) {
+    warnings.into_iter().for_each(|warning| log::warn!("{warning}"));
+}
