@@ -1,6 +1,6 @@
 //! `full_node` beside peers.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 use tmp2p::{
@@ -8,9 +8,7 @@ use tmp2p::{
     Switch,
 };
 
-use crate::program::{Program, assert_prints, command};
-
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::program::{DEADLINE, Program, assert_prints, command};
 
 /// Starts a node that dials these.
 fn node(home: &tempfile::TempDir, peers: &[PeerAddress], more: &[&str]) -> Program {

@@ -4,15 +4,12 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::Stdio,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
 use tmp2p::{ChannelDescriptor, Config, Event, NodeInfo, NodeKey, Switch};
 
-use crate::program::{Program, assert_refused, command};
-
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::program::{DEADLINE, Program, assert_refused, command};
 
 /// What comes back for these bytes until the server closes, after which it never comes.
 pub(crate) fn raw(addr: SocketAddr, bytes: &[u8]) -> String {

@@ -10,17 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tmp2p::{ChannelDescriptor, Config, Event, NodeInfo, NodeKey, Reactor, Switch};
-
 use crate::{
+    guest::Guest,
     http::raw,
-    program::{Program, command},
+    program::{DEADLINE, Program, command},
 };
 
 /// Somebody else has an answer by then. A second is what is promised; machines that test are busy.
 const ANSWERED: Duration = Duration::from_secs(5);
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What the whole server may hold, and something for the allocator.
 const MAX_GROWTH: usize = 64 << 20;
@@ -88,6 +85,18 @@ impl Target {
         fs::read_dir(format!("/proc/{}/fd", self.program.pid())).map_or(0, Iterator::count)
     }
 
+    /// What it has, bytes.
+    fn memory(&self) -> usize {
+        self.status("VmRSS:")
+    }
+
+    /// It has not taken much more memory than this.
+    #[track_caller]
+    fn assert_frugal(&self, before: usize) {
+        let grown = self.memory().saturating_sub(before);
+        assert!(grown < MAX_GROWTH, "{grown} bytes");
+    }
+
     /// The kernel's number of this name, of memory in bytes; 0 where it does not tell.
     fn status(&self, name: &str) -> usize {
         let text = fs::read_to_string(format!("/proc/{}/status", self.program.pid()));
@@ -96,36 +105,6 @@ impl Target {
         let number = line.and_then(|line| line.split_whitespace().next());
         let unit = if line.is_some_and(|line| line.ends_with("kB")) { 1024 } else { 1 };
         number.map_or(0, |number| number.parse::<usize>().unwrap() * unit)
-    }
-}
-
-/// A peer of the program, played by this test.
-struct Guest {
-    switch: Switch,
-    reactor: Reactor,
-}
-
-impl Guest {
-    fn of(program: &Program) -> Self {
-        let config = Config { pex: false, laddr: None, ..Config::default() };
-        let info = NodeInfo::new("c", "guest").unwrap();
-        let mut builder = Switch::builder(config, NodeKey::generate(), info);
-        let reactor = builder.reactor("guest", [ChannelDescriptor::new(0x00)]).unwrap();
-        let switch = builder.start().unwrap();
-        switch.handle().dial(program.addr()).unwrap();
-        let up = reactor.events.recv_timeout(DEADLINE).unwrap();
-        assert!(matches!(up, Event::PeerUp(_)), "{up:?}");
-        Self { switch, reactor }
-    }
-
-    /// The session has gone on all the time.
-    #[track_caller]
-    fn assert_undisturbed(self) {
-        for event in self.reactor.events.try_iter() {
-            assert!(!matches!(event, Event::PeerDown(..)), "{event:?}");
-        }
-        assert_eq!(self.switch.handle().peers().len(), 1);
-        self.switch.stop(DEADLINE).unwrap();
     }
 }
 
@@ -147,9 +126,9 @@ fn pour(stream: &mut TcpStream, bytes: &[u8], times: usize, patience: Duration) 
 #[test]
 fn requests_that_cannot_be_are_refused_and_nobody_notices() {
     Target::both(|target| {
-        let guest = Guest::of(&target.program);
+        let guest = Guest::of(target.program.addr());
         target.assert_answers();
-        let before = target.status("VmRSS:");
+        let before = target.memory();
         let mut requests = Vec::new();
         let nines = "9".repeat(400);
         for length in [
@@ -181,8 +160,7 @@ fn requests_that_cannot_be_are_refused_and_nobody_notices() {
             assert!(code.starts_with('4') || code.starts_with('5'), "{shown:?}: {answer:?}");
             target.assert_answers();
         }
-        let grown = target.status("VmRSS:").saturating_sub(before);
-        assert!(grown < MAX_GROWTH, "{grown} bytes");
+        target.assert_frugal(before);
         guest.assert_undisturbed();
     });
 }
@@ -191,9 +169,9 @@ fn requests_that_cannot_be_are_refused_and_nobody_notices() {
 #[test]
 fn floods_end_early_and_take_little_memory() {
     Target::both(|target| {
-        let guest = Guest::of(&target.program);
+        let guest = Guest::of(target.program.addr());
         target.assert_answers();
-        let before = target.status("VmRSS:");
+        let before = target.memory();
         let mebibyte = vec![b'a'; 1 << 20];
         let fields = b"A: b\r\n".repeat(1 << 17);
         let chunks = b"1;a=b\r\nx\r\n".repeat(1 << 17);
@@ -211,8 +189,7 @@ fn floods_end_early_and_take_little_memory() {
             assert!(pour(&mut stream, more, 64, DEADLINE), "{beginning:?} was taken");
             target.assert_answers();
         }
-        let grown = target.status("VmRSS:").saturating_sub(before);
-        assert!(grown < MAX_GROWTH, "{grown} bytes");
+        target.assert_frugal(before);
         guest.assert_undisturbed();
     });
 }
@@ -221,9 +198,9 @@ fn floods_end_early_and_take_little_memory() {
 #[test]
 fn hundreds_who_keep_the_server_waiting_keep_nobody_else_waiting() {
     Target::both(|target| {
-        let guest = Guest::of(&target.program);
+        let guest = Guest::of(target.program.addr());
         target.assert_answers();
-        let (memory, threads) = (target.status("VmRSS:"), target.status("Threads:"));
+        let (memory, threads) = (target.memory(), target.status("Threads:"));
         let mut held = Vec::new();
         let get = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", target.path);
         for round in 0..75 {
@@ -249,8 +226,7 @@ fn hundreds_who_keep_the_server_waiting_keep_nobody_else_waiting() {
         }
         let now = target.status("Threads:");
         assert!(now <= threads + 4, "{threads} threads, now {now}");
-        let grown = target.status("VmRSS:").saturating_sub(memory);
-        assert!(grown < MAX_GROWTH, "{grown} bytes");
+        target.assert_frugal(memory);
         drop(held);
         target.assert_answers();
         guest.assert_undisturbed();
@@ -262,7 +238,7 @@ fn hundreds_who_keep_the_server_waiting_keep_nobody_else_waiting() {
 fn many_large_bodies_at_once_take_no_more_memory_than_there_is_for_all() {
     let target = Target::start("full_node");
     target.assert_answers();
-    let before = target.status("VmRSS:");
+    let before = target.memory();
     let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
     let most = [head.as_bytes(), &vec![b' '; 999_000]].concat();
     let mut held: Vec<TcpStream> = Vec::new();
@@ -276,8 +252,7 @@ fn many_large_bodies_at_once_take_no_more_memory_than_there_is_for_all() {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(3) {
         target.assert_answers();
-        let grown = target.status("VmRSS:").saturating_sub(before);
-        assert!(grown < MAX_GROWTH, "{grown} bytes");
+        target.assert_frugal(before);
     }
     // A large one is taken all the same.
     let body = format!("{}{{\"id\":1,\"method\":\"health\"}}", " ".repeat(900_000));
@@ -341,7 +316,7 @@ fn a_spell_without_descriptors_is_survived() {
             };
         }
         let target = Target::with(name, command, home);
-        let guest = Guest::of(&target.program);
+        let guest = Guest::of(target.program.addr());
         target.assert_answers();
         let before = target.descriptors();
         let held: Vec<TcpStream> = (0..200).map(|_| target.connect()).collect();
@@ -350,7 +325,7 @@ fn a_spell_without_descriptors_is_survived() {
         let now = target.descriptors();
         assert!(now <= before + 64 / 4, "{before} descriptors, now {now}");
         // Peers have not lost theirs to those who look.
-        Guest::of(&target.program).assert_undisturbed();
+        Guest::of(target.program.addr()).assert_undisturbed();
         drop(held);
         target.assert_answers();
         guest.assert_undisturbed();

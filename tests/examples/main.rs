@@ -12,6 +12,7 @@ mod book_files;
 mod cli;
 mod command_line;
 mod full_node;
+mod guest;
 mod heights;
 mod homes;
 mod http;

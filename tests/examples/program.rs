@@ -13,7 +13,8 @@ use serde_json::Value;
 use tmp2p::{PeerAddress, crossbeam_channel::Receiver};
 
 /// After this a program hangs.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Longer than anything that a test waits for takes, also on a busy machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The command of an example, with nothing of this process's environment that it reads.
 pub(crate) fn command(name: &str, home: &Path) -> Command {
@@ -26,6 +27,17 @@ pub(crate) fn command(name: &str, home: &Path) -> Command {
     }
     command.env("HOME", home.join("no-home")).arg("--home").arg(home);
     command.stdin(Stdio::null());
+    command
+}
+
+/// One that listens for peers only.
+#[allow(dead_code, reason = "the interop tests, which share this file, have homes of their own")]
+pub(crate) fn bare(name: &str, home: &Path) -> Command {
+    let mut command = command(name, home);
+    command.args(["--chain-id", "c"]);
+    if name == "full_node" {
+        command.args(["--rpc.laddr", ""]);
+    }
     command
 }
 

@@ -7,11 +7,13 @@ mod table;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tmp2p::{ChannelDescriptor, Config, Event, NodeId, NodeInfo, NodeKey, PeerAddress, Switch};
+use tmp2p::{Config, NodeId, NodeInfo, NodeKey, PeerAddress, Switch};
 
-use crate::program::{Program, command};
+use crate::{
+    guest::Guest,
+    program::{DEADLINE, Program, command},
+};
 
-const DEADLINE: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn id(number: u8) -> NodeId {
@@ -72,18 +74,11 @@ fn a_running_seed_shows_who_is_connected_and_who_was() {
     command.args(["--chain-id", "c", "--http", "tcp://127.0.0.1:0"]);
     command.args(["--p2p.seed_disconnect_wait_period", "1h", "--p2p.crawl_period", "1h"]);
     let seed = Program::start(command);
-    // It plays peer exchange and asks for nothing, so that it is not let go for being answered.
-    let config = Config { pex: false, ..Config::default() };
-    let info = NodeInfo::new("c", "guest").unwrap();
-    let mut builder = Switch::builder(config, NodeKey::generate(), info);
-    let reactor = builder.reactor("guest", [ChannelDescriptor::new(0x00)]).unwrap();
-    let guest = builder.start().unwrap();
-    guest.handle().dial(seed.addr()).unwrap();
-    let up = reactor.events.recv_timeout(DEADLINE).unwrap();
-    assert!(matches!(up, Event::PeerUp(_)), "{up:?}");
+    // It listens, so that the seed books it.
+    let guest = Guest::with(Config::default(), seed.addr());
     seed.event("book", |event| event["addresses"] == 1);
 
-    let id = guest.handle().id().to_string();
+    let id = guest.id();
     let shown = || -> Value {
         let rows: Value = serde_json::from_str(&seed.get("http", "/peers").1).unwrap();
         assert_eq!(rows[0]["id"], id);
@@ -95,7 +90,7 @@ fn a_running_seed_shows_who_is_connected_and_who_was() {
     assert!(page.contains("STATE") && page.contains("BUCKET") && page.contains("connected"));
 
     // The seed looks where it has gone, and finds nobody.
-    guest.stop(DEADLINE).unwrap();
+    guest.leave();
     seed.event("dial_failed", |_| true);
     let deadline = Instant::now() + DEADLINE;
     while shown()["state"] != "failing" {

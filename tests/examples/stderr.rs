@@ -8,8 +8,7 @@ use std::{
 
 use tmp2p::crossbeam_channel::{Receiver, unbounded};
 
-/// After this a line does not come.
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::program::DEADLINE;
 
 /// The lines of a program's log, as they come.
 pub(crate) struct Log {

@@ -9,40 +9,26 @@ use std::{
 
 use log::LevelFilter;
 use serde_json::Value;
-use tmp2p::{Config, NodeInfo, NodeKey, PeerAddress, Switch};
+use tmp2p::PeerAddress;
 
 use crate::{
     cli::levels,
-    program::{Program, assert_prints, assert_refused, command, run},
+    guest::Guest,
+    program::{DEADLINE, Program, assert_prints, assert_refused, bare, command, run},
     signals::{Answer, Asked},
     stderr::{Log, in_shell},
 };
 
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// A program that listens for peers only.
-fn bare(program: &str, home: &tempfile::TempDir) -> Command {
-    let mut command = command(program, home.path());
-    command.args(["--chain-id", "c"]);
-    if program == "full_node" {
-        command.args(["--rpc.laddr", ""]);
-    }
-    command
-}
-
 fn full_node(home: &tempfile::TempDir) -> Command {
-    bare("full_node", home)
+    bare("full_node", home.path())
 }
 
 /// Somebody connects and leaves, and the node has seen both.
 fn visit(node: &Program) {
-    let info = NodeInfo::new("c", "visitor").unwrap();
-    let config = Config { laddr: None, ..Config::default() };
-    let visitor = Switch::builder(config, NodeKey::generate(), info).start().unwrap();
-    let id = visitor.handle().id().to_string();
-    visitor.handle().dial(node.addr()).unwrap().wait().unwrap();
+    let visitor = Guest::of(node.addr());
+    let id = visitor.id();
     node.event("peer_up", |event| event["id"] == id);
-    visitor.stop(DEADLINE).unwrap();
+    visitor.leave();
     node.event("peer_down", |event| event["id"] == id);
 }
 
@@ -89,7 +75,7 @@ fn levels_are_those_of_tendermint_and_of_zerolog() {
 fn at_info_there_is_a_start_a_first_peer_and_a_stop() {
     for program in ["full_node", "seed"] {
         let home = tempfile::tempdir().unwrap();
-        let mut command = bare(program, &home);
+        let mut command = bare(program, home.path());
         let log = Log::of_command(&mut command);
         let node = Program::start_at("info", command);
         let addr = node.addr().to_string();
@@ -158,7 +144,7 @@ fn a_node_that_knows_nobody_and_announces_no_address_is_two_warnings() {
 fn log_format_json_is_one_object_a_line() {
     for (program, is_in_file) in [("full_node", true), ("seed", true), ("seed", false)] {
         let home = tempfile::tempdir().unwrap();
-        let mut command = bare(program, &home);
+        let mut command = bare(program, home.path());
         if is_in_file {
             fs::create_dir(home.path().join("config")).unwrap();
             fs::write(home.path().join("config/config.toml"), "log_format = \"json\"\n").unwrap();
@@ -295,7 +281,7 @@ fn sighup_stops_in_order_unless_it_was_ignored() {
 fn every_thread_has_a_name() {
     for program in ["full_node", "seed"] {
         let home = tempfile::tempdir().unwrap();
-        let mut command = bare(program, &home);
+        let mut command = bare(program, home.path());
         if program == "full_node" {
             command.arg("--tx-stdin");
         }
@@ -327,7 +313,7 @@ fn every_thread_has_a_name() {
 #[test]
 fn the_soft_limit_of_descriptors_is_raised() {
     let home = tempfile::tempdir().unwrap();
-    let seed = Program::start(in_shell("ulimit -Sn 200", &bare("seed", &home)));
+    let seed = Program::start(in_shell("ulimit -Sn 200", &bare("seed", home.path())));
     let _: PeerAddress = seed.addr();
     let limits = fs::read_to_string(format!("/proc/{}/limits", seed.pid())).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();

@@ -9,17 +9,16 @@ use std::{
 };
 
 use tmp2p::{
-    Config, NodeInfo, NodeKey, PeerAddress, Switch,
+    PeerAddress,
     crossbeam_channel::{Receiver, Sender, unbounded},
 };
 
 use crate::{
     cli::Lines,
-    program::{Program, command, run},
+    guest::Guest,
+    program::{DEADLINE, Program, bare, command, run},
     stderr::{Log, nobody_reads},
 };
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A stream that takes nothing until it may, or fails.
 struct Stream {
@@ -117,13 +116,10 @@ fn a_stream_that_is_not_ready_is_tried_again() {
 }
 
 /// Somebody connects and leaves; its ID.
-fn visit(addr: &PeerAddress) -> String {
-    let info = NodeInfo::new("c", "visitor").unwrap();
-    let config = Config { laddr: None, ..Config::default() };
-    let visitor = Switch::builder(config, NodeKey::generate(), info).start().unwrap();
-    let id = visitor.handle().id().to_string();
-    visitor.handle().dial(addr.clone()).unwrap().wait().unwrap();
-    visitor.stop(DEADLINE).unwrap();
+fn visit(addr: PeerAddress) -> String {
+    let visitor = Guest::of(addr);
+    let id = visitor.id();
+    visitor.leave();
     id
 }
 
@@ -135,14 +131,11 @@ fn a_log_that_nobody_reads_holds_up_neither_newcomers_nor_the_stop() {
     for program in ["seed", "full_node"] {
         let home = tempfile::tempdir().unwrap();
         let (reader, full) = nobody_reads();
-        let mut command = command(program, home.path());
-        command.args(["--chain-id", "c"]).stderr(full);
-        if program == "full_node" {
-            command.args(["--rpc.laddr", ""]);
-        }
+        let mut command = bare(program, home.path());
+        command.stderr(full);
         let node = Program::start_at("trace", command);
         for _ in 0..5 {
-            let id = visit(&node.addr());
+            let id = visit(node.addr());
             node.event("peer_up", |event| event["id"] == id);
             node.event("peer_down", |event| event["id"] == id);
         }
@@ -158,20 +151,17 @@ fn events_that_nobody_reads_hold_up_neither_newcomers_nor_the_stop() {
     for program in ["seed", "full_node"] {
         let home = tempfile::tempdir().unwrap();
         let (reader, full) = nobody_reads();
-        let mut command = command(program, home.path());
-        command.args(["--chain-id", "c", "--events", "--p2p.laddr", "tcp://127.0.0.1:0"]);
+        let mut command = bare(program, home.path());
+        command.args(["--events", "--p2p.laddr", "tcp://127.0.0.1:0"]);
         command.args(["--p2p.addr_book_strict=false", "--p2p.exempt_cidrs", "127.0.0.0/8"]);
         command.arg("--p2p.allow_duplicate_ip");
-        if program == "full_node" {
-            command.args(["--rpc.laddr", ""]);
-        }
         let mut log = Log::of_command(&mut command);
         let mut child = command.stdout(full).spawn().unwrap();
         drop(command);
         let start = log.line("version");
         let addr = start.split_once("node ").unwrap().1.split(',').next().unwrap();
         for _ in 0..5 {
-            visit(&addr.parse().unwrap());
+            visit(addr.parse().unwrap());
         }
         let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
         assert!(killed.success());
