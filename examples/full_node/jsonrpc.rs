@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 
 use crate::http::Reply;
 
-/// Most calls of a body: against one of a megabyte that asks for thirty thousand answers. CometBFT
-/// v0.38 allows 10.
-const MAX_CALLS: usize = 100;
+/// Most calls of a body, as CometBFT v0.38 allows: against one of a megabyte that asks for thirty
+/// thousand answers, and against many of a few kilobytes that ask for the list of peers again and
+/// again while everybody else waits.
+const MAX_CALLS: usize = 10;
 
 /// The ID of calls by URI, which have none.
 const URI_ID: i64 = -1;

@@ -124,6 +124,16 @@ impl Book {
         is_disproved && self.lift_bad(id, wall, rng)
     }
 
+    /// Who was found to be of another network is to be tried again: it may be we who were of another
+    /// one, or of another version, before this start.
+    pub fn forget_incompatible(&mut self, wall: Duration, rng: &mut impl Rng) {
+        let is_over = |bad: &&BadAddress| bad.cause == BadCause::Incompatible;
+        let over: Vec<_> = self.bad.values().filter(is_over).map(|bad| bad.id).collect();
+        for id in over {
+            self.lift_bad(&id, wall, rng);
+        }
+    }
+
     /// Whether the node was ever found at the address that is known of it.
     pub(super) fn was_found(&self, id: &NodeId) -> bool {
         self.get(id).is_some_and(|known| known.verified.is_some())

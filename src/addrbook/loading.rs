@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::Rng;
 
 use super::{
-    BadAddress, BadCause, Book, BookKey, BookSettings, KnownAddress, MAX_NEW_BUCKETS, Placement,
-    StoredBook, adding::start,
+    Book, BookKey, BookSettings, KnownAddress, MAX_NEW_BUCKETS, Placement, StoredBook,
+    adding::start,
 };
 
 impl Book {
@@ -68,12 +68,6 @@ impl Book {
             }
         }
         book.load_addresses(stored.addresses, wall, rng);
-        // It may be we who were of another network, or of another version, before this start.
-        let is_over = |bad: &&BadAddress| bad.cause == BadCause::Incompatible;
-        let over: Vec<_> = book.bad.values().filter(is_over).map(|bad| bad.id).collect();
-        for id in over {
-            book.lift_bad(&id, wall, rng);
-        }
         book.anchors = stored.anchors;
         book
     }

@@ -142,6 +142,7 @@ impl PexCore {
     pub fn start(&mut self, now: Now) {
         self.now = now;
         if self.settings.is_enabled {
+            self.book.forget_incompatible(now.wall, &mut self.rng);
             self.start_ensuring(now);
             self.handle_timeout(now);
         }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::{Origin, Output, SwitchCore, SwitchEvent, backoff, timers::Timer};
 use crate::{
-    address::PeerAddress, event_loop::Command, identity::NodeId, reactor::DisconnectReason,
+    address::PeerAddress,
+    event_loop::Command,
+    identity::NodeId,
+    reactor::{DisconnectReason, LocalFault},
     time::Now,
 };
 
@@ -109,8 +112,12 @@ impl SwitchCore {
         } else if !is_connected && !reason.is_local() {
             (peer.failures, peer.failed_lookups) = (peer.failures.saturating_add(1), 0);
         }
-        // Neither connected nor our own fault: it may be there at its next address.
-        if !is_connected && !reason.is_local() {
+        // It may be there at its next address, unless this machine could not have got there either. A
+        // machine without IPv6 may well get to the address of IPv4.
+        let is_of_all =
+            |fault: &LocalFault| !matches!(fault, LocalFault::NoRoute | LocalFault::NoAddress);
+        let is_ours = matches!(reason, DisconnectReason::Local(fault) if is_of_all(fault));
+        if !is_connected && !is_ours {
             peer.turn();
         }
         peer.last = Some(reason.clone());

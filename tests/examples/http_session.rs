@@ -212,6 +212,26 @@ fn a_request_has_to_be_there_in_time() {
     let mut session = session();
     session.feed(b"\r\n", SECOND);
     assert_eq!((session.step(), session.deadline()), (Step::Read, SECOND + REQUEST));
+    // More of them put nothing off.
+    session.feed(b"\r\n", 9 * SECOND);
+    assert_eq!((session.step(), session.deadline()), (Step::Read, SECOND + REQUEST));
+}
+
+/// Each byte that is no UTF-8 becomes three in the path.
+#[test]
+fn the_target_of_a_request_is_counted_and_gone_with_it() {
+    let mut session = session();
+    let mut request = b"GET /".to_vec();
+    request.resize(60_000, 0xff);
+    request.extend_from_slice(b"?");
+    request.resize(64_000, b'q');
+    request.extend_from_slice(b" HTTP/1.1\r\nHost: x\r\n\r\n");
+    session.feed(&request, SECOND);
+    assert_eq!(session.step(), Step::Answer);
+    assert!(session.held() > 3 * 59_000 + 3_000, "{}", session.held());
+    let before = session.held();
+    session.answer(Reply::text(404, ""), &date(), SECOND);
+    assert!(session.held() + 3 * 59_000 < before, "{} of {before}", session.held());
 }
 
 #[test]

@@ -58,6 +58,8 @@ pub(crate) struct Session {
     state: State,
     /// Bytes that `http` was given of this request.
     given: usize,
+    /// Something has come since it was accepted, or since the last answer.
+    has_begun: bool,
     path: String,
     query: Vec<u8>,
     body: Vec<u8>,
@@ -97,6 +99,7 @@ impl Session {
             http: ServerConn::with_limits(limits),
             input: Vec::new(),
             is_at_end: false,
+            has_begun: false,
             state: State::Line,
             given: 0,
             path: String::new(),
@@ -122,7 +125,8 @@ impl Session {
     /// About how many bytes of memory it has, without pages that others read as well.
     pub(crate) fn held(&self) -> usize {
         let buffer = self.given.min(self.limits.buffer_capacity());
-        self.input.capacity() + buffer + self.body.capacity() + self.output.held()
+        let target = self.path.capacity() + self.query.capacity();
+        self.input.capacity() + buffer + target + self.body.capacity() + self.output.held()
     }
 
     /// The client has sent something.
@@ -132,7 +136,8 @@ impl Session {
             self.is_at_end |= *drained > MAX_DRAIN;
             return;
         }
-        if matches!(self.state, State::Line) && self.input.is_empty() {
+        // From its first byte on, whatever that is: empty lines before a request do not put it off.
+        if matches!(self.state, State::Line) && !std::mem::replace(&mut self.has_begun, true) {
             self.deadline = now + REQUEST;
         }
         self.input.extend_from_slice(bytes);
@@ -271,7 +276,7 @@ impl Session {
         input.append(&mut self.input);
         self.input = input;
         self.http = ServerConn::with_limits(self.limits);
-        (self.given, self.body, self.query) = (0, Vec::new(), Vec::new());
+        (self.given, self.body, self.query, self.path) = (0, Vec::new(), Vec::new(), String::new());
         self.output = Output { head, body: Some(reply).filter(|_| has_body), written: 0 };
         self.state = if goes_on { State::Line } else { State::Over(0) };
         self.deadline = now + ANSWER;
@@ -292,8 +297,11 @@ impl Session {
             return;
         }
         self.output = Output::default();
+        if matches!(self.state, State::Line) {
+            self.has_begun = !self.input.is_empty();
+        }
         self.deadline = match self.state {
-            State::Line if self.input.is_empty() => now + IDLE,
+            State::Line if !self.has_begun => now + IDLE,
             State::Line => now + REQUEST,
             State::Over(_) => now + DRAIN,
             // Only "go on" was written.
