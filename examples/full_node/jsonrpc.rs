@@ -1,6 +1,8 @@
 //! The envelope of calls, as Tendermint v0.34 has it: JSON-RPC 2.0 as a body, one call or several,
 //! and calls by URI. Pure.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::http::Reply;
@@ -57,8 +59,8 @@ impl RpcError {
     }
 }
 
-/// What comes of a call.
-pub(crate) type Outcome = Result<Value, RpcError>;
+/// What comes of a call: JSON, which is shared where many ask for the same.
+pub(crate) type Outcome = Result<Arc<str>, RpcError>;
 
 /// The parameters of a call that came as a body.
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +164,7 @@ pub(crate) fn body(body: &[u8], mut call: impl FnMut(&str, Params<'_>) -> Outcom
     }
     let answers = calls.into_iter().flatten().map(|one| {
         let outcome = one.params().and_then(|params| call(one.method, params));
-        envelope(one.id, outcome).to_string()
+        envelope(&one.id, outcome)
     });
     let answers: Vec<String> = answers.collect();
     match answers.as_slice() {
@@ -179,12 +181,14 @@ pub(crate) fn uri(outcome: Outcome) -> Reply {
         Err(error) if error.code == -32601 => 404,
         Err(_) => 500,
     };
-    Reply::json(status, envelope(URI_ID.into(), outcome).to_string())
+    Reply::json(status, envelope(&URI_ID.into(), outcome))
 }
 
-fn envelope(id: Value, outcome: Outcome) -> Value {
-    match outcome {
-        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(error) => json!({ "jsonrpc": "2.0", "id": id, "error": error.to_json() }),
-    }
+/// In the order in which Tendermint writes it.
+fn envelope(id: &Value, outcome: Outcome) -> String {
+    let (name, what) = match outcome {
+        Ok(result) => ("result", result),
+        Err(error) => ("error", error.to_json().to_string().into()),
+    };
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"{name}":{what}}}"#)
 }

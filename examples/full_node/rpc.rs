@@ -2,7 +2,10 @@
 //! does not know is empty, null or 0, as Tendermint's own nodes have it where there is nothing:
 //! clients demand every field.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -14,7 +17,7 @@ use tmp2p::{
 use crate::{
     consensus,
     heights::Heights,
-    http::{self, Answer, Reply, Request},
+    http::{self, Answer, Kept, Reply, Request},
     jsonrpc::{self, Outcome, Params, RpcError},
     mempool,
     relay::Submitted,
@@ -33,6 +36,9 @@ const CALLS: [(&str, &[&str]); 5] = [
     ("broadcast_tx_sync", &["tx"]),
 ];
 
+/// How many of them are answered from what was made before: status and net_info.
+const KEPT: u32 = 2;
+
 /// What `broadcast_tx_sync` says of a transaction, so that nobody takes its code for a judgement.
 const NOT_CHECKED: &str = "not checked: this node has no application, it relays what it is given";
 
@@ -43,6 +49,8 @@ pub(crate) struct Rpc {
     heights: Arc<Mutex<Heights>>,
     submit: Sender<Submitted>,
     max_tx_bytes: usize,
+    kept: Kept<Arc<str>>,
+    started: Instant,
 }
 
 impl Answer for Rpc {
@@ -75,10 +83,11 @@ impl Rpc {
         submit: Sender<Submitted>,
         max_tx_bytes: usize,
     ) -> Self {
-        Self { handle, key, heights, submit, max_tx_bytes }
+        let (kept, started) = (Kept::new(KEPT), Instant::now());
+        Self { handle, key, heights, submit, max_tx_bytes, kept, started }
     }
 
-    fn by_uri(&self, method: &str, request: &Request<'_>) -> Outcome {
+    fn by_uri(&mut self, method: &str, request: &Request<'_>) -> Outcome {
         if !matches!(method, "broadcast_tx_async" | "broadcast_tx_sync") {
             return self.call(method, Params::None);
         }
@@ -89,60 +98,25 @@ impl Rpc {
         self.broadcast(method, in_quotes(&tx).map_err(bad_tx)?)
     }
 
-    fn call(&self, method: &str, params: Params<'_>) -> Outcome {
+    fn call(&mut self, method: &str, params: Params<'_>) -> Outcome {
         match method {
-            "health" => params.take([]).map(|[]| json!({})),
-            "status" => params.take([]).map(|[]| self.status()),
-            "net_info" => params.take([]).map(|[]| self.net_info()),
+            "health" => params.take([]).map(|[]| shared(json!({}))),
+            "status" => {
+                let [] = params.take([])?;
+                let make = || status(&self.handle, &self.key, &self.heights);
+                Ok(self.kept.get("status", || self.started.elapsed(), || shared(make())))
+            }
+            "net_info" => {
+                let [] = params.take([])?;
+                let make = || net_info(&self.handle);
+                Ok(self.kept.get("net_info", || self.started.elapsed(), || shared(make())))
+            }
             "broadcast_tx_async" | "broadcast_tx_sync" => {
                 let [tx] = params.take(["tx"])?;
                 self.broadcast(method, in_base64(tx).map_err(bad_tx)?)
             }
             _ => Err(RpcError::no_such_method(&CALLS.map(|(name, _)| name).join(", "))),
         }
-    }
-
-    /// The block before the one that peers work on is the last that there is. A node without
-    /// validators names its own key where Tendermint's names that of its validator, which also has
-    /// no power in most nodes.
-    fn status(&self) -> Value {
-        let height = consensus::lock(&self.heights).height();
-        json!({
-            "node_info": node_info(self.handle.node_info()),
-            "sync_info": {
-                "latest_block_hash": "",
-                "latest_app_hash": "",
-                "latest_block_height": (height - 1).max(0).to_string(),
-                "latest_block_time": NO_BLOCK_TIME,
-                "earliest_block_hash": "",
-                "earliest_app_hash": "",
-                "earliest_block_height": "0",
-                "earliest_block_time": NO_BLOCK_TIME,
-                // Without a peer that says where the chain is nobody knows.
-                "catching_up": height == 0,
-            },
-            "validator_info": {
-                "address": self.handle.id().to_string().to_uppercase(),
-                "pub_key": {
-                    "type": "tendermint/PubKeyEd25519",
-                    "value": STANDARD.encode(self.key.as_bytes()),
-                },
-                "voting_power": "0",
-            },
-            // Tendermint's has none: whoever looks at the height should see from how many it is.
-            "n_peers": self.handle.peers().len().to_string(),
-        })
-    }
-
-    fn net_info(&self) -> Value {
-        let peers: Vec<Value> = self.handle.peers().iter().map(peer).collect();
-        let listener = self.handle.local_addr().map(|addr| format!("Listener(@{addr})"));
-        json!({
-            "listening": listener.is_some(),
-            "listeners": Vec::from_iter(listener),
-            "n_peers": peers.len().to_string(),
-            "peers": peers,
-        })
     }
 
     /// Hands a transaction to the relay. There is no application that could check it: also the
@@ -158,7 +132,9 @@ impl Rpc {
         let log = if method == "broadcast_tx_sync" { NOT_CHECKED } else { "" };
         match self.submit.try_send(Submitted { tx, from: "rpc" }) {
             Ok(()) => {
-                Ok(json!({ "code": 0, "data": "", "log": log, "codespace": "", "hash": hash }))
+                let told =
+                    json!({ "code": 0, "data": "", "log": log, "codespace": "", "hash": hash });
+                Ok(shared(told))
             }
             Err(TrySendError::Full(_)) => {
                 Err(RpcError::internal("too many transactions wait; try again"))
@@ -166,6 +142,53 @@ impl Rpc {
             Err(TrySendError::Disconnected(_)) => Err(RpcError::internal("the node is stopping")),
         }
     }
+}
+
+/// The block before the one that peers work on is the last that there is. A node without
+/// validators names its own key where Tendermint's names that of its validator, which also has
+/// no power in most nodes.
+fn status(handle: &SwitchHandle, key: &PublicKey, heights: &Mutex<Heights>) -> Value {
+    let height = consensus::lock(heights).height();
+    json!({
+        "node_info": node_info(handle.node_info()),
+        "sync_info": {
+            "latest_block_hash": "",
+            "latest_app_hash": "",
+            "latest_block_height": (height - 1).max(0).to_string(),
+            "latest_block_time": NO_BLOCK_TIME,
+            "earliest_block_hash": "",
+            "earliest_app_hash": "",
+            "earliest_block_height": "0",
+            "earliest_block_time": NO_BLOCK_TIME,
+            // Without a peer that says where the chain is nobody knows.
+            "catching_up": height == 0,
+        },
+        "validator_info": {
+            "address": handle.id().to_string().to_uppercase(),
+            "pub_key": {
+                "type": "tendermint/PubKeyEd25519",
+                "value": STANDARD.encode(key.as_bytes()),
+            },
+            "voting_power": "0",
+        },
+        // Tendermint's has none: whoever looks at the height should see from how many it is.
+        "n_peers": handle.peers().len().to_string(),
+    })
+}
+
+fn net_info(handle: &SwitchHandle) -> Value {
+    let peers: Vec<Value> = handle.peers().iter().map(peer).collect();
+    let listener = handle.local_addr().map(|addr| format!("Listener(@{addr})"));
+    json!({
+        "listening": listener.is_some(),
+        "listeners": Vec::from_iter(listener),
+        "n_peers": peers.len().to_string(),
+        "peers": peers,
+    })
+}
+
+fn shared(value: Value) -> Arc<str> {
+    value.to_string().into()
 }
 
 /// What can be called, as Tendermint shows it to browsers.

@@ -1,36 +1,25 @@
 //! What the HTTP server shows.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Display,
-    time::{Duration, Instant},
-};
+use std::{fmt::Display, time::Instant};
 
 use serde_json::Value;
 use tmp2p::SwitchHandle;
 
 use crate::{
     book,
-    http::{Answer, Method, Reply, Request, escaped},
+    http::{Answer, Kept, Method, Reply, Request, escaped},
     metrics, peers,
 };
 
-/// A page is served again for so many times the time that it took to make: the thread of peer
-/// exchange copies the book for it, and is not to spend more than a tenth of its time for strangers
-/// who ask again and again.
-const SERVED_AGAIN: u32 = 9;
+/// How many pages there are.
+const PAGES: u32 = 4;
 
 /// The pages of a seed.
 pub(crate) struct Pages {
     handle: SwitchHandle,
     chain_id: String,
-    made: BTreeMap<&'static str, Made>,
-}
-
-/// A page, and until when it is served.
-struct Made {
-    reply: Reply,
-    until: Instant,
+    kept: Kept<Reply>,
+    started: Instant,
 }
 
 impl Answer for Pages {
@@ -41,11 +30,14 @@ impl Answer for Pages {
         if !matches!(request.method, Method::Get | Method::Head) {
             return Reply::not_allowed("GET, HEAD");
         }
+        let Self { handle, chain_id, kept, started } = self;
+        let clock = || started.elapsed();
+        let mut kept = |page, make: &dyn Fn() -> Reply| kept.get(page, clock, make);
         match request.path {
-            "/" => self.page("/", Self::front),
-            "/metrics" => self.page("/metrics", Self::metrics),
-            "/peers" => self.page("/peers", Self::peers),
-            "/addrbook.json" => self.page("/addrbook.json", Self::addrbook),
+            "/" => kept("/", &|| front(handle, chain_id)),
+            "/metrics" => kept("/metrics", &|| shown_metrics(handle, chain_id)),
+            "/peers" => kept("/peers", &|| shown_peers(handle)),
+            "/addrbook.json" => kept("/addrbook.json", &|| addrbook(handle)),
             _ => Reply::text(404, "there are /, /metrics, /peers and /addrbook.json"),
         }
     }
@@ -53,60 +45,49 @@ impl Answer for Pages {
 
 impl Pages {
     pub(crate) fn new(handle: SwitchHandle, chain_id: String) -> Self {
-        Self { handle, chain_id, made: BTreeMap::new() }
+        Self { handle, chain_id, kept: Kept::new(PAGES), started: Instant::now() }
     }
+}
 
-    fn page(&mut self, path: &'static str, make: fn(&Self) -> Reply) -> Reply {
-        let begun = Instant::now();
-        if let Some(made) = self.made.get(path).filter(|made| begun < made.until) {
-            return made.reply.clone();
+fn shown_metrics(handle: &SwitchHandle, chain_id: &str) -> Reply {
+    let body = metrics::text(chain_id, &handle.metrics(), book::counts(handle));
+    Reply::new(200, "text/plain; version=0.0.4", body)
+}
+
+fn shown_peers(handle: &SwitchHandle) -> Reply {
+    match book::rows(handle) {
+        Ok(rows) => {
+            let rows: Value = rows.iter().map(book::Row::to_json).collect();
+            Reply::json(200, format!("{rows:#}\n"))
         }
-        let reply = make(self);
-        let until = Instant::now() + begun.elapsed().min(Duration::from_secs(1)) * SERVED_AGAIN;
-        self.made.insert(path, Made { reply: reply.clone(), until });
-        reply
+        Err(why) => failed(&why),
     }
+}
 
-    fn metrics(&self) -> Reply {
-        let counts = book::counts(&self.handle);
-        let body = metrics::text(&self.chain_id, &self.handle.metrics(), counts);
-        Reply::new(200, "text/plain; version=0.0.4", body)
+fn addrbook(handle: &SwitchHandle) -> Reply {
+    match handle.export_addrbook() {
+        Ok(body) => Reply::json(200, body),
+        Err(why) => failed(&why),
     }
+}
 
-    fn peers(&self) -> Reply {
-        let rows = match book::rows(&self.handle) {
-            Ok(rows) => rows,
-            Err(why) => return failed(&why),
-        };
-        let rows: Value = rows.iter().map(book::Row::to_json).collect();
-        Reply::json(200, format!("{rows:#}\n"))
-    }
-
-    fn addrbook(&self) -> Reply {
-        match self.handle.export_addrbook() {
-            Ok(body) => Reply::json(200, body),
-            Err(why) => failed(&why),
-        }
-    }
-
-    fn front(&self) -> Reply {
-        let table = match book::rows(&self.handle) {
-            Ok(rows) => peers::table(&rows),
-            Err(why) => why.to_string(),
-        };
-        let num = self.handle.num_peers();
-        let sessions = format!("{} outbound, {} inbound peers", num.outbound, num.inbound);
-        Reply::html(format!(
-            "<!doctype html>\n<title>Seed of {chain}</title>\n<h1>Seed of {chain}</h1>\n\
-             <p><code>{addr}</code>, {sessions}\n\
-             <p><a href=\"/peers\">peers</a> <a href=\"/addrbook.json\">addrbook.json</a> \
-             <a href=\"/metrics\">metrics</a>\n<pre>\n{table}</pre>\n",
-            // Monikers and versions are what strangers wrote.
-            chain = escaped(&self.chain_id),
-            addr = escaped(&self.handle.peer_address().to_string()),
-            table = escaped(&table),
-        ))
-    }
+fn front(handle: &SwitchHandle, chain_id: &str) -> Reply {
+    let table = match book::rows(handle) {
+        Ok(rows) => peers::table(&rows),
+        Err(why) => why.to_string(),
+    };
+    let num = handle.num_peers();
+    let sessions = format!("{} outbound, {} inbound peers", num.outbound, num.inbound);
+    Reply::html(format!(
+        "<!doctype html>\n<title>Seed of {chain}</title>\n<h1>Seed of {chain}</h1>\n\
+         <p><code>{addr}</code>, {sessions}\n\
+         <p><a href=\"/peers\">peers</a> <a href=\"/addrbook.json\">addrbook.json</a> \
+         <a href=\"/metrics\">metrics</a>\n<pre>\n{table}</pre>\n",
+        // Monikers and versions are what strangers wrote.
+        chain = escaped(chain_id),
+        addr = escaped(&handle.peer_address().to_string()),
+        table = escaped(&table),
+    ))
 }
 
 fn failed(why: &dyn Display) -> Reply {

@@ -259,7 +259,7 @@ fn many_large_bodies_at_once_take_no_more_memory_than_there_is_for_all() {
     let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
     let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
     let answer = raw(target.addr, request.as_bytes());
-    assert!(answer.ends_with("{\"id\":1,\"jsonrpc\":\"2.0\",\"result\":{}}"), "{answer}");
+    assert!(answer.ends_with("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}"), "{answer}");
     target.program.stop();
 }
 
@@ -331,4 +331,42 @@ fn a_spell_without_descriptors_is_survived() {
         guest.assert_undisturbed();
         target.program.stop();
     }
+}
+
+/// Accept fails because there is nothing to accept with: whoever waits for nothing gives back his
+/// place, and with nobody there to do so who has come is answered as soon as that can be.
+#[cfg(target_os = "linux")]
+#[test]
+fn accept_that_fails_is_tried_again_and_takes_the_place_of_who_is_idle() {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let own = getrlimit(Resource::Nofile);
+    Target::both(|target| {
+        let pid = Pid::from_raw(target.program.pid() as i32);
+        let set = |limit| prlimit(pid, Resource::Nofile, limit).unwrap();
+        let file = |fd| format!("/proc/{}/fd/{fd}", target.program.pid());
+        let get = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", target.path);
+        let mut idle = target.sent("GET /");
+        // Its turn was before this one's.
+        target.assert_answers();
+        // Nothing can be opened that is not open now.
+        let current = (0..).find(|fd| fs::symlink_metadata(file(*fd)).is_err());
+        let before = set(Rlimit { current, maximum: own.maximum });
+        // The first of them may get what another one has just given back.
+        let others = [(); 3].map(|()| {
+            let mut other = target.sent(&get);
+            assert_eq!(other.read(&mut [0]).unwrap(), 1);
+            other
+        });
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0, "somebody had to go");
+        drop(others);
+
+        set(Rlimit { current: Some(3), maximum: own.maximum });
+        let mut alone = target.sent(&get);
+        alone.set_read_timeout(Some(Duration::from_millis(600))).unwrap();
+        let unanswered = alone.read(&mut [0]).unwrap_err();
+        assert_eq!(unanswered.kind(), std::io::ErrorKind::WouldBlock);
+        set(before);
+        alone.set_read_timeout(Some(DEADLINE)).unwrap();
+        assert_eq!(alone.read(&mut [0]).unwrap(), 1);
+    });
 }

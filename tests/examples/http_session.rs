@@ -1,5 +1,7 @@
 //! One HTTP connection in virtual time: deadlines, limits, and who is to do something next.
 
+#[path = "../../examples/common/http/kept.rs"]
+mod kept;
 #[path = "../../examples/common/http/message.rs"]
 #[allow(dead_code, reason = "the programs use the rest")]
 mod message;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use http_net::{HttpDate, HttpError, Method};
 
+use kept::Kept;
 use message::Reply;
 use query::{BadEscape, parameter};
 use session::{ANSWER, DRAIN, IDLE, REQUEST, Session, Step};
@@ -310,4 +313,58 @@ fn a_client_that_asks_whether_to_send_a_body_is_told_to() {
     session.feed(b"body", 3 * SECOND);
     let text = serve(&mut session, 3 * SECOND);
     assert!(codes(&text) == ["200"] && text.ends_with("/p  body\n"), "{text}");
+}
+
+/// Who is in the middle of a long answer is not the first to go where there is no room.
+#[test]
+fn whoever_takes_a_piece_of_an_answer_has_not_waited() {
+    let mut session = session();
+    session.feed(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", SECOND);
+    assert_eq!((session.step(), session.since()), (Step::Answer, Duration::ZERO));
+    session.answer(Reply::text(200, "x".repeat(1 << 20)), &date(), 2 * SECOND);
+    assert_eq!((session.step(), session.since()), (Step::Write, Duration::ZERO));
+    session.written(100 << 10, 7 * SECOND);
+    assert_eq!((session.step(), session.since()), (Step::Write, 7 * SECOND));
+    // That is no reason for more time.
+    assert_eq!(session.deadline(), 2 * SECOND + ANSWER);
+}
+
+/// A page that several read and nobody else has any more counts once.
+#[test]
+fn readers_of_a_page_share_what_it_takes() {
+    let page = Reply::new(200, "text/plain", vec![b'x'; 1_000_000]);
+    let reader = || {
+        let mut session = session();
+        session.feed(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", SECOND);
+        assert_eq!(session.step(), Step::Answer);
+        session.answer(page.clone(), &date(), SECOND);
+        session
+    };
+    let readers = [(); 3].map(|()| reader());
+    let held = || readers.iter().map(Session::held).sum::<usize>();
+    assert!((750_000..800_000).contains(&held()), "{}", held());
+    drop(page);
+    assert!((1_000_000..1_050_000).contains(&held()), "{}", held());
+}
+
+/// Pages that many ask for take no more than a tenth of the time of who makes them.
+#[test]
+fn making_pages_takes_its_share_of_the_time_and_no_more() {
+    let now = std::cell::Cell::new(Duration::ZERO);
+    let mut kept = Kept::new(4);
+    let mut busy = Duration::ZERO;
+    while now.get() < 100 * SECOND {
+        for name in ["a", "b", "c", "d"] {
+            let took = Duration::from_millis(30);
+            let make = || {
+                now.set(now.get() + took);
+                busy += took;
+                name
+            };
+            assert_eq!(kept.get(name, || now.get(), make), name);
+        }
+        now.set(now.get() + Duration::from_millis(1));
+    }
+    let share = busy.as_secs_f64() / now.get().as_secs_f64();
+    assert!((0.08..0.11).contains(&share), "{share}");
 }

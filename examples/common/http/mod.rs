@@ -8,6 +8,7 @@
 //! but gives up for good after ten seconds without descriptors, has a thread for each connection and
 //! one megabyte for each of their bodies.
 
+mod kept;
 mod laddr;
 mod message;
 mod query;
@@ -15,6 +16,7 @@ mod server;
 mod session;
 
 pub(crate) use http_net::Method;
+pub(crate) use kept::Kept;
 pub(crate) use laddr::list;
 pub(crate) use message::{Reply, Request, escaped};
 pub(crate) use query::parameter;

@@ -40,7 +40,7 @@ const SMALL: usize = 4 << 10;
 /// How often deadlines are looked at, and accept is tried again after an error.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Connections accepted at a stretch: against a flood of them that leaves no time for the others.
+/// Connections accepted at a stretch, by each listener: against a flood of them that leaves no time for the others.
 const ACCEPTED_AT_ONCE: usize = 64;
 
 /// Bytes read at once.
@@ -211,32 +211,32 @@ impl<A: Answer> Server<A> {
     }
 
     fn accept(&mut self, now: Duration) {
-        let mut left = ACCEPTED_AT_ONCE;
         self.accepts = false;
         for at in 0..self.listeners.len() {
-            while left > 0 {
-                left -= 1;
-                match self.listeners[at].accept() {
-                    Ok((stream, _)) => self.admit(stream, now),
-                    Err(error) => match error.kind() {
-                        ErrorKind::WouldBlock => break,
-                        // That client has gone already.
-                        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => {}
-                        ErrorKind::Interrupted => {}
-                        // Descriptors or memory: perhaps somebody gives some back.
-                        _ => {
-                            self.is_short = true;
-                            self.warn(&error, now);
-                            if !self.end_longest(0) {
-                                return;
-                            }
-                        }
-                    },
-                }
-            }
+            // More may be waiting unless it says that there are none.
+            self.accepts |= (0..ACCEPTED_AT_ONCE).all(|_| self.accept_of(at, now));
         }
-        if left == 0 {
-            self.accepts = true;
+    }
+
+    /// Accepts a connection; false if this listener has to wait.
+    fn accept_of(&mut self, at: usize, now: Duration) -> bool {
+        let error = match self.listeners[at].accept() {
+            Ok((stream, _)) => {
+                self.admit(stream, now);
+                return true;
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::WouldBlock => false,
+            // That client has gone already.
+            ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => true,
+            ErrorKind::Interrupted => true,
+            _ => {
+                self.is_short = true;
+                self.warn(&error, now);
+                is_shortage(&error) && self.end_longest(0)
+            }
         }
     }
 
@@ -376,6 +376,21 @@ fn reply(answer: &mut impl Answer, session: &Session) -> Reply {
         log::error!("{} could not be answered", request.path);
         Reply::text(500, "this could not be answered")
     })
+}
+
+/// Whether somebody who goes gives back what is missing.
+fn is_shortage(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+        Errno::from_io_error(error).is_some_and(|errno| short.contains(&errno))
+    }
+    #[cfg(not(unix))]
+    {
+        // WSAEMFILE and WSAENOBUFS.
+        matches!(error.raw_os_error(), Some(10024 | 10055))
+    }
 }
 
 /// How many connections there may be beside peers.

@@ -2,7 +2,7 @@
 //! when it waits. Pure: no sockets, no clocks. What is HTTP and what is not, [`ServerConn`] decides;
 //! here are the deadlines, and who is to do something next.
 
-use std::{io::IoSlice, time::Duration};
+use std::{io::IoSlice, sync::Arc, time::Duration};
 
 use http_net::{HttpDate, HttpError, Limits, Method, Response, ServerConn, ServerEvent};
 
@@ -28,6 +28,9 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 /// there were unread bytes when the connection is closed, the system would reset it, and the client
 /// might never see the answer.
 pub(crate) const DRAIN: Duration = Duration::from_secs(1);
+
+/// So much of an answer counts as one: a client that takes a byte now and then has got nothing.
+const PIECE: usize = 64 << 10;
 
 /// Most bytes that are thrown away so.
 const MAX_DRAIN: usize = 256 << 10;
@@ -116,13 +119,13 @@ impl Session {
         self.deadline
     }
 
-    /// When it was accepted, or got its last answer: who was longest without one goes first where
-    /// there is no room.
+    /// When it was accepted, or last got an answer or a piece of one: who was longest without goes
+    /// first where there is no room, and that is not who reads a long one.
     pub(crate) fn since(&self) -> Duration {
         self.since
     }
 
-    /// About how many bytes of memory it has, without pages that others read as well.
+    /// About how many bytes of memory it has, and its part of a page that others have as well.
     pub(crate) fn held(&self) -> usize {
         let buffer = self.given.min(self.limits.buffer_capacity());
         let target = self.path.capacity() + self.query.capacity();
@@ -292,7 +295,11 @@ impl Session {
 
     /// So many bytes of it were written.
     pub(crate) fn written(&mut self, bytes: usize, now: Duration) {
+        let before = self.output.written / PIECE;
         self.output.written += bytes;
+        if self.output.written / PIECE > before {
+            self.since = now;
+        }
         if !self.output.is_empty() {
             return;
         }
@@ -318,8 +325,8 @@ impl Output {
     }
 
     fn held(&self) -> usize {
-        let own = self.body.as_ref().filter(|reply| std::sync::Arc::strong_count(&reply.body) == 1);
-        self.head.capacity() + own.map_or(0, |reply| reply.body.len())
+        let part = |body: &Arc<[u8]>| body.len().div_ceil(Arc::strong_count(body));
+        self.head.capacity() + self.body.as_ref().map_or(0, |reply| part(&reply.body))
     }
 }
 
