@@ -351,6 +351,7 @@ fn accept_that_fails_is_tried_again_and_takes_the_place_of_who_is_idle() {
         // Nothing can be opened that is not open now.
         let current = (0..).find(|fd| fs::symlink_metadata(file(*fd)).is_err());
         let before = set(Rlimit { current, maximum: own.maximum });
+        let begun = Instant::now();
         // The first of them may get what another one has just given back.
         let others = [(); 3].map(|()| {
             let mut other = target.sent(&get);
@@ -358,6 +359,7 @@ fn accept_that_fails_is_tried_again_and_takes_the_place_of_who_is_idle() {
             other
         });
         assert_eq!(idle.read(&mut [0]).unwrap(), 0, "somebody had to go");
+        assert!(begun.elapsed() < ANSWERED, "after {:?}: nobody went for them", begun.elapsed());
         drop(others);
 
         set(Rlimit { current: Some(3), maximum: own.maximum });
