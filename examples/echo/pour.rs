@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use ring::digest::{Context, SHA256};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tmp2p::{
     Config, DEFAULT_RECV_MESSAGE_CAPACITY, DisconnectReason, Event, Peer, PeerAddress,
     SendErrorKind,
@@ -62,7 +62,7 @@ struct Pour {
     started: Instant,
     messages: u64,
     bytes: u64,
-    hash: Sha256,
+    hash: Context,
     elapsed: Duration,
 }
 
@@ -74,7 +74,7 @@ impl Pour {
         );
         bar.set_style(style.expect("the template is well formed").progress_chars("=> "));
         bar.set_message("pouring");
-        let (started, hash) = (Instant::now(), Sha256::new());
+        let (started, hash) = (Instant::now(), Context::new(&SHA256));
         Self { bar, started, messages: 0, bytes: 0, hash, elapsed: Duration::ZERO }
     }
 
@@ -151,7 +151,7 @@ impl Pour {
         let seconds = self.elapsed.as_secs_f64();
         let (messages, megabytes) = (self.messages, self.bytes as f64 / 1e6);
         let rate = megabytes / seconds;
-        let sha256 = hex::encode(self.hash.clone().finalize());
+        let sha256 = hex::encode(self.hash.clone().finish());
         client.console.say(format!(
             "{messages} messages, {megabytes:.1} MB in {seconds:.2} s: {rate:.1} MB/s\n\
              sha256 {sha256}"

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ring::digest::{Context, SHA256};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tmp2p::{
     ConnId, Envelope, Event, NodeId,
     crossbeam_channel::{Receiver, RecvTimeoutError},
@@ -28,7 +28,7 @@ struct Totals {
     id: NodeId,
     messages: u64,
     bytes: u64,
-    hash: Sha256,
+    hash: Context,
     /// When to tell; `None` if there is nothing new.
     due: Option<Instant>,
     is_over: bool,
@@ -90,7 +90,7 @@ impl<'a> Sink<'a> {
             id: peer.id(),
             messages: 0,
             bytes: 0,
-            hash: Sha256::new(),
+            hash: Context::new(&SHA256),
             due: None,
             is_over: false,
         });
@@ -111,7 +111,7 @@ impl<'a> Sink<'a> {
                     "id": totals.id.to_string(),
                     "messages": totals.messages,
                     "bytes": totals.bytes,
-                    "sha256": hex::encode(totals.hash.clone().finalize()),
+                    "sha256": hex::encode(totals.hash.clone().finish()),
                 });
                 self.console.report("sunk", fields);
             }

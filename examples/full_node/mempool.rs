@@ -10,7 +10,7 @@ use prost::{
     Message as _,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 use tmp2p::{ConnId, NodeId, Payload};
 
 /// Largest transaction where nobody says otherwise, bytes: Tendermint's default of `max_tx_bytes`.
@@ -99,7 +99,8 @@ pub(crate) fn shown(hash: &Hash) -> String {
 }
 
 pub(crate) fn hash(tx: &[u8]) -> Hash {
-    Sha256::digest(tx).into()
+    let digest = digest(&SHA256, tx);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// A transaction on its way.

@@ -151,7 +151,9 @@ fn a_transaction_goes_through_a_chain_of_nodes_once() {
     let ids = [&a, &b, &c].map(|program| program.addr().id().to_string());
     // Also before there are any peers.
     a.write_line("first");
-    let hash = |text: &str| hex::encode_upper(<sha2::Sha256 as sha2::Digest>::digest(text));
+    let hash = |text: &str| {
+        hex::encode_upper(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
+    };
     for (program, from) in [(&a, "stdin"), (&b, &ids[0]), (&c, &ids[1])] {
         let event = program.event("tx", |event| event["hash"] == hash("first"));
         assert_eq!((&event["from"], &event["bytes"]), (&from.into(), &5.into()));

@@ -1,34 +1,24 @@
-//! The secret connection against hostile peers, and against two independent implementations.
+//! The secret connection against hostile peers. Two independent implementations are met in
+//! `tests/oracles`.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod faults;
 mod frames;
 mod handshake;
-mod interop;
+mod messages;
 
 use tmp2p::{
     NodeKey,
     protocol::{
         secret::{
             Cipher, EPHEMERAL, FRAME_DATA, FRAME_SEALED, FrameKeys, Handshake, HandshakeError,
-            KeyAgreement, Progress, Sealer, Side, TAG, challenge,
+            Progress, Sealer, Side, TAG, challenge,
         },
-        wire::{put_bytes_field, put_delimited},
+        wire::put_bytes_field,
     },
 };
-use x25519_dalek::{PublicKey as XPublic, StaticSecret};
 
-/// What we are in all tests: node key, ephemeral key.
-const OURS: ([u8; 32], [u8; 32]) = ([1; 32], [2; 32]);
-/// What our peer is.
-const THEIRS: ([u8; 32], [u8; 32]) = ([3; 32], [4; 32]);
-
-fn agreement(private: [u8; 32]) -> KeyAgreement {
-    let secret = StaticSecret::from(private);
-    let public = XPublic::from(&secret).to_bytes();
-    let agree = move |peer| Some(secret.diffie_hellman(&XPublic::from(peer)).to_bytes());
-    KeyAgreement { public, agree: Box::new(agree) }
-}
+use messages::{OURS, THEIRS, agreement, delimited, key_message};
 
 fn start<C: Cipher>(who: ([u8; 32], [u8; 32]), out: &mut Vec<u8>) -> Handshake<C> {
     Handshake::start(NodeKey::from_seed(who.0), agreement(who.1), None, out)
@@ -106,25 +96,12 @@ impl<C: Cipher> Peer<C> {
     }
 }
 
-/// A `PublicKey` with this field set.
-fn key_message(field: u32, key: &[u8]) -> Vec<u8> {
-    let mut message = Vec::new();
-    put_bytes_field(field, key, &mut message);
-    message
-}
-
 /// An `AuthSigMessage`.
 fn auth_body(key: &[u8], signature: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     put_bytes_field(1, key, &mut body);
     put_bytes_field(2, signature, &mut body);
     body
-}
-
-fn delimited(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_delimited(body, &mut out);
-    out
 }
 
 /// A complete honest stream: handshake, then `more` in a frame of its own.

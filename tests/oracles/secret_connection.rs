@@ -1,4 +1,8 @@
-//! Against the two independent Rust implementations, over loopback.
+//! The secret connection against the two independent Rust implementations, over loopback.
+#![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
+
+#[path = "../secret_connection/messages.rs"]
+mod messages;
 
 use std::{
     io::{Read, Write},
@@ -17,7 +21,7 @@ use tmp2p::{
     },
 };
 
-use super::{OURS, THEIRS, agreement, delimited, key_message};
+use messages::{OURS, THEIRS, agreement, delimited, key_message};
 
 /// Our side over a blocking socket.
 struct Ours {
