@@ -88,15 +88,20 @@ impl Heights {
         self.judge();
     }
 
-    /// What to tell a peer, if it is new to it: its own height. So it sends its transactions, and
-    /// nobody is told what another one made up.
+    /// What to tell a peer, if it is new to it: the height after its own. So it sends its
+    /// transactions, and nobody is told what another one made up. With its own height it would take
+    /// this node for one that is behind, from its next block on until it is told again, and Tendermint
+    /// v0.34 would read that block again and again to send its parts, without a pause, to a node
+    /// that has no channel for them (`gossipDataForCatchup` in consensus/reactor.go).
     pub(crate) fn news_for(&self, conn: ConnId) -> Option<NewRoundStep> {
-        let claim = self.claims.get(&conn).filter(|claim| claim.height > claim.told)?;
-        Some(NewRoundStep {
-            height: claim.height,
+        let claim = self.claims.get(&conn)?;
+        let height = claim.height.saturating_add(1);
+        (height > claim.told).then(|| NewRoundStep {
+            height,
             round: NO_ROUND,
             step: COMMIT,
-            last_commit_round: claim.last_commit_round,
+            // It must have one after the first height.
+            last_commit_round: claim.last_commit_round.max(0),
             ..NewRoundStep::default()
         })
     }

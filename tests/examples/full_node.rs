@@ -2,13 +2,17 @@
 
 use std::{collections::BTreeSet, fs};
 
+use prost::Message as _;
 use serde_json::Value;
 use tmp2p::{
     ChannelDescriptor, Config, Envelope, Event, NodeInfo, NodeKey, Peer, PeerAddress, Reactor,
     Switch,
 };
 
-use crate::program::{DEADLINE, Program, assert_prints, command};
+use crate::{
+    heights::program::NewRoundStep,
+    program::{DEADLINE, Program, assert_prints, command},
+};
 
 /// Starts a node that dials these.
 fn node(home: &tempfile::TempDir, peers: &[PeerAddress], more: &[&str]) -> Program {
@@ -126,9 +130,9 @@ fn vectors_messages_of_its_reactors_are_taken() {
             let id = played.switch.handle().id().to_string();
             let event = node.event("height", |event| event["height"] == height);
             assert_eq!(event["from"], id);
-            // The same height comes back, so that transactions are sent to us.
-            let answer = played.message(0x20);
-            assert_eq!(answer.payload()[2..6], bytes[2..6]);
+            // The next height comes back, so that transactions are sent to us, and nothing else.
+            let told = NewRoundStep::decode(&played.message(0x20).payload()[2..]).unwrap();
+            assert_eq!(told.height, height as i64 + 1);
             let status = node.call("/status");
             assert_eq!(status["sync_info"]["latest_block_height"], (height - 1).to_string());
         }
@@ -208,7 +212,7 @@ fn heights_are_those_of_the_peers_that_there_are() {
     honest.send(0x20, &round_step(50));
     other.send(0x20, &round_step(50));
     for played in [&honest, &other] {
-        assert_eq!(played.message(0x20).payload()[2..4], [0x08, 50]);
+        assert_eq!(played.message(0x20).payload()[2..4], [0x08, 51]);
     }
     let latest = |height: &str| {
         let shown = node.call("/status")["sync_info"]["latest_block_height"].clone();

@@ -197,6 +197,11 @@ impl Node {
         fs::read(self.home.join("config/addrbook.json")).unwrap()
     }
 
+    /// How many times its log has this.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        self.log().matches(text).count()
+    }
+
     fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.home.join("log")).unwrap()).into_owned()
     }
@@ -237,8 +242,9 @@ fn command(release: Release, home: &Path, name: &str) -> Command {
 
 /// What is not in the file has its default.
 fn configure(home: &Path, p2p: SocketAddr, rpc: SocketAddr, settings: &str) {
+    let level = if settings.contains("log_level") { "" } else { "log_level = \"info\"\n" };
     let text = format!(
-        "proxy_app = \"kvstore\"\nlog_level = \"info\"\nrpc.laddr = \"tcp://{rpc}\"\n\
+        "proxy_app = \"kvstore\"\n{level}rpc.laddr = \"tcp://{rpc}\"\n\
          p2p.laddr = \"tcp://{p2p}\"\np2p.addr_book_strict = false\n\
          p2p.allow_duplicate_ip = true\n{settings}\n"
     );
