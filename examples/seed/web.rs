@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tmp2p::SwitchHandle;
+use tmp2p::{NodeId, SwitchHandle};
 
 use crate::{
     book,
@@ -24,6 +24,8 @@ const SERVED_AGAIN: u32 = 9;
 pub(crate) struct Pages {
     handle: SwitchHandle,
     chain_id: String,
+    /// Whom it tells nobody of.
+    private: Vec<NodeId>,
     made: BTreeMap<&'static str, Made>,
 }
 
@@ -52,8 +54,8 @@ impl Answer for Pages {
 }
 
 impl Pages {
-    pub(crate) fn new(handle: SwitchHandle, chain_id: String) -> Self {
-        Self { handle, chain_id, made: BTreeMap::new() }
+    pub(crate) fn new(handle: SwitchHandle, chain_id: String, private: Vec<NodeId>) -> Self {
+        Self { handle, chain_id, private, made: BTreeMap::new() }
     }
 
     fn page(&mut self, path: &'static str, make: fn(&Self) -> Reply) -> Reply {
@@ -74,7 +76,7 @@ impl Pages {
     }
 
     fn peers(&self) -> Reply {
-        let rows = match book::rows(&self.handle) {
+        let rows = match book::rows(&self.handle, &self.private) {
             Ok(rows) => rows,
             Err(why) => return failed(&why),
         };
@@ -90,7 +92,7 @@ impl Pages {
     }
 
     fn front(&self) -> Reply {
-        let table = match book::rows(&self.handle) {
+        let table = match book::rows(&self.handle, &self.private) {
             Ok(rows) => peers::table(&rows),
             Err(why) => why.to_string(),
         };
