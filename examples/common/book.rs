@@ -10,7 +10,9 @@ use std::{
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use tmp2p::{BanTable, Config, ConnectionState, KnownAddress, NodeId, Placement, SwitchHandle};
+use tmp2p::{
+    Ban, BanTable, Config, ConnectionState, KnownAddress, NodeId, Placement, SwitchHandle,
+};
 #[cfg(feature = "sqlite")]
 use tmp2p::{BookStore, SqliteStore, StoreBatch, StoreError, StoredBook};
 
@@ -35,12 +37,14 @@ impl Counts {
 /// What an address is worth. A seed hands out the first kind only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Standing {
-    /// Dialed and found there, and it has answered since
+    /// Dialed and found there within the last six hours
     Verified,
-    /// Told by somebody
+    /// Told by somebody, or found there longer ago
     Unverified,
     /// The last attempts to reach it have failed
     Failing,
+    /// Told to nobody, as private_peer_ids wants
+    Private,
     /// Neither dialed nor handed out for a while
     Bad,
     /// No connection with it, in either direction
@@ -48,14 +52,15 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Verified, Self::Unverified, Self::Failing, Self::Bad, Self::Banned];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Verified, Self::Unverified, Self::Failing, Self::Private, Self::Bad, Self::Banned];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Verified => "verified",
             Self::Unverified => "unverified",
             Self::Failing => "failing",
+            Self::Private => "private",
             Self::Bad => "bad",
             Self::Banned => "banned",
         }
@@ -68,6 +73,15 @@ pub(crate) struct Verdict {
     /// Milliseconds since the Unix epoch; `None`: not by itself.
     pub(crate) until_ms: Option<u64>,
     pub(crate) reason: String,
+    /// What is banned, if it is a ban: the node, its IP address or a range.
+    pub(crate) target: Option<String>,
+}
+
+impl From<&Ban> for Verdict {
+    fn from(ban: &Ban) -> Self {
+        let (until_ms, target) = (ban.until.map(millis), Some(ban.target.to_string()));
+        Self { until_ms, reason: ban.reason.clone(), target }
+    }
 }
 
 /// One address of the book.
@@ -79,7 +93,10 @@ pub(crate) struct Row {
     pub(crate) standing: Standing,
     /// What goes on with the node at the moment, if something does and its node is running.
     pub(crate) session: Option<&'static str>,
-    pub(crate) verdict: Option<Verdict>,
+    /// Why it gets no connection; it may be bad as well.
+    pub(crate) bans: Vec<Verdict>,
+    /// Why it is bad.
+    pub(crate) bad: Option<Verdict>,
     /// In which buckets it is, if in any: "new" or "old".
     pub(crate) bucket: Option<&'static str>,
     /// Attempts in a row that have failed.
@@ -101,23 +118,30 @@ impl Row {
             "moniker": self.moniker, "version": self.version, "last_seen_ms": self.last_seen_ms,
             "failures": self.failures,
         });
-        if let Some(Verdict { until_ms, reason }) = &self.verdict {
+        if let Some(Verdict { until_ms, reason, target }) = self.verdict() {
             value["until_ms"] = json!(until_ms);
             value["reason"] = json!(reason);
+            if let Some(target) = target {
+                value["target"] = json!(target);
+            }
         }
         value
     }
 
-    fn new(known: &KnownAddress, bans: &BanTable, bad: Option<&Verdict>, now: Duration) -> Self {
+    /// Why it is not handed out, if it is bad or banned.
+    pub(crate) fn verdict(&self) -> Option<&Verdict> {
+        self.bans.first().or(self.bad.as_ref())
+    }
+
+    fn new(known: &KnownAddress, look: &Look<'_>, bad: Option<Verdict>) -> Self {
         let id = known.addr.id();
-        let ban = bans.find_id(&id, now).or_else(|| bans.find_ip(known.addr.ip(), now));
-        let ban =
-            ban.map(|ban| Verdict { until_ms: ban.until.map(millis), reason: ban.reason.clone() });
+        let bans = look.bans_of(&id, Some(known.addr.socket_addr()));
         let standing = match known.placement {
-            _ if ban.is_some() => Standing::Banned,
+            _ if !bans.is_empty() => Standing::Banned,
             Placement::Bad => Standing::Bad,
+            _ if look.private.contains(&id) => Standing::Private,
             _ if known.dial_failures > 0 => Standing::Failing,
-            _ if known.verified.is_some() => Standing::Verified,
+            _ if known.is_served(look.now) => Standing::Verified,
             Placement::New(_) | Placement::Old(_) => Standing::Unverified,
         };
         Self {
@@ -125,7 +149,8 @@ impl Row {
             addr: Some(known.addr.socket_addr()),
             standing,
             session: None,
-            verdict: ban.or_else(|| bad.cloned()),
+            bans,
+            bad,
             bucket: match known.placement {
                 Placement::New(_) => Some("new"),
                 Placement::Old(_) => Some("old"),
@@ -139,13 +164,15 @@ impl Row {
     }
 
     /// A node that somebody has called bad before anybody told of it.
-    fn unknown(id: NodeId, addr: Option<SocketAddr>, verdict: Verdict) -> Self {
+    fn unknown(id: NodeId, addr: Option<SocketAddr>, look: &Look<'_>, bad: Verdict) -> Self {
+        let bans = look.bans_of(&id, addr);
         Self {
             id: id.to_string(),
             addr,
-            standing: Standing::Bad,
+            standing: if bans.is_empty() { Standing::Bad } else { Standing::Banned },
             session: None,
-            verdict: Some(verdict),
+            bans,
+            bad: Some(bad),
             bucket: None,
             failures: 0,
             moniker: String::new(),
@@ -155,19 +182,33 @@ impl Row {
     }
 }
 
+/// What decides where an address stands, beside what is known of it.
+struct Look<'a> {
+    bans: &'a BanTable,
+    private: &'a [NodeId],
+    now: Duration,
+}
+
+impl Look<'_> {
+    /// The bans that concern this node.
+    fn bans_of(&self, id: &NodeId, addr: Option<SocketAddr>) -> Vec<Verdict> {
+        let of_addr = addr.and_then(|addr| self.bans.find_ip(addr.ip(), self.now));
+        self.bans.find_id(id, self.now).into_iter().chain(of_addr).map(Verdict::from).collect()
+    }
+}
+
 /// All rows, by ID; `bad` are the nodes that are bad, with the address each was thought to have.
 fn rows_of<'a>(
     known: impl Iterator<Item = &'a KnownAddress>,
-    bans: &BanTable,
+    look: &Look<'_>,
     mut bad: BTreeMap<NodeId, (Option<SocketAddr>, Verdict)>,
-    now: Duration,
 ) -> Vec<Row> {
     let row = |known: &KnownAddress| {
         let verdict = bad.remove(&known.addr.id()).map(|(_, verdict)| verdict);
-        Row::new(known, bans, verdict.as_ref(), now)
+        Row::new(known, look, verdict)
     };
     let mut rows: Vec<Row> = known.map(row).collect();
-    rows.extend(bad.into_iter().map(|(id, (addr, verdict))| Row::unknown(id, addr, verdict)));
+    rows.extend(bad.into_iter().map(|(id, (addr, bad))| Row::unknown(id, addr, look, bad)));
     rows.sort_by(|one, other| one.id.cmp(&other.id));
     rows
 }
@@ -196,8 +237,8 @@ pub(crate) fn counts(handle: &SwitchHandle) -> Option<Counts> {
     Some(Counts { addresses: book.addresses.len(), new, old, bad })
 }
 
-/// The book of a running node, by ID.
-pub(crate) fn rows(handle: &SwitchHandle) -> Result<Vec<Row>, Failure> {
+/// The book of a running node with these private ones, by ID.
+pub(crate) fn rows(handle: &SwitchHandle, private: &[NodeId]) -> Result<Vec<Row>, Failure> {
     let book = handle.book().map_err(Failure::failed)?;
     // What goes on at the moment, which the book does not know.
     let states = handle.peer_states().map_err(Failure::failed)?;
@@ -208,11 +249,12 @@ pub(crate) fn rows(handle: &SwitchHandle) -> Result<Vec<Row>, Failure> {
         let addr = state.dial_addr.as_ref().and_then(|addr| addr.net_address());
         let until_ms = state.remaining.map(|remaining| millis(now + remaining));
         let reason = state.reason.clone().unwrap_or_default();
-        let verdict = Verdict { until_ms, reason };
+        let verdict = Verdict { until_ms, reason, target: None };
         Some((state.id?, (addr.map(|addr| addr.socket_addr()), verdict)))
     });
     let known = book.addresses.iter().map(|entry| &entry.known);
-    let mut rows = rows_of(known, &bans, bad.collect(), now);
+    let look = Look { bans: &bans, private, now };
+    let mut rows = rows_of(known, &look, bad.collect());
     let sessions = states.iter().filter_map(|state| {
         use ConnectionState::{Connected, Dialing, Reconnecting};
         let is_session = matches!(state.state, Connected | Dialing | Reconnecting);
@@ -223,16 +265,23 @@ pub(crate) fn rows(handle: &SwitchHandle) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// The book of this configuration, by ID; its node may be running.
+/// The book of this configuration, by ID, and its bans; its node may be running. `None`: there is no book
+/// yet.
 #[cfg(feature = "sqlite")]
-pub(crate) fn stored_rows(config: &Config) -> Result<Vec<Row>, Failure> {
+pub(crate) fn stored(config: &Config) -> Result<Option<(Vec<Row>, BanTable)>, Failure> {
+    if !is_there(&database(config)?)? {
+        return Ok(None);
+    }
     let stored = open_read_only(config)?.load().map_err(Failure::usage)?;
     let bad = stored.bad.into_iter().map(|bad| {
-        let verdict = Verdict { until_ms: Some(millis(bad.until)), reason: bad.reason };
+        let (until_ms, reason) = (Some(millis(bad.until)), bad.reason);
+        let verdict = Verdict { until_ms, reason, target: None };
         (bad.id, (bad.addr.map(|addr| addr.socket_addr()), verdict))
     });
     let bans = BanTable::from_iter(stored.bans);
-    Ok(rows_of(stored.addresses.iter(), &bans, bad.collect(), now()))
+    let look = Look { bans: &bans, private: &config.private_peer_ids, now: now() };
+    let rows = rows_of(stored.addresses.iter(), &look, bad.collect());
+    Ok(Some((rows, bans)))
 }
 
 /// A book to look at, which nothing is written to; its node may be running.
@@ -260,11 +309,18 @@ impl BookStore for Snapshot {
 #[cfg(feature = "sqlite")]
 fn open_read_only(config: &Config) -> Result<SqliteStore, Failure> {
     let file = database(config)?;
-    if !file.exists() {
+    if !is_there(&file)? {
         let why = format!("nobody yet: there is no book {}; start the node first", file.display());
         return Err(Failure::Usage(why));
     }
     SqliteStore::open_read_only(file).map_err(Failure::usage)
+}
+
+/// Whether there is this file: "no" only if that is so, and not where nobody may look.
+#[cfg(feature = "sqlite")]
+fn is_there(file: &Path) -> Result<bool, Failure> {
+    let failed = |error| Failure::Usage(format!("cannot look at {}: {error}", file.display()));
+    file.try_exists().map_err(failed)
 }
 
 /// The book of a node that is not running, to change it.
@@ -277,7 +333,7 @@ pub(crate) fn open(config: &Config) -> Result<SqliteStore, Failure> {
 const NO_SQLITE: &str = "addr_book_file: this program was built without SQLite; build it with it";
 
 #[cfg(not(feature = "sqlite"))]
-pub(crate) fn stored_rows(_config: &Config) -> Result<Vec<Row>, Failure> {
+pub(crate) fn stored(_config: &Config) -> Result<Option<(Vec<Row>, BanTable)>, Failure> {
     Err(Failure::Usage(NO_SQLITE.to_owned()))
 }
 

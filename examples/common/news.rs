@@ -12,6 +12,9 @@ const SUMMARY_PERIOD: Duration = Duration::from_secs(300);
 /// Time until what wants somebody to act is said again.
 const REMINDER_PERIOD: Duration = Duration::from_secs(3600);
 
+/// Characters of what a peer calls itself: longer than any name in use.
+const MAX_MONIKER: usize = 64;
+
 /// What can be seen of a node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
@@ -99,7 +102,10 @@ impl News {
             return None;
         }
         self.told = Told::Peers;
-        Some((Level::Info, format!("first peer: {id}@{addr}, {direction}, {moniker:?}")))
+        // It may be as long as the peer likes.
+        let name: String = moniker.chars().take(MAX_MONIKER).collect();
+        let more = if name.len() < moniker.len() { "..." } else { "" };
+        Some((Level::Info, format!("first peer: {id}@{addr}, {direction}, {name:?}{more}")))
     }
 
     /// A look at the node, about once a second.

@@ -17,6 +17,10 @@ use crate::{
 /// How often it is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// The book is looked at again after so many times the time that it took: all of it is copied for that,
+/// and the thread of peer exchange has other things to do.
+const BOOK_PAUSE: u32 = 50;
+
 /// How often all peers are put into the log, for who looks closely.
 const TABLE_PERIOD: Duration = Duration::from_secs(30);
 
@@ -67,6 +71,7 @@ impl<'a> Watch<'a> {
     ) -> (&'static str, Result<(), Failure>) {
         let (ticks, mut known) = (tick(PERIOD), None);
         let mut shown = Instant::now();
+        let mut book_at = shown;
         let (signals, happenings) = (self.signals, self.happenings);
         loop {
             select! {
@@ -87,7 +92,9 @@ impl<'a> Watch<'a> {
                     }
                 },
                 recv(ticks) -> _ => {
-                    let counts = book::counts(self.handle);
+                    let begun = Instant::now();
+                    let counts = if begun < book_at { known } else { book::counts(self.handle) };
+                    book_at = book_at.max(begun + begun.elapsed() * BOOK_PAUSE);
                     if counts.is_some() && counts != known {
                         known = counts;
                         self.console.event("book", counts.unwrap_or_default().to_json());

@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
-use tmp2p::{BookStore, Config, Switch, addrbook::json::MAX_FILE};
+use tmp2p::{BanTarget, BookStore, Config, Switch, addrbook::json::MAX_FILE};
 
 use crate::{
     Args, book,
     cli::{self, Failure},
+    peers,
     settings::Settings,
 };
 
@@ -44,7 +45,7 @@ pub(crate) fn export(args: &Args, settings: &Settings, to: &Export) -> Result<()
     let config = Config { addr_book_strict: false, ..config };
     let switch = start(args, settings, config, store)?;
     let text = switch.handle().export_addrbook().map_err(Failure::failed)?;
-    switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
+    stop(switch)?;
 
     let file = &*to.file;
     if file == Path::new("-") || file == Path::new("/dev/stdout") {
@@ -84,8 +85,9 @@ pub(crate) fn import(args: &Args, settings: &Settings, file: &Path) -> Result<()
     }
     let switch = start(args, settings, config, store)?;
     let report = switch.handle().import_addrbook(&text);
-    switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
+    let stored = stop(switch);
     let report = report.map_err(|why| bad(&why))?;
+    stored?;
 
     let mut said = format!("added {} addresses\n", report.added);
     if report.known > 0 {
@@ -104,8 +106,8 @@ pub(crate) fn import(args: &Args, settings: &Settings, file: &Path) -> Result<()
 pub(crate) fn unmark_bad(args: &Args, settings: &Settings, id: &str) -> Result<(), Failure> {
     let config = config(settings)?;
     // Nothing can be lifted in a book that there is not, and none is to be made.
-    let rows = book::stored_rows(&config)?;
-    let bad = rows.iter().filter(|row| row.standing == book::Standing::Bad);
+    let (rows, _) = book::stored(&config)?.unwrap_or_default();
+    let bad = rows.iter().filter(|row| row.bad.is_some());
     let id = id.to_lowercase();
     let found: Vec<_> = bad.filter(|row| !id.is_empty() && row.id.starts_with(&id)).collect();
     let [row] = found[..] else {
@@ -121,11 +123,35 @@ pub(crate) fn unmark_bad(args: &Args, settings: &Settings, id: &str) -> Result<(
     let switch = start(args, settings, config, store)?;
     let id = row.id.parse().map_err(Failure::failed)?;
     let lifted = switch.handle().reinstate(id);
-    switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
-    match lifted.map_err(Failure::failed)? {
-        true => cli::print(format!("{id} is bad no more\n")),
-        false => Err(Failure::Failed(format!("{id} is not bad"))),
+    stop(switch)?;
+    if !lifted.map_err(Failure::failed)? {
+        return Err(Failure::Failed(format!("{id} is not bad")));
     }
+    let mut said = format!("{id} is bad no more\n");
+    for ban in &row.bans {
+        let target = ban.target.as_deref().unwrap_or_default();
+        said += &format!("but banned, {}; lift it with unban {target}\n", peers::reason(ban));
+    }
+    cli::print(said)
+}
+
+/// The ban of exactly this node, IP address or range is no more. The seed must not be running.
+pub(crate) fn unban(args: &Args, settings: &Settings, target: &str) -> Result<(), Failure> {
+    let config = config(settings)?;
+    let target: BanTarget = target.parse().map_err(Failure::usage)?;
+    // As above.
+    let (_, bans) = book::stored(&config)?.unwrap_or_default();
+    if bans.get(&target).is_none() {
+        let why = "no ban is of exactly this; see peers --state banned --wide";
+        return Err(Failure::Usage(format!("{target}: {why}")));
+    }
+    let store = book::open(&config)?;
+    let config = Config { addr_book_strict: false, ..config };
+    let switch = start(args, settings, config, store)?;
+    let lifted = switch.handle().unban(target);
+    stop(switch)?;
+    lifted.map_err(Failure::failed)?;
+    cli::print(format!("{target} is banned no more\n"))
 }
 
 /// A switch that has this book and talks to nobody. An `addrbook.json` beside it is the running
@@ -150,6 +176,15 @@ fn start(
     let mut builder = Switch::builder(config, key, info);
     builder.book_store(store);
     builder.start().map_err(Failure::usage)
+}
+
+/// Ends it. An error if what it has changed in the book is not stored.
+fn stop(switch: Switch) -> Result<(), Failure> {
+    let report = switch.stop(STOP_TIMEOUT).map_err(Failure::failed)?;
+    match report.unstored {
+        None => Ok(()),
+        Some(why) => Err(Failure::Failed(format!("what was to be changed is not stored: {why}"))),
+    }
 }
 
 /// What is in the file, or comes in at standard input; no more than a book can have, and one byte.

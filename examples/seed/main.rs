@@ -137,6 +137,11 @@ enum Command {
         /// Its ID, or the beginning of it
         id: String,
     },
+    /// Lift a ban; the seed must not be running
+    Unban {
+        /// What is banned: an ID, an IP address or a range, as peers --wide shows it
+        target: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -152,6 +157,7 @@ fn main() -> ExitCode {
             Some(Command::ExportAddrbook(export)) => files::export(&args, &settings, export),
             Some(Command::ImportAddrbook { file }) => files::import(&args, &settings, file),
             Some(Command::UnmarkBad { id }) => files::unmark_bad(&args, &settings, id),
+            Some(Command::Unban { target }) => files::unban(&args, &settings, target),
         }
     })
 }

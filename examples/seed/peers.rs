@@ -51,16 +51,30 @@ enum Order {
 /// The book, as a table or one JSON object a line.
 pub(crate) fn show(settings: &Settings, options: &Options) -> Result<(), Failure> {
     let config = files::config(settings)?;
-    let all = book::stored_rows(&config)?;
+    let stored = book::stored(&config)?;
+    let nowhere = match (&stored, config.addr_book_database()) {
+        (None, Some(file)) => {
+            format!("there is no book {} yet; start the seed first", file.display())
+        }
+        _ => String::new(),
+    };
+    let (all, _) = stored.unwrap_or_default();
     let is_wanted = |row: &&Row| options.state.is_empty() || options.state.contains(&row.standing);
     let mut rows: Vec<Row> = all.iter().filter(is_wanted).cloned().collect();
     sort(&mut rows, options.sort);
     if options.json {
+        // Whoever reads the objects finds none, as in an empty book; a person should see why.
+        if !nowhere.is_empty() {
+            log::error!("nobody yet: {nowhere}");
+        }
         let lines = rows.iter().map(|row| format!("{}\n", row.to_json()));
         return cli::print(lines.collect::<String>());
     }
     let mut text = String::new();
     if all.is_empty() {
+        if !nowhere.is_empty() {
+            text += &format!("{nowhere}\n");
+        }
         text += "nobody yet: give the seed nodes to begin with (--seeds ID@HOST:PORT), or a book \
                  (import-addrbook FILE)\n";
         if config.addr_book_strict {
@@ -96,8 +110,9 @@ fn sort(rows: &mut [Row], order: Order) {
 fn summary(rows: &[Row]) -> String {
     let count = |standing| rows.iter().filter(|row| row.standing == standing).count();
     let counts = Standing::ALL.map(|standing| (count(standing), standing));
-    // Bans are rare.
-    let counts = counts.iter().filter(|(count, of)| *count > 0 || *of != Standing::Banned);
+    // Bans are rare, and so are private nodes in a book.
+    let is_rare = |of: Standing| matches!(of, Standing::Private | Standing::Banned);
+    let counts = counts.iter().filter(|(count, of)| *count > 0 || !is_rare(*of));
     let counts: Vec<_> = counts.map(|(count, of)| format!("{count} {}", of.word())).collect();
     let addresses = if rows.len() == 1 { "address" } else { "addresses" };
     format!("{} {addresses}: {}", rows.len(), counts.join(", "))
@@ -116,7 +131,7 @@ fn wide(rows: &[Row]) -> String {
             seen(row),
             printable(&row.moniker),
             printable(&row.version),
-            row.verdict.as_ref().map_or(String::new(), reason),
+            row.verdict().map_or(String::new(), reason),
         ]
     };
     columns(titles, rows.iter().map(line))
@@ -125,7 +140,7 @@ fn wide(rows: &[Row]) -> String {
 /// The same within the width of a terminal: one line for each address, with what fits.
 fn narrow(rows: &[Row]) -> String {
     let line = |row: &Row| {
-        let who = match &row.verdict {
+        let who = match row.verdict() {
             Some(verdict) => reason(verdict),
             None => format!("{} {}", printable(&row.moniker), printable(&row.version)),
         };
@@ -158,14 +173,16 @@ fn seen(row: &Row) -> String {
     row.last_seen_ms.map_or("never".to_owned(), |at| span(now.saturating_sub(at)))
 }
 
-fn reason(verdict: &Verdict) -> String {
+/// Until when, why, and what is banned, if it is a ban.
+pub(crate) fn reason(verdict: &Verdict) -> String {
     let now = book::now().as_millis() as u64;
     let until = match verdict.until_ms {
         None => "until lifted".to_owned(),
         Some(until) if until <= now => "until needed".to_owned(),
         Some(until) => format!("{} more", span(until - now)),
     };
-    format!("{until}: {}", printable(&verdict.reason))
+    let target = verdict.target.as_ref().map_or(String::new(), |target| format!(" ({target})"));
+    format!("{until}: {}{target}", printable(&verdict.reason))
 }
 
 fn span(millis: u64) -> String {

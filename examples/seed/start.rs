@@ -34,7 +34,8 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let happenings = handle.subscribe();
     let console = Console::new(args.events, 1);
     console.listening("p2p", handle.peer_address());
-    http.serve(&console, Pages::new(handle.clone(), chain_id))?;
+    let private = config.private_peer_ids.clone();
+    http.serve(&console, Pages::new(handle.clone(), chain_id, private))?;
 
     let what = format!("seed, home {}", settings.home.file("").display());
     let mut watch =

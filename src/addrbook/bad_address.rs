@@ -54,9 +54,10 @@ impl Book {
         self.found_bad(BadAddress { id, addr, until, cause: BadCause::Application, reason }, wall)
     }
 
-    /// The address is not to be dialed until then, and in no bucket. If it is bad already the later
-    /// end counts, and the application's word for more than what a machine has found. False: nothing
-    /// has changed.
+    /// The address is not to be dialed until then, and in no bucket. If it is bad already for a cause of
+    /// the same kind, the later end counts. The application's word counts for more than what a machine
+    /// has found, whichever ends later: it stands from when it is said until its own end, and neither
+    /// has the end of the other. False: nothing has changed.
     pub fn found_bad(&mut self, mut bad: BadAddress, wall: Duration) -> bool {
         let id = bad.id;
         if id == self.own() || bad.until <= wall {
@@ -66,10 +67,12 @@ impl Book {
         if let Some(earlier) = self.bad.get(&id) {
             let is_word = bad.cause == BadCause::Application;
             let was_word = earlier.cause == BadCause::Application;
-            if (was_word && !is_word) || (was_word == is_word && earlier.until > bad.until) {
+            let is_over = earlier.until <= wall;
+            if !is_over
+                && ((was_word && !is_word) || (was_word == is_word && earlier.until > bad.until))
+            {
                 return false;
             }
-            bad.until = bad.until.max(earlier.until);
             bad.addr = bad.addr.or(earlier.addr);
         }
         let entry = self.table.find(&id);

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use rand::Rng;
 
 use super::{
-    AddError, Book, Placement, adding::start, json::ImportedBook, loading::without_future,
+    AddError, Added, Book, KnownAddress, Placement, adding::start, json::ImportedBook,
+    loading::without_future,
 };
 
 /// What became of the addresses of an `addrbook.json`.
@@ -14,7 +15,8 @@ use super::{
 pub struct ImportReport {
     /// Addresses of nodes that the book knows now and did not know before.
     pub added: usize,
-    /// Addresses of nodes that it knew. What it knew of them stays as it was.
+    /// Addresses of nodes that it knew. What it knew of them stays as it was; where the file has another
+    /// address, that one is tried.
     pub known: usize,
     /// How many it does not take, by reason.
     pub refused: BTreeMap<AddError, usize>,
@@ -49,9 +51,12 @@ impl fmt::Display for ImportReport {
 }
 
 impl Book {
-    /// Takes in what an `addrbook.json` holds and this book does not know yet, with its history;
-    /// good ones stay good where there is room. Where they are kept follows from this book's own
-    /// key.
+    /// Takes in what an `addrbook.json` holds and this book does not know yet. Where it is kept follows
+    /// from this book's own key.
+    ///
+    /// A book without an address takes over its history, too: it is that of the node which was here
+    /// before, and good ones stay good where there is room. Any other book has its own, and a file may
+    /// come from anybody: what is in it was told, by one source.
     pub fn import(
         &mut self,
         book: ImportedBook,
@@ -60,29 +65,45 @@ impl Book {
     ) -> ImportReport {
         let mut report = ImportReport::default();
         let mut taken = Vec::new();
+        let (is_first, src) = (self.iter().next().is_none(), self.own_addr());
         for known in book.addresses {
-            let addr = known.addr;
-            if let Err(reason) = self.check_told(&addr, wall) {
-                *report.refused.entry(reason).or_default() += 1;
-                continue;
+            let id = known.addr.id();
+            let added = match is_first {
+                true => self.take_over(known, wall, rng),
+                false => self.add(known.addr, src, wall, rng),
+            };
+            match added {
+                Ok(Added::New) => taken.push(id),
+                Ok(_) => report.known += 1,
+                Err(reason) => *report.refused.entry(reason).or_default() += 1,
             }
-            if self.table.find(&addr.id()).is_some() {
-                report.known += 1;
-                continue;
-            }
-            let is_old = matches!(known.placement, Placement::Old(_));
-            let n = self.table.insert(without_future(known, wall));
-            let bucket = self.hash.old_bucket(&addr);
-            if is_old && !self.table.old.is_full(bucket) {
-                self.table.join_old(n, bucket);
-            } else {
-                self.place_anew(n, wall, start(rng));
-            }
-            taken.push(addr.id());
         }
         report.added = taken.iter().filter(|id| self.table.find(id).is_some()).count();
         report.crowded_out = taken.len() - report.added;
         report
+    }
+
+    /// Adds it with its history.
+    fn take_over(
+        &mut self,
+        known: KnownAddress,
+        wall: Duration,
+        rng: &mut impl Rng,
+    ) -> Result<Added, AddError> {
+        let addr = known.addr;
+        self.check_told(&addr, wall)?;
+        if self.table.find(&addr.id()).is_some() {
+            return Ok(Added::Known);
+        }
+        let is_old = matches!(known.placement, Placement::Old(_));
+        let n = self.table.insert(without_future(known, wall));
+        let bucket = self.hash.old_bucket(&addr);
+        if is_old && !self.table.old.is_full(bucket) {
+            self.table.join_old(n, bucket);
+        } else {
+            self.place_anew(n, wall, start(rng));
+        }
+        Ok(Added::New)
     }
 
     /// The file with this SHA-256 was taken in, which goes into the next batch: it is not to be taken

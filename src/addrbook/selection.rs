@@ -85,21 +85,20 @@ impl Book {
         rng: &mut impl Rng,
     ) -> Vec<NetAddress> {
         let (new, old) = (self.table.half(Half::New), self.table.half(Half::Old));
-        self.biased(new, old, bias, None, wall, rng)
+        self.biased(new, old, bias, false, wall, rng)
     }
 
-    /// Addresses that we dialed ourselves and found right since `newest`, and that have not failed
-    /// since: what a seed passes on. As many as [`selection`](Self::selection) would give of
-    /// those, with so many new ones of a hundred.
+    /// Addresses that we dialed ourselves and found right of late, and that have not failed since: what a
+    /// seed passes on, see [`KnownAddress::is_served`]. As many as [`selection`](Self::selection) would
+    /// give of those that were ever found right, with so many new ones of a hundred.
     pub fn verified_selection(
         &self,
         bias: u8,
-        newest: Duration,
         wall: Duration,
         rng: &mut impl Rng,
     ) -> Vec<NetAddress> {
         let (new, old) = (self.table.checked(Half::New), self.table.checked(Half::Old));
-        self.biased(new, old, bias, Some(newest), wall, rng)
+        self.biased(new, old, bias, true, wall, rng)
     }
 
     fn biased(
@@ -107,12 +106,12 @@ impl Book {
         new: &[u32],
         old: &[u32],
         bias: u8,
-        newest: Option<Duration>,
+        is_of_seed: bool,
         wall: Duration,
         rng: &mut impl Rng,
     ) -> Vec<NetAddress> {
         let mut selection = Selection::new(self, new.len() + old.len(), wall);
-        selection.newest = newest;
+        selection.is_of_seed = is_of_seed;
         let wanted = (usize::from(bias.min(100)) * selection.size + 50) / 100;
         let wanted = wanted.max(selection.size.saturating_sub(old.len())).min(new.len());
         let (mut new, mut old) = (Sampler::new(new), Sampler::new(old));
@@ -133,7 +132,7 @@ impl Book {
 struct Selection<'a> {
     book: &'a Book,
     size: usize,
-    newest: Option<Duration>,
+    is_of_seed: bool,
     wall: Duration,
     addresses: Vec<NetAddress>,
 }
@@ -142,7 +141,7 @@ impl<'a> Selection<'a> {
     /// Of so many.
     fn new(book: &'a Book, len: usize, wall: Duration) -> Self {
         let size = (len * PERCENT / 100).max(len.min(MIN_SELECTION)).min(MAX_SELECTION);
-        Self { book, size, newest: None, wall, addresses: Vec::with_capacity(size) }
+        Self { book, size, is_of_seed: false, wall, addresses: Vec::with_capacity(size) }
     }
 
     /// Draws until there are so many, or as many as there should be.
@@ -151,10 +150,9 @@ impl<'a> Selection<'a> {
             && let Some(n) = sampler.next(rng)
         {
             let table = &self.book.table;
-            let is_new_enough =
-                self.newest.is_none_or(|newest| table.get(n).verified >= Some(newest));
+            let is_fit = !self.is_of_seed || table.get(n).is_served(self.wall);
             let addr = table.addr(n);
-            if is_new_enough && self.book.may_be_handed_out(addr, self.wall) {
+            if is_fit && self.book.may_be_handed_out(addr, self.wall) {
                 self.addresses.push(*addr);
             }
         }

@@ -271,7 +271,7 @@ impl Table {
     /// Puts the entry in the sets that it belongs to by what its record says.
     fn sync(&mut self, n: u32) {
         let known = self.get(n);
-        let is_checked = known.verified.is_some() && known.dial_failures == 0;
+        let is_checked = known.is_checked();
         let (is_new, is_old) = match &known.placement {
             Placement::New(buckets) => (!buckets.is_empty(), false),
             Placement::Old(_) => (false, true),

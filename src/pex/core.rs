@@ -17,6 +17,7 @@ use super::{
     neighbour::{Neighbour, Opinion},
     outage::Outage,
     timers::{Timer, Timers},
+    unroutable::Unroutable,
 };
 use crate::{
     addrbook::{AutomaticTarget, Book},
@@ -69,10 +70,7 @@ pub struct PexCore {
     /// When it may be looked for.
     pub(super) exchange_at: Mono,
     pub(super) is_bias_reported: bool,
-    /// Addresses that the book did not take because they are not routable, since that was said, and
-    /// when it may be said again.
-    pub(super) unroutable: u64,
-    pub(super) unroutable_at: Mono,
+    pub(super) unroutable: Unroutable,
     /// When a node was last reached.
     pub(super) reached_at: Option<Mono>,
     /// Seeds of the current round.
@@ -119,8 +117,7 @@ impl PexCore {
             exchange_until: None,
             exchange_at: Mono::ZERO,
             is_bias_reported: false,
-            unroutable: 0,
-            unroutable_at: Mono::ZERO,
+            unroutable: Unroutable::default(),
             reached_at: None,
             untried_seeds: Vec::new(),
             is_seed_due: false,

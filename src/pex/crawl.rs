@@ -16,11 +16,6 @@ use crate::{
     time::{Mono, Now},
 };
 
-/// How long an address that was reached is handed out without being reached again. A crawl of a full
-/// book of 20,480 addresses, all of them black holes but one, takes two hours with 64 at a time
-/// and 20 s each.
-pub(super) const SERVED_FOR: Duration = Duration::from_secs(6 * 3600);
-
 /// Entries from which on those are looked for whose address the book has lost. All buckets and all
 /// bad addresses are 40,960: more is left behind by whoever tells of ever new addresses, and would
 /// grow for as long as black holes hold the crawl up.

@@ -32,9 +32,6 @@ const MAX_ANCHORS: usize = 4;
 /// nodes want, each of them would otherwise ask all seeds in every round for ever.
 const ALL_SEEDS_ROUNDS: u32 = 10;
 
-/// Time until it is said again that nothing of what was told is routable.
-const UNROUTABLE_PERIOD: Duration = Duration::from_secs(3600);
-
 /// What has come of a round so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Round {
@@ -65,9 +62,7 @@ impl PexCore {
     /// One round. The next comes after a period; sooner while there is nobody.
     pub(super) fn ensure(&mut self, now: Now) {
         self.ensure_at = Some(now.mono + self.settings.ensure_peers_period);
-        if self.unroutable > 0 && self.book.is_empty() && now.mono >= self.unroutable_at {
-            self.unroutable_at = now.mono + UNROUTABLE_PERIOD;
-            let count = std::mem::take(&mut self.unroutable);
+        if let Some(count) = self.unroutable.look(self.book.is_empty(), now.mono) {
             self.outputs.push_back(PexOutput::Notice(PexNotice::NoneRoutable(count)));
         }
         let round = std::mem::take(&mut self.round);

@@ -104,7 +104,11 @@ impl PexCore {
         match facts.direction {
             // Where the operator's own peers are says nothing of the network.
             Direction::Outbound => _ = self.add_to_book(addr, facts.source(), now),
-            Direction::Inbound => self.hear_of(addr, facts.source(), now),
+            Direction::Inbound => {
+                // Who comes from a private address is of a private network; others may say so.
+                let is_near = !facts.source().is_routable();
+                self.hear_of(addr, facts.source(), is_near, now);
+            }
         }
         if facts.direction == Direction::Outbound {
             self.book.authenticated(&addr, &facts.facts, now.wall);
@@ -306,9 +310,7 @@ impl PexCore {
         match verdict {
             Verdict::Answer if is_seed => {
                 // What it has reached itself, and nothing else.
-                let newest = now.wall.saturating_sub(super::crawl::SERVED_FOR);
-                let addrs =
-                    self.book.verified_selection(SEED_BIAS, newest, now.wall, &mut self.rng);
+                let addrs = self.book.verified_selection(SEED_BIAS, now.wall, &mut self.rng);
                 self.send(conn, PexMessage::Addrs(addrs));
                 // One answer each; the next one wants the place.
                 if is_guest {
@@ -336,8 +338,9 @@ impl PexCore {
         let (id, is_outbound) = (neighbour.facts.id, neighbour.is_outbound());
         let is_reserved = self.standings.is_reserved(&id);
         let source = neighbour.facts.source();
+        let is_configured = is_reserved || self.is_seed(&id);
         for addr in addrs {
-            self.hear_of(*addr, source, now);
+            self.hear_of(*addr, source, is_configured, now);
         }
         if self.is_crawling() {
             if is_outbound && !is_reserved {
@@ -364,10 +367,11 @@ impl PexCore {
         self.send(conn, PexMessage::Request);
     }
 
-    /// A peer has told an address, another's or its own.
-    fn hear_of(&mut self, addr: NetAddress, src: NetAddress, now: Now) {
-        if self.add_to_book(addr, src, now) == Err(AddError::NotRoutable) {
-            self.unroutable += 1;
+    /// A peer has told an address, another's or its own. `counts`: what it tells says something of the
+    /// network that we are in, which strangers on the internet do not.
+    fn hear_of(&mut self, addr: NetAddress, src: NetAddress, counts: bool, now: Now) {
+        if self.add_to_book(addr, src, now) == Err(AddError::NotRoutable) && counts {
+            self.unroutable.heard();
         }
     }
 
@@ -437,7 +441,7 @@ mod tests {
     use crate::{
         addrbook::{Book, BookKey, BookLimits, BookSettings, NodeFacts},
         config::Config,
-        pex::{PexInput, PexNotice, PexRequest, PexSettings},
+        pex::{PexInput, PexSettings},
         time::Mono,
     };
 
@@ -494,43 +498,6 @@ mod tests {
             assert_eq!(outputs(&mut core).iter().any(is_stop), !was_sent, "{was_sent}");
             assert_eq!(core.book().bans().is_empty(), was_sent);
         }
-    }
-
-    /// A private network in which nobody has set `addr_book_strict = false`: nobody was found, and
-    /// nothing was said.
-    #[test]
-    fn a_strict_book_on_a_private_network_is_told_once_an_hour() {
-        let mut core = core(&Config::default());
-        let conn = up(&mut core, 1, Purpose::Peers);
-        // Whom we dialed is in the book.
-        let known = core.book().iter().map(|known| known.addr.id()).collect::<Vec<_>>();
-        outputs(&mut core);
-        let private =
-            |n: u8| NetAddress::new(NodeId::from_bytes([n + 100; 20]), [10, 0, 0, n].into(), 26656);
-        let addrs = (1..=27).map(private).collect();
-        let payload = PexMessage::Addrs(addrs).encode().into();
-        core.handle(PexInput::Message { conn, payload }, NOW);
-        let mut told = Vec::new();
-        let mut look = |core: &mut PexCore, minutes: u32| {
-            let after = Duration::from_secs(60) * minutes;
-            core.handle_timeout(Now { mono: NOW.mono + after, wall: NOW.wall + after });
-            told.extend(outputs(core).into_iter().filter_map(|output| match output {
-                PexOutput::Notice(PexNotice::NoneRoutable(count)) => Some((minutes, count)),
-                _ => None,
-            }));
-        };
-        look(&mut core, 1);
-        for id in known {
-            let (duration, reason) = (Duration::from_secs(1 << 30), "gone".to_owned());
-            let request = PexRequest::MarkBad { id, addr: None, duration, reason };
-            let after = Duration::from_secs(90);
-            let now = Now { mono: NOW.mono + after, wall: NOW.wall + after };
-            core.handle(PexInput::Request(request), now);
-        }
-        look(&mut core, 2);
-        core.unroutable = 5;
-        (3..=130).for_each(|minutes| look(&mut core, minutes));
-        assert_eq!(told, [(2, 27), (62, 5)], "not while the book has somebody");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod store;
 mod tests;
 mod thread;
 mod timers;
+mod unroutable;
 mod view;
 mod wire;
 

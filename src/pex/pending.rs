@@ -38,6 +38,8 @@ pub(super) struct Pending {
     next_write: Mono,
     next_report: Mono,
     report_pause: Duration,
+    /// Since when no write has failed, if one did before.
+    well_since: Option<Mono>,
 }
 
 impl Pending {
@@ -53,6 +55,7 @@ impl Pending {
             next_write: Mono::ZERO,
             next_report: Mono::ZERO,
             report_pause: REPORT_PAUSES.0,
+            well_since: None,
         }
     }
 
@@ -94,8 +97,8 @@ impl Pending {
     }
 
     /// The store holds what was taken.
-    pub(super) fn written(&mut self) {
-        self.report_pause = REPORT_PAUSES.0;
+    pub(super) fn written(&mut self, now: Mono) {
+        self.well_since.get_or_insert(now);
         let Some(batch) = self.writing.take() else { return };
         note(&mut self.stored_bans, &batch.bans);
         note(&mut self.stored_bad, &batch.bad);
@@ -111,6 +114,12 @@ impl Pending {
             self.add(later, is_urgent);
         }
         self.next_write = now + RETRY_PAUSE;
+        // After a spell of successes it is another trouble, which is told at once. One that comes and
+        // goes every few seconds is the same one all the time.
+        let spell = self.well_since.take().map(|since| now.since(since));
+        if spell.is_some_and(|spell| spell >= REPORT_PAUSES.0) {
+            (self.next_report, self.report_pause) = (now, REPORT_PAUSES.0);
+        }
         let is_due = self.next_report <= now;
         if is_due {
             self.next_report = now + self.report_pause;
@@ -186,12 +195,12 @@ mod tests {
         assert_eq!((pending.take(at(0)), pending.next_deadline()), (None, None));
         pending.add(change(1, true), false);
         assert!(pending.take(at(0)).is_some());
-        pending.written();
+        pending.written(at(0));
         pending.add(change(2, true), false);
         assert_eq!((pending.take(at(999)), pending.next_deadline()), (None, Some(at(1000))));
         pending.add(change(3, true), true);
         assert_eq!(pending.take(at(999)).unwrap().len(), 2);
-        pending.written();
+        pending.written(at(999));
         assert!(pending.is_empty());
     }
 
@@ -212,7 +221,7 @@ mod tests {
         pending.hurry();
         pending.take(at(65_001)).unwrap();
         pending.add(change(2, false), false);
-        pending.written();
+        pending.written(at(65_001));
         assert_eq!(*pending.take(at(70_000)).unwrap(), change(2, false), "it was stored");
     }
 
@@ -230,15 +239,31 @@ mod tests {
         }
         assert_eq!(reported[..5], [0, 60, 180, 420, 900]);
         assert!(reported.len() <= 30, "{}", reported.len());
-        // Once it was well again, the next failure is news.
-        let again = 24 * 3_600_000;
-        pending.take(at(again)).unwrap();
-        pending.written();
-        pending.add(change(1, false), true);
-        pending.take(at(again + 3_600_000)).unwrap();
-        assert!(pending.failed(at(again + 3_600_000)));
-        pending.take(at(again + 3_660_000)).unwrap();
-        assert!(pending.failed(at(again + 3_660_000)), "a minute later");
+    }
+
+    /// The fault: it was told up to an hour later, as long as the last trouble had been.
+    #[test]
+    fn a_failure_after_a_spell_of_successes_is_told_at_once() {
+        let mut pending = Pending::new(&StoredBook::default());
+        let mut write = |second: u64, is_well: bool| {
+            pending.add(change(1, true), true);
+            pending.take(at(second * 1000)).unwrap();
+            if is_well {
+                pending.written(at(second * 1000));
+            }
+            !is_well && pending.failed(at(second * 1000))
+        };
+        let bad = (0..12 * 3600).step_by(5).filter(|second| write(*second, false)).last().unwrap();
+        assert!(bad < 12 * 3600 - 60, "{bad}: it is told once an hour by now");
+        let again = 12 * 3600;
+        (again..=again + 60).step_by(10).for_each(|second| _ = write(second, true));
+        assert!(write(again + 61, false), "it was well for a minute");
+        assert!(!write(again + 120, false));
+        assert!(write(again + 121, false), "a minute later, as at first");
+        // A disk that works every other time is one trouble, told ever more rarely.
+        let flickers = (2 * again..3 * again).step_by(5);
+        let told = flickers.filter(|second| write(*second, second % 10 == 0)).count();
+        assert!((5..=20).contains(&told), "{told}");
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Shared {
                 drop(batch);
                 slot = self.slot.lock();
                 let Err(error) = result else {
-                    slot.pending.written();
+                    slot.pending.written(clock.mono());
                     continue;
                 };
                 let is_due = slot.pending.failed(clock.mono());

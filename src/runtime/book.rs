@@ -163,8 +163,8 @@ impl SwitchHandle {
         self.inner().pex.export()
     }
 
-    /// Adds the addresses of an `addrbook.json` that the book does not know, with their history,
-    /// and tells what became of each.
+    /// Adds the addresses of an `addrbook.json` that the book does not know, and tells what became of
+    /// each. Their history counts only where the book is empty: else they were told, by one source.
     ///
     /// # Errors
     /// See [`ImportBookError`]; nothing has changed.

@@ -63,6 +63,16 @@ pub struct StopReport {
     /// `p2p-store` (the `BookStore`), `p2p-resolver` (the `Resolver`, also the system's). They end by
     /// themselves when that code returns, and nothing waits for them.
     pub left_behind: Vec<&'static str>,
+    /// Why the last changes of the address book are not stored, with all causes. `None`: they are, or
+    /// the book lives in memory.
+    pub unstored: Option<String>,
+}
+
+/// How the threads ended.
+struct Ends {
+    left_behind: Vec<&'static str>,
+    panicked: Vec<&'static str>,
+    unstored: Option<String>,
 }
 
 /// Why a stop was not in order.
@@ -154,8 +164,8 @@ fn end(
         let _ = thread::spawn("p2p-stop", move || threads.join(&handle, deadline));
         return Err(StopError::WrongThread);
     }
-    let (left_behind, panicked) = threads.join(handle, deadline);
-    let report = StopReport { sessions, elapsed: started.elapsed(), left_behind };
+    let Ends { left_behind, panicked, unstored } = threads.join(handle, deadline);
+    let report = StopReport { sessions, elapsed: started.elapsed(), left_behind, unstored };
     if panicked.is_empty() {
         Ok(report)
     } else {
@@ -164,9 +174,8 @@ fn end(
 }
 
 impl Threads {
-    /// Waits for the threads in the order in which they end; who is left behind, and who had
-    /// panicked.
-    fn join(self, handle: &SwitchHandle, deadline: Mono) -> (Vec<&'static str>, Vec<&'static str>) {
+    /// Waits for the threads in the order in which they end.
+    fn join(self, handle: &SwitchHandle, deadline: Mono) -> Ends {
         let clock = handle.inner().clock;
         let (mut left_behind, mut panicked) = (Vec::new(), Vec::new());
         // For those that wait for each other; it needs a turn after the deadline.
@@ -191,9 +200,14 @@ impl Threads {
         if pex.is_left_behind {
             left_behind.push("p2p-pex");
         }
-        if pex.store == Some(StoreEnd::LeftBehind) {
-            left_behind.push("p2p-store");
-        }
+        let unstored = match pex.store {
+            None | Some(StoreEnd::Written) => None,
+            Some(StoreEnd::Failed(why)) => Some(why),
+            Some(StoreEnd::LeftBehind) => {
+                left_behind.push("p2p-store");
+                Some("the store has not come back in time".to_owned())
+            }
+        };
         if self.resolver.is_any() {
             left_behind.push("p2p-resolver");
         }
@@ -204,7 +218,7 @@ impl Threads {
                 tell!(Level::Warn, "left behind, in code that does not return: {names}");
             });
         }
-        (left_behind, panicked)
+        Ends { left_behind, panicked, unstored }
     }
 }
 

@@ -440,7 +440,8 @@ impl SwitchCore {
     fn down(&mut self, id: ConnId, reason: DisconnectReason, now: Now) {
         let Some(conn) = self.peers.remove(id) else { return };
         self.outputs.push_back(Output::Down { conn: id, reason: reason.clone() });
-        self.persistent_down(&conn.id, &reason, conn.is_proven);
+        let was_long = now.mono.since(conn.since) >= PROVEN;
+        self.persistent_down(&conn.id, &reason, conn.is_proven, was_long);
         let Conn { id, remote: addr, direction, .. } = conn;
         self.event(SwitchEvent::PeerDown { id, addr, direction, reason });
         self.promote(&conn.id, now);

@@ -26,6 +26,11 @@ pub(super) fn pause(failures: u32, cap: Duration, rng: &mut StdRng) -> Duration 
     pause + pause.mul_f64(rng.random_range(0.0..0.25))
 }
 
+/// The pause before the first attempt to get back whom we have just lost: that random quarter alone.
+pub(super) fn at_once(rng: &mut StdRng) -> Duration {
+    part_of(FIRST / 4, rng)
+}
+
 /// A random part of a time.
 pub(super) fn part_of(time: Duration, rng: &mut StdRng) -> Duration {
     time.mul_f64(rng.random_range(0.0..1.0))

@@ -10,7 +10,8 @@ use crate::{
 /// Time between two sessions of an address, and how many it may begin at once. Each session is an
 /// entry in every reactor's inbox until the reactor reads it, so who comes and goes makes others
 /// wait. An honest node dials again after 5 s at the earliest if it is kept (Go `p2p/switch.go`,
-/// `reconnectInterval`), and after minutes else; ours begins with pauses of 1, 2 and 4 s.
+/// `reconnectInterval`), and after minutes else; ours dials at once whom it lost, and then
+/// with pauses of 1, 2 and 4 s.
 const PACE: (Duration, u32) = (Duration::from_secs(5), 10);
 
 /// How often strangers begin sessions, by their address or, with IPv6, their /64.

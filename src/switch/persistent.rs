@@ -24,6 +24,8 @@ pub(super) struct Persistent {
     /// Look-ups of its name that have failed since: they make the pauses longer, but without a link
     /// all of them fail, and nobody is given up for that.
     pub(super) failed_lookups: u32,
+    /// The last session was a long one: its node is dialed again at once, once.
+    pub(super) is_lost: bool,
     /// When it is dialed next; `None` while there is a session or an attempt.
     pub(super) next: Option<Mono>,
     /// How the last attempt or session ended.
@@ -53,6 +55,7 @@ impl Persistent {
             turn: 0,
             failures: 0,
             failed_lookups: 0,
+            is_lost: false,
             next: None,
             last: None,
         }

@@ -63,7 +63,7 @@ impl SwitchCore {
     }
 
     /// A session or an attempt with this node is over: if it is persistent and nothing else is
-    /// under way, it is dialed after a pause.
+    /// under way, it is dialed after a pause, or at once if it was a peer for long.
     pub(super) fn keep_persistent(&mut self, id: &NodeId, now: Now) {
         if self.is_stopping || *id == self.settings.id || self.is_served(id) {
             return;
@@ -91,7 +91,13 @@ impl SwitchCore {
             }
             _ => (peer.failures, cap),
         };
-        let at = now.mono + backoff::pause(failures, cap, &mut self.rng);
+        // Most that are lost are there still, or again. Who stays for a moment only is not dialed in a
+        // loop.
+        let pause = match std::mem::take(&mut peer.is_lost) {
+            true => backoff::at_once(&mut self.rng),
+            false => backoff::pause(failures, cap, &mut self.rng),
+        };
+        let at = now.mono + pause;
         peer.next = Some(at);
         self.timers.add(at, Timer::Persistent(*id));
     }
@@ -121,20 +127,24 @@ impl SwitchCore {
             peer.turn();
         }
         peer.last = Some(reason.clone());
+        peer.is_lost = false;
         if is_lookup { peer.failed_lookups } else { peer.failures }
     }
 
-    /// A session with this node has ended; a session that was no success is a failed attempt.
+    /// A session with this node has ended; a session that was no success is a failed attempt. `was_long`:
+    /// it has lasted for as long as one that says nothing must to be one.
     pub(super) fn persistent_down(
         &mut self,
         id: &NodeId,
         reason: &DisconnectReason,
         is_proven: bool,
+        was_long: bool,
     ) {
         let Some(peer) = self.persistent.get_mut(id) else { return };
         peer.failures = if is_proven { 0 } else { peer.failures.saturating_add(1) };
         peer.failed_lookups = 0;
         peer.last = Some(reason.clone());
+        peer.is_lost = was_long;
     }
 
     /// A session with this node is a success.

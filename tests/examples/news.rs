@@ -13,8 +13,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn up() -> SwitchEvent {
+    up_as("m")
+}
+
+fn up_as(moniker: &str) -> SwitchEvent {
     let (id, addr) = (NodeId::from_bytes([1; 20]), "1.2.3.4:5".parse().unwrap());
-    SwitchEvent::PeerUp { id, addr, direction: Direction::Outbound, moniker: "m".to_owned() }
+    SwitchEvent::PeerUp { id, addr, direction: Direction::Outbound, moniker: moniker.to_owned() }
 }
 
 /// What a day of looks each second says, with its time in seconds.
@@ -72,6 +76,9 @@ fn peers_that_are_found_and_lost_are_told_once() {
     assert_eq!(level, Level::Info);
     assert!(line.starts_with("first peer: 0101") && line.ends_with("outbound, \"m\""), "{line}");
     assert!(news.hear(&up(), 3 * MINUTE).is_none());
+    let long = "x\u{1b}[2J".repeat(10_000);
+    let (_, line) = self::news(true).hear(&up_as(&long), MINUTE).unwrap();
+    assert!(line.len() < 300 && !line.contains('\u{1b}') && line.ends_with("\"..."), "{line}");
     let one = Facts { outbound: 1, ..alone };
     assert!(news.look(&one, 4 * MINUTE).is_empty());
     // One that is lost for a moment is no news.

@@ -13,7 +13,7 @@ use tmp2p::{
     Placement, SqliteStore, StoreBatch,
 };
 
-use crate::program::{Program, assert_prints, assert_refused, command};
+use crate::program::{Program, assert_prints, assert_refused, command, run};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -186,7 +186,124 @@ fn an_empty_book_says_nobody_yet_and_what_to_do() {
         "nobody is in this state\n\n1 address: 0 verified, 1 unverified, 0 failing, 0 bad\n"
     );
     let nowhere = tempfile::tempdir().unwrap();
-    assert_refused(&mut seed(nowhere.path(), &["peers"]), &["nobody yet", "start"]);
+    let text = assert_prints(&mut seed(nowhere.path(), &["peers"]));
+    for part in ["there is no book", "addrbook.sqlite", "start the seed", "nobody yet"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    let output = run(&mut seed(nowhere.path(), &["peers", "--json"]));
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("there is no book"));
+    // There is nothing to export or to lift, and no book is made for it.
+    assert_refused(&mut seed(nowhere.path(), &["export-addrbook", "-"]), &["nobody yet", "start"]);
+    assert_refused(&mut seed(nowhere.path(), &["unmark-bad", "11"]), &["no bad address"]);
+    assert_refused(&mut seed(nowhere.path(), &["unban", "1.2.3.4"]), &["1.2.3.4", "no ban"]);
+    assert!(!nowhere.path().join("data/addrbook.sqlite").exists());
+}
+
+/// The fault: who was ever found at its address was verified for ever, and a seed hands it out for six
+/// hours.
+#[test]
+fn verified_is_what_a_seed_hands_out() {
+    let (mut batch, minute) = (StoreBatch::default(), HOUR / 60);
+    for (n, ago) in [(0x11, 6 * HOUR - 5 * minute), (0x12, 6 * HOUR + minute), (0x13, HOUR)] {
+        let known = known(n, &format!("127.8.8.{n}:1"));
+        let verified = Some(now() - ago);
+        batch.addresses.insert(id(n), Some(KnownAddress { verified, ..known }));
+    }
+    let home = home(&batch);
+    let private = id(0x13).to_string();
+    let peers = |args: &[&str]| {
+        let mut peers = seed(home.path(), &["peers", "--json"]);
+        let text = assert_prints(peers.args(["--p2p.private_peer_ids", &private]).args(args));
+        let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        rows.map(|row| row["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(peers(&[]), ["verified", "unverified", "private"]);
+    assert_eq!(peers(&["--state=verified"]).len(), 1);
+    let mut peers = seed(home.path(), &["peers", "--p2p.private_peer_ids", &private]);
+    let summary = "\n\n3 addresses: 1 verified, 1 unverified, 0 failing, 1 private, 0 bad\n";
+    assert!(assert_prints(&mut peers).ends_with(summary));
+}
+
+/// The fault: the command knew of no bad address, and nothing could lift the ban.
+#[test]
+fn who_is_bad_and_banned_is_told_to_be_and_both_are_lifted() {
+    let mut batch = batch();
+    for (target, until) in [
+        (BanTarget::from(id(0x41)), Some(now() + HOUR * 5 + HOUR / 2)),
+        ("127.8.8.0/30".parse::<BanTarget>().unwrap(), None),
+        (BanTarget::from(id(0x42)), None),
+    ] {
+        let (reason, origin) = ("asks all the time".to_owned(), BanOrigin::Operator);
+        batch.bans.insert(target, Some(Ban { target, until, reason, origin }));
+    }
+    batch.addresses.insert(id(0x41), {
+        let known = known(0x41, "127.8.8.2:26656");
+        Some(KnownAddress { placement: Placement::Bad, ..known })
+    });
+    let home = home(&batch);
+    let standing = |n: u8| {
+        let text = assert_prints(&mut seed(home.path(), &["peers", "--wide", "--sort=id"]));
+        text.lines().find(|line| line.starts_with(&id(n).to_string())).map(str::to_owned)
+    };
+    let row = standing(0x41).unwrap();
+    assert!(row.contains(" banned ") && row.contains("5 h more: asks all the time ("), "{row}");
+    assert!(standing(0x42).unwrap().contains(" banned "));
+
+    let text = assert_prints(&mut seed(home.path(), &["unmark-bad", "4141"]));
+    let all = id(0x41).to_string();
+    for part in [
+        &*format!("{all} is bad no more\n"),
+        "but banned, 5 h more: asks all the time",
+        &*format!("; lift it with unban {all}\n"),
+        "but banned, until lifted: asks all the time",
+        "; lift it with unban 127.8.8.0/30\n",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(standing(0x41).unwrap().contains(" banned "));
+    for target in [&*all, "127.8.8.0/30"] {
+        let text = assert_prints(&mut seed(home.path(), &["unban", target]));
+        assert_eq!(text, format!("{target} is banned no more\n"));
+        assert_refused(&mut seed(home.path(), &["unban", target]), &[target, "no ban", "--wide"]);
+    }
+    assert!(standing(0x41).unwrap().contains(" unverified "));
+    assert_refused(&mut seed(home.path(), &["unban", "somebody"]), &["somebody"]);
+}
+
+/// The fault: a command that changes the book said that it had, on a full disk.
+#[test]
+fn what_cannot_be_stored_is_no_success() {
+    let home = home(&batch());
+    let file = home.path().join("data/addrbook.sqlite");
+    let full = |what: &str| {
+        format!(
+            "CREATE TRIGGER {what} BEFORE DELETE ON {what}
+                 BEGIN SELECT RAISE(ABORT, 'no space left'); END;"
+        )
+    };
+    let insert = full("address").replace("DELETE", "INSERT");
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch(&(full("bad_address") + &full("ban") + &insert)).unwrap();
+    drop(connection);
+    let book = include_str!("cases/addrbook-stale-1.json");
+    let input = home.path().join("in.json");
+    std::fs::write(&input, book).unwrap();
+    for args in [
+        &["unmark-bad", "4141"][..],
+        &["unban", "127.8.8.5"],
+        &["import-addrbook", input.to_str().unwrap(), "--p2p.addr_book_strict=false"],
+    ] {
+        let output = run(&mut seed(home.path(), args));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        let last = stderr.lines().last().unwrap();
+        assert!(last.contains("not stored: ") && last.contains("no space left"), "{last}");
+    }
+    // And that is so.
+    let text = assert_prints(&mut seed(home.path(), &["peers"]));
+    assert!(text.ends_with(SUMMARY), "{text}");
 }
 
 /// By the whole ID or as much of it as `peers` shows; not under a running seed, which has the book.

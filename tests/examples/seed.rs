@@ -120,7 +120,8 @@ fn nodes_find_each_other_through_a_seed_whose_book_moves() {
     seed.stop();
 
     let other = tempfile::tempdir().unwrap();
-    assert_refused(command("seed", other.path()).arg("peers"), &["no book", "start"]);
+    let nobody = assert_prints(command("seed", other.path()).arg("peers"));
+    assert!(nobody.contains("no book") && nobody.contains("start"), "{nobody}");
     assert_eq!(assert_prints(&mut import(&other, &file)), "added 2 addresses\n");
     assert_eq!(assert_prints(&mut import(&other, &file)), "added 0 addresses\nknown 2\n");
     let moved = lines(&assert_prints(command("seed", other.path()).args(["peers", "--json"])));

@@ -32,6 +32,7 @@ macro_rules! for_each_release {
 mod admission;
 mod bulk;
 mod closing;
+mod coming_back;
 mod crowd;
 mod dialing;
 mod exchange;

@@ -11,6 +11,8 @@ pub(crate) struct Faults {
     pub(crate) without_link: BTreeSet<usize>,
     /// No route of anybody leads there.
     pub(crate) no_route: BTreeSet<SocketAddr>,
+    /// Nobody has an address to connect from to there.
+    pub(crate) no_address: BTreeSet<SocketAddr>,
 }
 
 impl Faults {
@@ -24,6 +26,9 @@ impl Faults {
     /// Whether it can begin to connect to this address.
     pub(crate) fn check_connect(&self, host: usize, to: &SocketAddr) -> io::Result<()> {
         self.check_files(host)?;
+        if self.no_address.contains(to) {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
         let is_out = self.without_link.contains(&host) || self.no_route.contains(to);
         if is_out { Err(io::ErrorKind::NetworkUnreachable.into()) } else { Ok(()) }
     }

@@ -84,50 +84,46 @@ impl World<Null> {
         self.hold(Actor::Pex(node), FOREVER);
     }
 
-    /// Adds addresses to the node's book, as if one of their own had told of each.
+    /// Adds addresses to the node's book; if that is empty, as if one of their own had told of each.
     pub(crate) fn tell(&mut self, node: usize, addrs: impl IntoIterator<Item = NetAddress>) {
         self.tell_of(node, addrs.into_iter().map(|addr| (addr, addr)));
     }
 
-    /// Adds addresses to the node's book, each told by somebody.
+    /// The same, each told by somebody.
     pub(crate) fn tell_of(
         &mut self,
         node: usize,
         addrs: impl IntoIterator<Item = (NetAddress, NetAddress)>,
     ) {
-        let ticket = self.import(node, addrs, false);
-        self.wait_for_import(node, ticket);
-    }
-
-    /// Adds addresses to the node's book that were good once.
-    pub(crate) fn tell_good(&mut self, node: usize, addrs: impl IntoIterator<Item = NetAddress>) {
-        let ticket = self.import(node, addrs.into_iter().map(|addr| (addr, addr)), true);
-        self.wait_for_import(node, ticket);
-    }
-
-    fn wait_for_import(&mut self, node: usize, ticket: u64) {
+        let ticket = self.import(node, addrs);
         let is_done = |w: &Self| w.nodes[node].pex.answers.contains_key(&ticket);
         assert!(self.run_until(SECOND, is_done), "nothing was imported");
     }
 
-    /// Adds addresses, which were good once or never tried, when its time comes.
+    /// Adds addresses to the node's book that are good.
+    pub(crate) fn tell_good(&mut self, node: usize, addrs: impl IntoIterator<Item = NetAddress>) {
+        let addrs: Vec<_> = addrs.into_iter().collect();
+        self.tell(node, addrs.iter().copied());
+        addrs.iter().for_each(|addr| self.request(node, PexRequest::MarkGood { id: addr.id() }));
+    }
+
+    /// Adds addresses that were never tried, when its time comes: as this source tells them if the book
+    /// is empty, else as one source.
     pub(crate) fn import(
         &mut self,
         node: usize,
         addrs: impl IntoIterator<Item = (NetAddress, NetAddress)>,
-        were_good: bool,
     ) -> u64 {
         let entry = |addr: NetAddress| {
             let (id, ip) = (addr.id().to_string(), addr.ip().to_string());
             json!({ "id": id, "ip": ip, "port": addr.port() })
         };
         let never = "0001-01-01T00:00:00Z";
-        let (half, success) = if were_good { (2, "2023-11-01T00:00:00Z") } else { (1, never) };
         let entry = |(addr, src): (NetAddress, NetAddress)| {
             json!({
                 "addr": entry(addr), "src": entry(src),
-                "buckets": [0], "attempts": 0, "bucket_type": half,
-                "last_attempt": never, "last_success": success, "last_ban_time": never,
+                "buckets": [0], "attempts": 0, "bucket_type": 1,
+                "last_attempt": never, "last_success": never, "last_ban_time": never,
             })
         };
         let entries: Vec<_> = addrs.into_iter().map(entry).collect();

@@ -332,6 +332,80 @@ fn a_node_with_two_addresses_is_dialed_at_one_after_the_other() {
     }
 }
 
+/// A machine without IPv6, and a node that is listed at addresses of both kinds. What keeps the machine
+/// from dialing anybody says nothing of an address.
+#[test]
+fn a_node_where_no_route_leads_is_dialed_at_its_next_address() {
+    let far: std::net::SocketAddr = "[fd00::9]:1".parse().unwrap();
+    let list = || vec![format!("{}@{far}", id_of(1)).parse().unwrap(), peer_addr_of(1)];
+    for has_route in [false, true] {
+        let mut world = World::<Null>::new(1);
+        match has_route {
+            false => _ = world.net.borrow_mut().faults.no_route.insert(far),
+            true => _ = world.net.borrow_mut().faults.no_address.insert(far),
+        }
+        let a = world.add(Options::with(|c| c.persistent_peers = list()));
+        let b = world.add(Options::default());
+        assert!(world.run_until(10 * SECOND, |w| is_up(w, a, b)), "route {has_route}");
+        world.stop_all();
+    }
+    let mut world = World::<Null>::new(1);
+    let a = world.add(Options::with(|c| {
+        c.persistent_peers = list();
+        c.dial_spread = Duration::ZERO;
+    }));
+    let b = world.add(Options::default());
+    world.net.borrow_mut().faults.out_of_files.insert(world.nodes[a].host);
+    for _ in 0..20 {
+        world.run_for(3 * SECOND);
+        let Answer::States(states) = world.control(a, Control::States) else { panic!() };
+        let at = states[0].dial_addr.clone();
+        assert_eq!(at, Some(list()[0].clone()), "the turn is still the first one's");
+    }
+    world.net.borrow_mut().faults.out_of_files.clear();
+    world.net.borrow_mut().faults.no_route.insert(far);
+    assert!(world.run_until(20 * SECOND, |w| is_up(w, a, b)));
+    world.stop_all();
+}
+
+/// As Go does, and without peer exchange. The fault: after a second and more.
+#[test]
+fn a_persistent_peer_that_is_lost_after_long_is_dialed_at_once() {
+    // How long the session has lasted, and whether the peer has said something.
+    for (lasts, speaks, is_at_once) in
+        [(11, false, true), (HOUR.as_secs(), true, true), (1, true, false)]
+    {
+        for seed in seeds(5) {
+            let mut world = World::<Null>::new(seed);
+            let a = world.add(keeps(1, |_| {}));
+            let b = world.add(Options::default());
+            assert!(world.run_until(5 * SECOND, |w| is_up(w, a, b) && w.peer(b, a).is_some()));
+            if speaks {
+                let at_b = world.peer(b, a).unwrap();
+                world.send(b, &at_b, 0x20, 100).unwrap();
+            }
+            world.run_for(lasts as u32 * SECOND);
+            let (lost, dials) = (world.now, world.nodes[a].dials.len());
+            world.take_away(b);
+            world.run_for(30 * SECOND);
+            let after: Vec<_> = world.nodes[a].dials[dials..]
+                .iter()
+                .map(|(at, _)| at.since(lost).as_secs_f64())
+                .collect();
+            assert_eq!(after[0] < 0.5, is_at_once, "{after:?}");
+            // And then with the pauses that there always are.
+            let pauses: Vec<_> = after.windows(2).map(|two| two[1] - two[0]).collect();
+            for (i, pause) in pauses.iter().enumerate() {
+                let least = f64::from(1 << i);
+                assert!((least..least * 1.25 + 1.0).contains(pause), "{after:?}");
+            }
+            world.bring_back(b);
+            assert!(world.run_until(BACK, |w| is_up(w, a, b)));
+            world.stop_all();
+        }
+    }
+}
+
 /// Whoever has the peer's key and comes in vain does not keep us from dialing it.
 #[test]
 fn inbound_failures_do_not_postpone_the_next_dial() {

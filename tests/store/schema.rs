@@ -54,6 +54,27 @@ fn files_of_all_versions_are_read() {
     }
 }
 
+/// Who may only look at the book of an earlier version sees all of it, too: it may be on a file system
+/// that cannot be written, or its node runs on.
+#[test]
+fn files_of_all_versions_are_read_without_being_changed() {
+    let newest = version_of(&repository("tests/store"));
+    for version in 1..=newest {
+        let place = Place::new();
+        fs::copy(repository(&format!("tests/store/v{version}.db")), place.book()).unwrap();
+        let before = place.files();
+        let mut store = SqliteStore::open_read_only(place.book()).unwrap();
+        let mut expected = states(STORED)[STORED as usize].clone();
+        if version < 2 {
+            expected.imported = None;
+        }
+        assert_eq!(load(&mut store), expected, "version {version}");
+        store.write(&batch(STORED + 1)).unwrap_err();
+        drop(store);
+        assert!(place.files() == before, "version {version} was touched");
+    }
+}
+
 /// Writes the file of the version that there is now.
 #[test]
 #[ignore = "makes a file for tests, once per version"]

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use super::{
     StoreError, entries,
-    migrations::{TABLES, VERSION, migrate},
+    migrations::{TABLES, VERSION, migrate, migrated_copy},
     mounts::shared_file_system,
     quarantine::beside,
 };
@@ -221,7 +221,8 @@ pub(super) fn bound_log(path: &Path, connection: &Connection) -> Result<(), Stor
     }
 }
 
-/// Opens the database of another process without leaving a trace.
+/// Opens the database of another process without leaving a trace. One of an earlier version is read into
+/// memory.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, Trouble> {
     check_header(path)?;
     let is_there =
@@ -244,16 +245,13 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, Trouble> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(uri(path, how), flags).map_err(of)?;
+    let mut connection = Connection::open_with_flags(uri(path, how), flags).map_err(of)?;
     settle(&connection).map_err(of)?;
     let version = check(path, &connection)?;
     if version < VERSION {
-        let text = format!(
-            "the address book {} was written by an earlier version (its format is {version}, ours \
-             {VERSION}); start its node once",
-            path.display()
-        );
-        return Err(Trouble::Failed(StoreError::new(text)));
+        let uri = uri(path, &format!("mode=ro&{how}"));
+        connection = migrated_copy(&uri, version).map_err(of)?;
+        settle(&connection).map_err(of)?;
     }
     entries::check_statements(&connection).map_err(of)?;
     Ok(connection)

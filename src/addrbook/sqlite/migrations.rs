@@ -20,7 +20,31 @@ pub(super) const TABLES: [&str; 6] =
 
 /// Brings the tables to this version, in one step or not at all.
 pub(super) fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
-    let missing = MIGRATIONS.get(from as usize..).unwrap_or_default();
+    migrate_to(connection, from, VERSION)
+}
+
+/// A database in memory with what is in this one of an earlier version, in the tables of ours. `uri`:
+/// how the file is opened, which nothing is written to.
+pub(super) fn migrated_copy(uri: &str, version: u32) -> rusqlite::Result<Connection> {
+    let mut copy = Connection::open_in_memory()?;
+    migrate_to(&mut copy, 0, version)?;
+    copy.execute("ATTACH ?1 AS file", [uri])?;
+    let transaction = copy.transaction()?;
+    let names = "SELECT name FROM main.sqlite_schema WHERE type = 'table'";
+    let names: Vec<String> =
+        transaction.prepare(names)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for name in names {
+        // A name of ours. The columns of a version are always the same.
+        transaction.execute(&format!("INSERT INTO main.{name} SELECT * FROM file.{name}"), [])?;
+    }
+    transaction.commit()?;
+    copy.execute("DETACH file", [])?;
+    migrate(&mut copy, version)?;
+    Ok(copy)
+}
+
+fn migrate_to(connection: &mut Connection, from: u32, to: u32) -> rusqlite::Result<()> {
+    let missing = MIGRATIONS.get(from as usize..to as usize).unwrap_or_default();
     if missing.is_empty() {
         return Ok(());
     }

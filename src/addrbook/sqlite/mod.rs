@@ -82,8 +82,7 @@ impl SqliteStore {
     /// write is an error.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and if the file does not exist, is corrupt or was written by an
-    /// earlier version.
+    /// As [`open`](Self::open), and if the file does not exist or is corrupt.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         database::check_library()?;
         let path = resolve(path.as_ref())?;

@@ -40,6 +40,11 @@ impl BookStore for UnwritableStore {
                 "the address book {path} can only be read ({})",
                 self.why
             ),
+            Err(error) if fs::symlink_metadata(&self.path).is_ok() => crate::guard::tell!(
+                log::Level::Warn,
+                "the address book {path} can be neither written nor read, so it begins empty and lives in \
+                 memory: {error}"
+            ),
             Err(_) => crate::guard::tell!(
                 log::Level::Info,
                 "the folder of the address book {path} cannot be written ({}): the book begins \

@@ -241,7 +241,7 @@ fn private_ids_already_in_the_book_are_gossiped() {
         for _ in 0..50 {
             handed_out.extend(book.selection(START, &mut rng));
             handed_out.extend(book.selection_with_bias(bias, START, &mut rng));
-            handed_out.extend(book.verified_selection(bias, START, START, &mut rng));
+            handed_out.extend(book.verified_selection(bias, START, &mut rng));
             handed_out
                 .extend(book.pick(bias, START, &mut rng, true, |_| true).map(|known| known.addr));
         }
@@ -420,10 +420,13 @@ fn a_seed_serves_what_it_verified_and_what_answers_still() {
         book.authenticated(&node(n), &facts(), START + Duration::from_secs(n.into()));
     }
     book.dial_failed(&node(19), START);
-    let newest = START + Duration::from_secs(10);
-    let mut served = book.verified_selection(30, newest, newest, &mut rng);
+    // The tenth was found there six hours ago.
+    let wall = START + Duration::from_secs(10) + 6 * HOUR;
+    let mut served = book.verified_selection(30, wall, &mut rng);
     served.sort();
     assert_eq!(served, (10..19).map(node).collect::<Vec<_>>());
+    let is_served = |known: &&KnownAddress| known.is_served(wall);
+    assert_eq!(book.iter().filter(is_served).map(|k| k.addr).collect::<Vec<_>>(), served);
     let known = book.get(&node(5).id()).unwrap();
     assert_eq!((&known.moniker[..], known.last_seen), ("m", known.verified));
 }

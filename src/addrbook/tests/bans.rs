@@ -350,19 +350,32 @@ fn the_applications_word_counts_for_more_than_what_a_machine_has_found() {
     assert!(word(&mut book, HOUR));
     assert!(!book.found_bad(found(1, BadCause::Unreachable, DAY), START));
     assert_eq!(as_it_is(&book), (BadCause::Application, HOUR, "word".to_owned(), None));
-    // Said later: it stands for as long as either wants.
-    let mut book = self::book();
-    assert!(book.found_bad(found(1, BadCause::Incompatible, DAY), START));
-    assert!(word(&mut book, HOUR));
-    let expected = (BadCause::Application, DAY, "word".to_owned(), Some(node(1)));
-    assert_eq!(as_it_is(&book), expected);
-    assert!(!book.disprove_bad(&node(1).id(), true, START, &mut rng()));
-    // Of two findings the later end counts.
+    // Said later: it takes the place of what was found, which does not lengthen it.
+    for found_for in [HOUR / 2, DAY] {
+        let mut book = self::book();
+        assert!(book.found_bad(found(1, BadCause::Incompatible, found_for), START));
+        assert!(word(&mut book, HOUR));
+        let expected = (BadCause::Application, HOUR, "word".to_owned(), Some(node(1)));
+        assert_eq!(as_it_is(&book), expected);
+        assert!(!book.disprove_bad(&node(1).id(), true, START, &mut rng()));
+    }
+    // Of two findings, and of two words, the later end counts.
     let mut book = self::book();
     assert!(book.found_bad(found(1, BadCause::Incompatible, DAY), START));
     assert!(!book.found_bad(found(1, BadCause::Unreachable, HOUR), START));
     assert!(book.found_bad(found(1, BadCause::Unreachable, 2 * DAY), START));
     assert_eq!(as_it_is(&book).0, BadCause::Unreachable);
+    let mut book = self::book();
+    assert!(word(&mut book, DAY) && !word(&mut book, HOUR));
+    assert_eq!(as_it_is(&book).1, DAY);
+    assert!(word(&mut book, 2 * DAY));
+    // A word whose time is over says nothing any more, also if nobody has needed the address since.
+    let later = START + 2 * DAY;
+    let mut again = found(1, BadCause::Unreachable, DAY);
+    again.until = later + HOUR;
+    assert!(book.found_bad(again, later));
+    assert_eq!(as_it_is(&book).0, BadCause::Unreachable);
+    assert!(book.disprove_bad(&node(1).id(), true, later, &mut rng()));
 }
 
 /// It may be we who were of another network before the restart.

@@ -90,3 +90,40 @@ fn who_gives_way_to_others_of_the_file_was_not_added() {
     assert!(report.crowded_out >= 3000 - 32 * 64, "{report}");
     assert!(report.to_string().contains(" without a place"), "{report}");
 }
+
+/// The fault: anybody's list, which a script puts there every night, was believed like what the node
+/// had found itself, and filled all buckets.
+#[test]
+fn what_a_file_says_of_history_counts_only_where_there_is_none() {
+    let addresses = (0..3000).map(|n| KnownAddress {
+        placement: if n % 2 == 0 { Placement::Old(0) } else { Placement::New(vec![0]) },
+        last_attempt: Some(START),
+        last_success: Some(START),
+        // Each from another group: the file has all buckets.
+        ..KnownAddress::told(node(n), NetAddress::new(node(n).id(), [n as u8, 9, 9, 9].into(), 1))
+    });
+    let file =
+        || json::ImportedBook { addresses: addresses.clone().collect(), ..Default::default() };
+    let (mut first, mut rng) = (large_book(), rng());
+    let report = first.import(file(), START, &mut rng);
+    assert!(first.num_old() > 500 && report.added > 2048, "{report}: {}", first.num_old());
+    assert!(first.get(&node(1).id()).unwrap().last_success.is_some());
+
+    let mut other = large_book();
+    other.add(node(5000), node(5001), START, &mut rng).unwrap();
+    other.attempted(&node(5000), START);
+    other.authenticated(&node(5000), &facts(), START);
+    other.mark_good(&node(5000).id(), START, &mut rng);
+    let mut told = file();
+    // Where the node has never been.
+    let elsewhere = NetAddress::new(node(5000).id(), [50, 50, 50, 50].into(), 1);
+    told.addresses.push(KnownAddress::told(elsewhere, elsewhere));
+    let report = other.import(told, START, &mut rng);
+    assert_eq!((report.known, report.added + report.crowded_out), (1, 3000));
+    assert_eq!(other.num_old(), 1, "what it has found itself");
+    assert!(other.num_new() <= 32 * 64, "one source has 32 buckets of 64: {}", other.num_new());
+    let met = |known: &&KnownAddress| known.met().is_some() || known.attempts > 0;
+    assert_eq!(other.iter().filter(met).count(), 1);
+    let known = other.get(&node(5000).id()).unwrap();
+    assert_eq!((known.addr, known.probation), (node(5000), Some(elsewhere)));
+}

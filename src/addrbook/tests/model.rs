@@ -455,7 +455,7 @@ proptest! {
             };
             let mut handed_out = book.selection(wall, &mut rng);
             handed_out.extend(book.selection_with_bias(30, wall, &mut rng));
-            handed_out.extend(book.verified_selection(30, START, wall, &mut rng));
+            handed_out.extend(book.verified_selection(30, wall, &mut rng));
             handed_out.extend(book.pick(50, wall, &mut rng, true, |_| true).map(|known| known.addr));
             prop_assert!(handed_out.iter().all(may), "after {:?}", op);
         }

@@ -161,7 +161,7 @@ fn a_node_that_connects_while_it_is_to_be_crawled_is_crawled_once_it_is_gone() {
         world.dial(node, seed);
         assert!(world.run_until(SECOND, |world| world.num_peers(seed) == 1));
         let addr = world.net_addr(node);
-        world.import(seed, [(addr, addr)], false);
+        world.import(seed, [(addr, addr)]);
         world.release(Actor::Pex(seed));
         assert!(world.run_until(SECOND, |world| world.num_peers(seed) == 0));
         refused += world.nodes[seed].pex.dials.len();
