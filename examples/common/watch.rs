@@ -9,7 +9,7 @@ use tmp2p::{
 
 use crate::{
     book,
-    cli::Failure,
+    cli::{self, Failure},
     console::Console,
     news::{self, Facts, News},
 };
@@ -87,6 +87,9 @@ impl<'a> Watch<'a> {
                     }
                 },
                 recv(ticks) -> _ => {
+                    if let Err(why) = cli::check_stdout() {
+                        return ("failure", Err(why));
+                    }
                     let counts = book::counts(self.handle);
                     if counts.is_some() && counts != known {
                         known = counts;

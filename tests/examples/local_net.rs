@@ -49,7 +49,11 @@ fn a_network_shows_itself_in_60_columns_and_leaves_nothing() {
 /// The fault: Ctrl-C left a folder of keys and books behind each time.
 #[test]
 fn a_network_that_is_interrupted_leaves_nothing() {
-    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        // A test that was started with nohup ignores it, and so would the network.
+        if signal == "-HUP" && crate::told::ignores_sighup() {
+            continue;
+        }
         let folder = tempfile::tempdir().unwrap();
         let mut command = local_net(folder.path(), &["--nodes", "3", "--seconds", "600"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -65,6 +69,41 @@ fn a_network_that_is_interrupted_leaves_nothing() {
         assert!(said.iter().any(|line| line.contains("stopped by SIG")), "{said:?}");
         assert_nothing_is_left(folder.path());
     }
+}
+
+/// The fault: a second Ctrl-C left it behind. Nobody reads here, so that the network cannot end in order:
+/// it waits in the middle of a line.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_signal_ends_a_network_at_once_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, full) = crate::stderr::nobody_reads();
+    let mut command = local_net(folder.path(), &["--nodes", "3", "--seconds", "600"]);
+    let mut child = command.stdout(full).spawn().unwrap();
+    drop(command);
+    let deadline = std::time::Instant::now() + crate::program::DEADLINE;
+    let wait_for = |is_there: &dyn Fn() -> bool| {
+        while !is_there() {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let tasks = format!("/proc/{}/task", child.id());
+    let has_thread = |name: &str| {
+        let tasks = fs::read_dir(&tasks).unwrap().filter_map(Result::ok);
+        let mut names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.any(|found| found.trim() == name)
+    };
+    wait_for(&|| has_thread("signals"));
+    let pid = child.id().to_string();
+    for _ in 0..2 {
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        // Sooner it would be the same one.
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_nothing_is_left(folder.path());
+    drop(reader);
 }
 
 /// Here it has not enough descriptors for so many nodes.
