@@ -212,7 +212,17 @@ fn end_of(program: &str, stdout: Stdio, between: impl FnOnce(&mut Log)) -> (Opti
     let mut child = command.stdout(stdout).spawn().unwrap();
     drop(command);
     between(&mut log);
-    let code = child.wait().unwrap().code();
+    let deadline = std::time::Instant::now() + DEADLINE;
+    let code = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        if std::time::Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it goes on");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
     let lines = log.all();
     let told = lines.iter().filter(|line| line.contains("standard output")).count();
     assert_eq!(told, 1, "{lines:#?}");
