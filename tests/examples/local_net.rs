@@ -5,15 +5,15 @@ mod progress;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use progress::{Progress, is_at_limit, rate};
 
-use crate::program::{binary, run};
+use crate::program::{DEADLINE, binary, run};
 
 /// With its folders in this one.
 fn local_net(folder: &Path, args: &[&str]) -> Command {
@@ -71,30 +71,35 @@ fn a_network_that_is_interrupted_leaves_nothing() {
     }
 }
 
-/// The fault: a second Ctrl-C left it behind. Nobody reads here, so that the network cannot end in order:
-/// it waits in the middle of a line.
+/// The fault: a second Ctrl-C left it behind. Nobody reads any more, so that the network cannot end in
+/// order: it waits in the middle of a line.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_second_signal_ends_a_network_at_once_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (reader, full) = crate::stderr::nobody_reads();
     let mut command = local_net(folder.path(), &["--nodes", "3", "--seconds", "600"]);
-    let mut child = command.stdout(full).spawn().unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut child = command.stdout(writer.try_clone().unwrap()).spawn().unwrap();
     drop(command);
-    let deadline = std::time::Instant::now() + crate::program::DEADLINE;
-    let wait_for = |is_there: &dyn Fn() -> bool| {
-        while !is_there() {
-            assert!(std::time::Instant::now() < deadline);
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    let mut reader = BufReader::new(reader);
+    let mut line = String::new();
+    while !line.contains("start") {
+        line.clear();
+        assert_ne!(reader.read_line(&mut line).unwrap(), 0, "it starts them");
+    }
+    // Its next line finds no room.
+    let filler = std::thread::spawn(move || while writer.write_all(&[b'.'; 4096]).is_ok() {});
+    let deadline = Instant::now() + DEADLINE;
+    let writes = || {
+        let call = fs::read_to_string(format!("/proc/{}/syscall", child.id())).unwrap();
+        // Of x86-64 and of the others.
+        call.starts_with("1 0x1 ") || call.starts_with("64 0x1 ")
     };
-    let tasks = format!("/proc/{}/task", child.id());
-    let has_thread = |name: &str| {
-        let tasks = fs::read_dir(&tasks).unwrap().filter_map(Result::ok);
-        let mut names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-        names.any(|found| found.trim() == name)
-    };
-    wait_for(&|| has_thread("signals"));
+    while !writes() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     let pid = child.id().to_string();
     for _ in 0..2 {
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
@@ -104,6 +109,7 @@ fn a_second_signal_ends_a_network_at_once_and_leaves_nothing() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_nothing_is_left(folder.path());
     drop(reader);
+    filler.join().unwrap();
 }
 
 /// Here it has not enough descriptors for so many nodes.
