@@ -79,7 +79,7 @@ impl CommandLine {
     }
 
     /// Takes a command line apart; `own` are the long flags that clap knows. Long flags may have one
-    /// dash, as Go's flag package has them.
+    /// dash, as Go's flag package has them, and hyphens where others write underscores.
     pub(crate) fn split(args: impl IntoIterator<Item = OsString>, own: &[String]) -> Self {
         let mut args = args.into_iter().peekable();
         let (mut rest, mut flags) = (Vec::from_iter(args.next()), Flags::default());
@@ -103,9 +103,14 @@ impl CommandLine {
                 let is_switch = Kind::of(&key) == Some(Kind::Switch);
                 let value = value.or_else(|| value_of(&mut args, is_switch));
                 flags.p2p.push((key, value));
-            } else if let Some(is_switch) = is_foreign_switch(name)
-                && !own.iter().any(|own| own == name)
+            } else if let Some(own) =
+                own.iter().find(|own| layers::normal(own) == layers::normal(name))
             {
+                rest.push(match value {
+                    Some(value) => format!("--{own}={value}").into(),
+                    None => format!("--{own}").into(),
+                });
+            } else if let Some(is_switch) = is_foreign_switch(name) {
                 flags.foreign.push(format!("--{name}"));
                 if value.is_none() {
                     value_of(&mut args, is_switch);

@@ -7,8 +7,9 @@ mod logging;
 
 use std::{
     ffi::OsString,
+    fmt::Display,
     fs,
-    io::{self, ErrorKind, Write},
+    io::{self, Write},
     path::Path,
     process::ExitCode,
     thread::{Builder, JoinHandle},
@@ -36,16 +37,16 @@ pub(crate) fn run<A: Parser>(
         Ok(args) => main(args),
         Err(error) => not_parsed(&error),
     };
-    let (code, why) = match result {
+    lines::finish_stdout(LAST_WORDS);
+    let (code, why) = match result.and_then(|()| check_stdout()) {
         Ok(()) => (0, None),
         Err(Failure::Usage(why)) => (2, Some(why)),
         Err(Failure::Failed(why)) => (1, Some(why)),
-        Err(Failure::Unread) => (1, None),
     };
     if let Some(why) = why {
         logging::last_words(&why);
     }
-    lines::finish(LAST_WORDS);
+    lines::finish_stderr(LAST_WORDS);
     ExitCode::from(code)
 }
 
@@ -79,11 +80,15 @@ pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
     stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).map_err(unwritten)
 }
 
-fn unwritten(error: io::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::BrokenPipe => Failure::Unread,
-        _ => Failure::Failed(format!("cannot write to standard output: {error}")),
-    }
+fn unwritten(error: impl Display) -> Failure {
+    Failure::Failed(format!("cannot write to standard output: {error}"))
+}
+
+/// An error once a line could not be written to standard output: whoever was to read it has gone away,
+/// or there is no room. A program that says there what happens has nothing to do without it. Who is
+/// there and does not read is no error.
+pub(crate) fn check_stdout() -> Result<(), Failure> {
+    lines::stdout_failure().map_or(Ok(()), |why| Err(unwritten(why)))
 }
 
 /// Starts a thread that has a name, for whoever looks at the process.

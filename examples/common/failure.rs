@@ -9,8 +9,6 @@ pub(crate) enum Failure {
     Usage(String),
     /// It did not work out: code 1.
     Failed(String),
-    /// Whoever was to read it has gone away, as `head` does: code 1, and nothing to say.
-    Unread,
 }
 
 impl Failure {
@@ -29,7 +27,6 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(why) | Self::Failed(why) => f.write_str(why),
-            Self::Unread => f.write_str("nobody reads standard output"),
         }
     }
 }

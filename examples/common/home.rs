@@ -1,10 +1,11 @@
 //! The home folder of a node: the files that Tendermint, CometBFT and tenderseed keep there.
 
+pub(crate) mod input;
 mod new_files;
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::File,
     io::{BufReader, ErrorKind},
     path::{Path, PathBuf},
 };
@@ -13,6 +14,8 @@ use serde::{Deserialize, de::IgnoredAny};
 use tmp2p::{NodeKey, NodeKeyError};
 
 use self::new_files::NewFiles;
+#[allow(unused_imports, reason = "the seed writes other files, too")]
+pub(crate) use self::new_files::usual_permissions;
 use crate::{
     cli::{self, Failure},
     layers::{self, Environment},
@@ -21,6 +24,9 @@ use crate::{
 /// Largest `config.toml` read, bytes; one has about 15,000. Who names another file by mistake gets
 /// an error instead of having it read into memory.
 const MAX_CONFIG_SIZE: u64 = 1 << 20;
+
+/// The same of a genesis that is no regular file, and so is read whole.
+const MAX_PIPED_GENESIS: u64 = 32 << 20;
 
 /// The home folder.
 #[derive(Clone, Debug)]
@@ -45,21 +51,26 @@ impl Home {
         self.0.join(path)
     }
 
-    /// What the configuration file says; nothing if there is no such file.
-    pub(crate) fn config(&self, path: &Path) -> Result<layers::File, Failure> {
+    /// What the configuration file says; nothing if there is no such file, unless this flag names it:
+    /// who has mistyped it is not to get a node with defaults.
+    pub(crate) fn config(&self, path: &Path, flag: Option<&str>) -> Result<layers::File, Failure> {
         let path = self.file(path);
         let bad = |why: &dyn std::fmt::Display| {
             Failure::Usage(format!("cannot read {}: {why}; correct or remove it", path.display()))
         };
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        let text = match (input::read(&path, MAX_CONFIG_SIZE, input::PATIENCE), flag) {
+            (Err(error), None) if error.kind() == ErrorKind::NotFound => {
                 return Ok(layers::File::default());
             }
-            Err(error) => return Err(bad(&error)),
-            Ok(found) if found.len() > MAX_CONFIG_SIZE => return Err(bad(&"it is too large")),
-            Ok(_) => {}
-        }
-        let text = fs::read_to_string(&path).map_err(|error| bad(&error))?;
+            (Err(error), Some(flag)) if error.kind() == ErrorKind::NotFound => {
+                return Err(Failure::Usage(format!(
+                    "{flag}: there is no {}; correct the path, or leave the flag out",
+                    path.display()
+                )));
+            }
+            (read, _) => read.map_err(|error| bad(&error))?,
+        };
+        let text = String::from_utf8(text).map_err(|_| bad(&"it is not UTF-8"))?;
         Ok(layers::File::parse(&path, &text)?)
     }
 
@@ -79,12 +90,18 @@ impl Home {
                 "chain_id: cannot read {path}: {why}; correct it or give --chain-id"
             ))
         };
-        let file = match File::open(&path) {
+        let is_file = match path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(|error| bad(&error))?,
+            found => found.map_err(|error| bad(&error))?.is_file(),
         };
-        let document: Document =
-            serde_json::from_reader(BufReader::new(file)).map_err(|error| bad(&error))?;
+        let document: Result<Document, _> = if is_file {
+            let file = File::open(&path).map_err(|error| bad(&error))?;
+            serde_json::from_reader(BufReader::new(file))
+        } else {
+            let text = input::read(&path, MAX_PIPED_GENESIS, input::PATIENCE);
+            serde_json::from_slice(&text.map_err(|error| bad(&error))?)
+        };
+        let document = document.map_err(|error| bad(&error))?;
         match (document.chain_id, document.result) {
             (Some(chain_id), _) => Ok(Some(chain_id)),
             (None, Some(_)) => {

@@ -45,6 +45,8 @@ struct Queue {
     /// The line that tells how many were lost.
     notice: Notice,
     is_writing: bool,
+    /// Why the first line was lost that could not be written.
+    failure: Option<String>,
 }
 
 /// The line that tells how many were lost.
@@ -71,13 +73,20 @@ pub(crate) fn stderr() -> &'static Lines {
 static STDOUT: OnceLock<Lines> = OnceLock::new();
 static STDERR: OnceLock<Lines> = OnceLock::new();
 
-/// Before the program ends: waits until everything is written, but no longer than this for each of
-/// the two.
-pub(crate) fn finish(timeout: Duration) {
-    for lines in [STDOUT.get(), STDERR.get()].into_iter().flatten() {
-        // What nobody reads is lost.
-        let _ = lines.finish(timeout);
-    }
+/// Before the program ends: waits until everything is written, but no longer than this. What nobody
+/// reads is lost.
+pub(crate) fn finish_stdout(timeout: Duration) {
+    let _ = STDOUT.get().map(|lines| lines.finish(timeout));
+}
+
+/// The same for standard error.
+pub(crate) fn finish_stderr(timeout: Duration) {
+    let _ = STDERR.get().map(|lines| lines.finish(timeout));
+}
+
+/// Why standard output takes no lines, or did not take some.
+pub(crate) fn stdout_failure() -> Option<String> {
+    STDOUT.get().and_then(Lines::failure)
 }
 
 impl Lines {
@@ -90,6 +99,7 @@ impl Lines {
             lost: 0,
             notice: Box::new(|lost| format!("{lost} lines are lost: nobody has read them in time")),
             is_writing: false,
+            failure: None,
         };
         let stream: Box<dyn Write + Send> = Box::new(stream);
         let shared = Arc::new(Shared {
@@ -137,11 +147,19 @@ impl Lines {
         true
     }
 
+    /// Why a line was lost that could not be written, if one was.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.0.lock().failure.clone()
+    }
+
     /// The thread could not be started: nobody else writes. False if it was.
     fn finish_here(&self) -> bool {
         let Some(mut stream) = self.0.take_stream() else { return false };
         let text = mem::take(&mut self.0.lock().text);
-        write_all(&mut *stream, &text).is_ok()
+        let written = write_all(&mut *stream, &text);
+        let is_written = written.is_ok();
+        self.0.lock().failure = written.err().map(|error| error.to_string());
+        is_written
     }
 }
 
@@ -172,9 +190,10 @@ impl Shared {
             }
             queue = self.lock();
             queue.is_writing = false;
-            if written.is_err() {
+            if let Err(error) = written {
                 // A full disk has room again, a pipe without a reader never: what comes is tried.
                 queue.lost += counted.lines + counted.told;
+                queue.failure.get_or_insert_with(|| error.to_string());
             }
             self.changed.notify_all();
         }

@@ -2,11 +2,12 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Permissions},
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
+use tempfile::TempPath;
 use tmp2p::{NodeKey, NodeKeyError};
 
 use crate::cli::Failure;
@@ -23,25 +24,23 @@ pub(crate) struct NewFiles {
 }
 
 struct Prepared {
-    temporary: PathBuf,
+    /// Removed with this.
+    temporary: TempPath,
     path: PathBuf,
 }
 
 impl NewFiles {
     /// A file with this text.
     pub(crate) fn add_text(&mut self, path: &Path, text: &str) -> Result<(), Failure> {
-        let temporary = self.prepare(path)?;
-        let mut options = OpenOptions::new();
-        let written = options.write(true).create_new(true).open(&temporary).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
+        let mut file = self.prepare(path)?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         written.map_err(|error| cannot_write(path, &error))
     }
 
     /// The file of a node key, which nobody else may read.
     pub(crate) fn add_key(&mut self, path: &Path, key: &NodeKey) -> Result<(), Failure> {
-        let temporary = self.prepare(path)?;
+        self.prepare(path)?;
+        let Some(Prepared { temporary, .. }) = self.prepared.last() else { return Ok(()) };
         key.save(temporary).map_err(|error| match error {
             NodeKeyError::Write { source, .. } => cannot_write(path, &source),
             error => Failure::usage(error),
@@ -65,8 +64,9 @@ impl NewFiles {
         Ok(())
     }
 
-    /// Makes the file's folder; where to write it first.
-    fn prepare(&mut self, path: &Path) -> Result<PathBuf, Failure> {
+    /// Makes the file's folder, and the file that is written first. Its name is nobody else's: in
+    /// containers all processes have the same number, and one that was killed has left its files.
+    fn prepare(&mut self, path: &Path) -> Result<File, Failure> {
         let missing = folder_of(path).ancestors().take_while(|folder| {
             !folder.as_os_str().is_empty() && fs::symlink_metadata(folder).is_err()
         });
@@ -83,17 +83,24 @@ impl NewFiles {
         // In the same folder, because only there it can be put in its place in one step.
         let mut hidden = OsString::from(".");
         hidden.push(name);
-        hidden.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(hidden);
-        self.prepared.push(Prepared { temporary: temporary.clone(), path: path.to_owned() });
-        Ok(temporary)
+        hidden.push(".");
+        let temporary = usual_permissions().and_then(|permissions| {
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(&hidden).suffix(".tmp").permissions(permissions);
+            builder.tempfile_in(folder_of(path))
+        });
+        let (file, temporary) = temporary.map_err(|error| cannot_write(path, &error))?.into_parts();
+        self.prepared.push(Prepared { temporary, path: path.to_owned() });
+        Ok(file)
     }
 }
 
 impl Drop for NewFiles {
     fn drop(&mut self) {
         // What cannot be removed stays; the error that has led here is the one to tell of.
-        for file in self.prepared.iter().map(|prepared| &prepared.temporary).chain(&self.placed) {
+        // The temporary files first: no folder goes that has something in it.
+        self.prepared.clear();
+        for file in &self.placed {
             let _ = fs::remove_file(file);
         }
         for folder in self.folders.iter().rev() {
@@ -107,6 +114,18 @@ fn folder_of(path: &Path) -> &Path {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     }
+}
+
+/// Those of any new file: what the system makes of them is the umask's business.
+#[cfg(unix)]
+pub(crate) fn usual_permissions() -> io::Result<Permissions> {
+    Ok(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+}
+
+/// The only kind there is that can be written.
+#[cfg(not(unix))]
+pub(crate) fn usual_permissions() -> io::Result<Permissions> {
+    tempfile::tempfile()?.metadata().map(|found| found.permissions())
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {

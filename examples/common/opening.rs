@@ -14,11 +14,13 @@ impl From<Mistake> for Failure {
     }
 }
 
-/// Starts the log and tells what is odd about the settings, after `warning` about the flags. `level` is
-/// that of the flag. Other commands than the program's run say what they have to say themselves.
+/// Starts the log and tells what is odd about the settings, after `warning` about the flags. `level` and
+/// `format` are those of the flags. Other commands than the program's run say what they have to say
+/// themselves.
 pub(crate) fn start_log(
     layers: &Layers,
     level: Option<&str>,
+    format: Option<&str>,
     is_run: bool,
     warning: Option<String>,
 ) -> Result<(), Failure> {
@@ -27,7 +29,7 @@ pub(crate) fn start_log(
         false => level.map(str::to_owned),
     };
     let default = if is_run { "info" } else { "error" };
-    let format = layers.text("log_format", None)?;
+    let format = layers.text("log_format", format)?;
     cli::init_log(level.as_deref().unwrap_or(default), format.as_deref().unwrap_or("plain"))?;
     tell(warning.iter().chain(&layers.warnings()));
     Ok(())

@@ -19,6 +19,13 @@ const SAME: Duration = Duration::from_secs(1);
 
 /// Gets the name of the first signal that asks the program to end. A later one ends it at once.
 pub(crate) fn watch() -> Result<Receiver<&'static str>, Failure> {
+    watch_and(|| ())
+}
+
+/// The same for a program that leaves something behind if it ends at once: `clean` is run before.
+pub(crate) fn watch_and(
+    clean: impl Fn() + Send + 'static,
+) -> Result<Receiver<&'static str>, Failure> {
     let mut asking = vec![SIGINT, SIGTERM];
     // Whoever has started it with nohup wants it to outlive the terminal.
     if !is_ignored(SIGHUP) {
@@ -35,8 +42,11 @@ pub(crate) fn watch() -> Result<Receiver<&'static str>, Failure> {
                     let _ = sender.send(name(signal));
                 }
                 Answer::IsStopping => {}
-                // As shells tell it: ended by this signal.
-                Answer::Exit => std::process::exit(128 + signal),
+                Answer::Exit => {
+                    clean();
+                    // As shells tell it: ended by this signal.
+                    std::process::exit(128 + signal);
+                }
             }
         }
     })?;

@@ -9,7 +9,7 @@ use tmp2p::{
 
 use crate::{
     book,
-    cli::Failure,
+    cli::{self, Failure},
     console::Console,
     news::{self, Facts, News},
 };
@@ -92,6 +92,9 @@ impl<'a> Watch<'a> {
                     }
                 },
                 recv(ticks) -> _ => {
+                    if let Err(why) = cli::check_stdout() {
+                        return ("failure", Err(why));
+                    }
                     let begun = Instant::now();
                     let counts = if begun < book_at { known } else { book::counts(self.handle) };
                     book_at = book_at.max(begun + begun.elapsed() * BOOK_PAUSE);

@@ -8,7 +8,7 @@ use std::{
 
 use tmp2p::{
     ChannelDescriptor, ConnId, Envelope, Event, ListenAddress, SendErrorKind,
-    crossbeam_channel::{Receiver, bounded, select},
+    crossbeam_channel::{Receiver, bounded, select, tick},
 };
 
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
 
 /// How long peers get at the end to take what was accepted for them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether standard output takes what it is told.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// Send every message back to who sent it
 #[derive(clap::Args)]
@@ -59,10 +62,18 @@ pub(crate) fn run(common: &Common, args: Args) -> Result<(), Failure> {
         drop(ended);
     })?;
 
-    let (reason, result) = select! {
-        recv(signals) -> signal => (signal.unwrap_or("signal"), Ok(())),
-        // Only if one of its threads has failed: nobody else stops it.
-        recv(end) -> _ => ("failure", Err(Failure::Failed("the switch has stopped".to_owned()))),
+    let ticks = tick(PERIOD);
+    let (reason, result) = loop {
+        select! {
+            recv(signals) -> signal => break (signal.unwrap_or("signal"), Ok(())),
+            // Only if one of its threads has failed: nobody else stops it.
+            recv(end) -> _ => {
+                break ("failure", Err(Failure::Failed("the switch has stopped".to_owned())));
+            }
+            recv(ticks) -> _ => if let Err(why) = cli::check_stdout() {
+                break ("failure", Err(why));
+            },
+        }
     };
     let stopped = switch.stop(STOP_TIMEOUT).map_err(Failure::failed);
     for thread in [echo, sink, watcher] {

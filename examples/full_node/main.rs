@@ -44,6 +44,7 @@ mod start;
 #[path = "../common/states.rs"]
 mod states;
 mod table;
+mod unserved;
 mod verdict;
 #[path = "../common/watch.rs"]
 mod watch;
@@ -70,6 +71,15 @@ pub(crate) struct Args {
     /// Where the RPC server listens, a list; empty: nowhere [default: tcp://127.0.0.1:26657]
     #[arg(long = "rpc.laddr", global = true, value_name = "ADDR")]
     rpc_laddr: Option<String>,
+    /// Largest transaction that is taken and relayed, bytes [default: 1048576]
+    #[arg(long = "mempool.max_tx_bytes", global = true, value_name = "N")]
+    max_tx_bytes: Option<String>,
+    /// The node's key [default: config/node_key.json]
+    #[arg(long = "node_key_file", global = true, value_name = "FILE")]
+    node_key_file: Option<String>,
+    /// The chain's genesis, which has its ID [default: config/genesis.json]
+    #[arg(long = "genesis_file", global = true, value_name = "FILE")]
+    genesis_file: Option<String>,
     /// Version of the block protocol, which peers must have as well
     #[arg(long, global = true, value_name = "N", default_value_t = 11)]
     block_protocol: u64,
@@ -86,10 +96,12 @@ pub(crate) struct Args {
     #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
     #[arg(action = ArgAction::Set, value_parser = args::is_on)]
     events: bool,
-    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error;
-    /// log_format = "json" in the file, or TM_LOG_FORMAT, makes each line a JSON object
-    #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVEL")]
+    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error
+    #[arg(long = "log_level", global = true, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// How lines of the log look: plain, or json for an object each
+    #[arg(long = "log_format", global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -105,6 +117,8 @@ A setting is what the first of these says:
   the variable TM_KEY, or TM_P2P_KEY
   the file
   the default
+Variables of no key are ignored with a warning; those that Kubernetes sets for a
+service are passed over.
 An empty variable says nothing. --rpc.laddr '' switches the server off; --p2p.KEY ''
 of an address or a list is none, whatever the file says; other empty flags say nothing.";
 

@@ -14,9 +14,9 @@ use crate::{
     cli::Failure,
     home::Home,
     http,
-    layers::{Environment, Layers, Mistake},
+    layers::{Environment, Layers},
     mempool::DEFAULT_MAX_TX_BYTES,
-    opening,
+    opening, unserved,
 };
 
 const CONFIG_FILE: &str = "config/config.toml";
@@ -40,16 +40,17 @@ impl Settings {
     pub(crate) fn read(args: &Args, flags: Flags) -> Result<Self, Failure> {
         let environment = Environment::new(PREFIXES, env::vars_os());
         let home = Home::find(args.home.as_deref(), &environment, ".full_node")?;
-        let file = home.config(Path::new(CONFIG_FILE))?;
+        let file = home.config(Path::new(CONFIG_FILE), None)?;
         let warning = flags.warning();
         let layers = Layers::new(file, environment, flags.p2p);
         let is_start = matches!(args.command, None | Some(Command::Start));
-        opening::start_log(&layers, args.log_level.as_deref(), is_start, warning)?;
-        let file = |key, default: &str| -> Result<PathBuf, Mistake> {
-            Ok(PathBuf::from(layers.text(key, None)?.unwrap_or_else(|| default.to_owned())))
-        };
-        let node_key_file = file("node_key_file", "config/node_key.json")?;
-        let genesis_file = file("genesis_file", "config/genesis.json")?;
+        let (level, format) = (args.log_level.as_deref(), args.log_format.as_deref());
+        opening::start_log(&layers, level, format, is_start, warning)?;
+        let node_key_file = layers.text("node_key_file", args.node_key_file.as_deref())?;
+        let node_key_file =
+            node_key_file.unwrap_or_else(|| "config/node_key.json".to_owned()).into();
+        let genesis_file = layers.text("genesis_file", args.genesis_file.as_deref())?;
+        let genesis_file = genesis_file.unwrap_or_else(|| "config/genesis.json".to_owned()).into();
         Ok(Self { home, node_key_file, genesis_file, layers })
     }
 
@@ -88,23 +89,43 @@ impl Settings {
         }
     }
 
-    /// Largest transaction that is taken and relayed, bytes: `[mempool] max_tx_bytes`.
-    pub(crate) fn max_tx_bytes(&self) -> Result<usize, Failure> {
-        let bytes = self.layers.number("mempool.max_tx_bytes", DEFAULT_MAX_TX_BYTES as u64)?;
-        usize::try_from(bytes).ok().filter(|bytes| (1..=MAX_TX_BYTES).contains(bytes)).ok_or_else(
-            || {
-                Failure::Usage(format!(
-                    "mempool.max_tx_bytes is {bytes}; it must be between 1 and {MAX_TX_BYTES}"
-                ))
-            },
-        )
+    /// Largest transaction that is taken and relayed, bytes: `[mempool] max_tx_bytes`. Go starts with
+    /// any; with 0 it then ends the session of whoever sends a transaction.
+    pub(crate) fn max_tx_bytes(&self, args: &Args) -> Result<usize, Failure> {
+        let (key, flag) = ("mempool.max_tx_bytes", args.max_tx_bytes.as_deref());
+        let bytes = self.layers.number(key, flag, DEFAULT_MAX_TX_BYTES as u64)?;
+        match usize::try_from(bytes).unwrap_or(usize::MAX) {
+            0 => Err(Failure::Usage(format!(
+                "{key} is 0: no transaction would pass; write 1 or more, or leave it out for \
+                 {DEFAULT_MAX_TX_BYTES}"
+            ))),
+            bytes if bytes > MAX_TX_BYTES => {
+                log::warn!("{key} is {bytes}; it is {MAX_TX_BYTES} here, more fits into no block");
+                Ok(MAX_TX_BYTES)
+            }
+            bytes => Ok(bytes),
+        }
     }
 
     /// Where the RPC server listens; nowhere with an empty text in a flag or in the file.
     pub(crate) fn rpc_laddr(&self, args: &Args) -> Result<Vec<ListenAddress>, Failure> {
         let text = self.layers.written("rpc.laddr", args.rpc_laddr.as_deref())?;
         let text = text.unwrap_or_else(|| "tcp://127.0.0.1:26657".to_owned());
-        http::list(&text).map_err(|why| Failure::Usage(format!("rpc.laddr {why}")))
+        let (sockets, others): (Vec<&str>, Vec<&str>) =
+            text.split(',').partition(|addr| addr.trim().to_lowercase().starts_with("unix:"));
+        let addrs = http::list(&others.join(","))
+            .map_err(|why| Failure::Usage(format!("rpc.laddr {why}")))?;
+        for socket in sockets {
+            log::warn!(
+                "rpc.laddr {:?}: left out, this program serves no Unix sockets; write \
+                 tcp://127.0.0.1:26657",
+                socket.trim()
+            );
+        }
+        if !addrs.is_empty() {
+            unserved::tell(&self.layers, &addrs)?;
+        }
+        Ok(addrs)
     }
 
     /// The node's name for people.

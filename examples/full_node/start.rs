@@ -37,7 +37,7 @@ const SUBMITTED: usize = 1000;
 /// Runs until a signal comes.
 pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let chain_id = settings.chain_id(args)?;
-    let max_tx_bytes = settings.max_tx_bytes()?;
+    let max_tx_bytes = settings.max_tx_bytes(args)?;
     let mut config = settings.p2p()?;
     let rpc_laddr = settings.rpc_laddr(args)?;
     // Before anything begins: a port may be in use.
@@ -69,6 +69,7 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let heights = Arc::new(Mutex::new(Heights::default()));
     let (submit, submitted) = bounded(SUBMITTED);
     let calls = Rpc::new(handle.clone(), public_key, heights.clone(), submit.clone(), max_tx_bytes);
+    let served = rpc.shown();
     rpc.serve(&console, calls)?;
     if args.tx_stdin {
         relay::read_stdin(submit, max_tx_bytes)?;
@@ -87,7 +88,7 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     });
     threads.push(cli::spawn("mempool", move || relay.run(&mempool, submitted))?);
 
-    let what = format!("full node, home {}", settings.home.file("").display());
+    let what = format!("full node, home {}{served}", settings.home.file("").display());
     let mut watch =
         Watch::start(&what, &config, PATIENCE, &handle, &console, &signals, &happenings);
     let height = || Some(consensus::lock(&heights).height());

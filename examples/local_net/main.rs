@@ -26,6 +26,7 @@ mod progress;
 mod relay;
 mod show;
 #[path = "../common/signals.rs"]
+#[allow(dead_code, reason = "the other programs have nothing to clean")]
 mod signals;
 mod tally;
 mod traffic;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
     match signal {
         // As shells tell it: ended by this signal.
         Some("SIGINT") => ExitCode::from(130),
+        Some("SIGHUP") => ExitCode::from(129),
         Some(_) => ExitCode::from(143),
         None => code,
     }

@@ -67,6 +67,7 @@ impl<'a> Network<'a> {
     /// the program is to end.
     pub(crate) fn new(nodes: usize, interrupt: &'a Interrupt) -> Result<Self, String> {
         let folder = TempDir::with_prefix("local_net-").map_err(|error| error.to_string())?;
+        interrupt.removes(folder.path());
         let ids: Result<Vec<NodeId>, String> =
             (0..nodes).map(|i| Ok(node::key(&home(&folder, i))?.id())).collect();
         Ok(Self {

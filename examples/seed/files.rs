@@ -2,7 +2,7 @@
 //! which is not running.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, OpenOptions},
     io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -13,6 +13,7 @@ use tmp2p::{BanTarget, BookStore, Config, Switch, addrbook::json::MAX_FILE};
 use crate::{
     Args, book,
     cli::{self, Failure},
+    home::{input, usual_permissions},
     peers,
     settings::Settings,
 };
@@ -189,12 +190,11 @@ fn stop(switch: Switch) -> Result<(), Failure> {
 
 /// What is in the file, or comes in at standard input; no more than a book can have, and one byte.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
-    let input: Box<dyn Read> = match file == Path::new("-") {
-        true => Box::new(io::stdin()),
-        false => Box::new(File::open(file)?),
-    };
+    if file != Path::new("-") {
+        return input::read(file, MAX_FILE as u64, input::PATIENCE);
+    }
     let mut text = Vec::new();
-    input.take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
+    io::stdin().take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -207,7 +207,9 @@ fn write(file: &Path, text: &[u8], replaces: bool) -> io::Result<()> {
             return OpenOptions::new().write(true).open(file)?.write_all(text);
         }
         Ok(found) => (file.canonicalize()?, found.permissions()),
-        Err(error) if error.kind() == ErrorKind::NotFound => (file.to_owned(), usual()?),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            (file.to_owned(), usual_permissions()?)
+        }
         Err(error) => return Err(error),
     };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -223,16 +225,4 @@ fn write(file: &Path, text: &[u8], replaces: bool) -> io::Result<()> {
         false => new.persist_noclobber(file)?,
     };
     Ok(())
-}
-
-/// What the system makes of them is the umask's business.
-#[cfg(unix)]
-fn usual() -> io::Result<Permissions> {
-    Ok(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-}
-
-/// The only kind there is that can be written.
-#[cfg(not(unix))]
-fn usual() -> io::Result<Permissions> {
-    tempfile::tempfile()?.metadata().map(|found| found.permissions())
 }

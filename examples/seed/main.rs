@@ -56,11 +56,12 @@ pub(crate) struct Args {
     /// Home folder [default: $CMTHOME, else $TMHOME, else ~/.tenderseed]
     #[arg(long, global = true, value_name = "DIR")]
     home: Option<OsString>,
-    /// Configuration file, in the home folder unless the path is absolute
-    #[arg(long, global = true, value_name = "FILE", default_value = "config/config.toml")]
-    config: OsString,
+    /// Configuration file, in the home folder unless the path is absolute; one that is named here must
+    /// be there [default: config/config.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<OsString>,
     /// Which chain [default: the file's chain_id, else that of config/genesis.json]
-    #[arg(long, alias = "chain_id", global = true, value_name = "ID")]
+    #[arg(long, global = true, value_name = "ID")]
     chain_id: Option<String>,
     /// Nodes to begin with, ID@HOST:PORT, separated by commas
     #[arg(long, alias = "seed", global = true, value_name = "NODES")]
@@ -74,6 +75,12 @@ pub(crate) struct Args {
     /// Serve /metrics, /peers, /addrbook.json and a page with them here, like tcp://127.0.0.1:0
     #[arg(long, global = true, value_name = "ADDR")]
     http: Option<String>,
+    /// The node's key [default: config/node_key.json]
+    #[arg(long = "node_key_file", global = true, value_name = "FILE")]
+    node_key_file: Option<String>,
+    /// The chain's genesis, which has its ID [default: config/genesis.json]
+    #[arg(long = "genesis_file", global = true, value_name = "FILE")]
+    genesis_file: Option<String>,
     /// Version of the block protocol, which peers must have as well
     #[arg(long, global = true, value_name = "N", default_value_t = 11)]
     block_protocol: u64,
@@ -82,10 +89,12 @@ pub(crate) struct Args {
     #[arg(default_value = "false", default_missing_value = "true", hide_default_value = true)]
     #[arg(action = ArgAction::Set, value_parser = args::is_on)]
     events: bool,
-    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error;
-    /// log_format = "json" in the file, or TM_LOG_FORMAT, makes each line a JSON object
-    #[arg(long = "log_level", alias = "log-level", global = true, value_name = "LEVEL")]
+    /// Logs on stderr: none, error, warn, info, debug or trace, or a list like p2p:debug,*:error
+    #[arg(long = "log_level", global = true, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// How lines of the log look: plain, or json for an object each
+    #[arg(long = "log_format", global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -101,6 +110,8 @@ A setting is what the first of these says:
   the variable TM_KEY, or TM_P2P_KEY
   the file
   the default
+Variables of no key are ignored with a warning; those that Kubernetes sets for a
+service are passed over.
 An empty variable says nothing. --http '' switches the server off; --p2p.KEY '' of an
 address or a list is none, whatever the file says; other empty flags say nothing.
 

@@ -33,8 +33,10 @@ impl Settings {
     pub(crate) fn read(args: &Args, mut flags: Flags) -> Result<Self, Failure> {
         let environment = Environment::new(PREFIXES, env::vars_os());
         let home = Home::find(args.home.as_deref(), &environment, ".tenderseed")?;
-        let path = config_file(args);
-        let file = home.config(path)?;
+        // What is named must be there, except for `init`, which makes it.
+        let is_named = args.config.as_deref().is_some_and(|file| !file.is_empty());
+        let must_exist = is_named && !matches!(args.command, Some(Command::Init));
+        let file = home.config(config_file(args), must_exist.then_some("--config"))?;
         // The flags with names of their own come last: whoever writes both means these. Empty ones
         // are none, as for tenderseed.
         for (key, value) in [("seeds", &args.seeds), ("laddr", &args.laddr)] {
@@ -44,8 +46,9 @@ impl Settings {
         let warning = flags.warning();
         let layers = Layers::new(file.or_tenderseeds(), environment, flags.p2p);
         let is_start = matches!(args.command, None | Some(Command::Start));
-        opening::start_log(&layers, args.log_level.as_deref(), is_start, warning)?;
-        let node_key_file = layers.text("node_key_file", None)?;
+        let (level, format) = (args.log_level.as_deref(), args.log_format.as_deref());
+        opening::start_log(&layers, level, format, is_start, warning)?;
+        let node_key_file = layers.text("node_key_file", args.node_key_file.as_deref())?;
         let node_key_file =
             node_key_file.unwrap_or_else(|| "config/node_key.json".to_owned()).into();
         Ok(Self { home, node_key_file, layers })
@@ -77,7 +80,7 @@ impl Settings {
         if let Some(id) = self.layers.text("chain_id", args.chain_id.as_deref())? {
             return Ok(id);
         }
-        let file = self.layers.text("genesis_file", None)?;
+        let file = self.layers.text("genesis_file", args.genesis_file.as_deref())?;
         let file = file.unwrap_or_else(|| "config/genesis.json".to_owned());
         match self.home.chain_id(Path::new(&file))? {
             Some(chain_id) => Ok(chain_id),
@@ -118,8 +121,8 @@ impl Settings {
 }
 
 fn config_file(args: &Args) -> &Path {
-    let file = args.config.as_os_str();
-    Path::new(if file.is_empty() { CONFIG_FILE.as_ref() } else { file })
+    let file = args.config.as_deref().filter(|file| !file.is_empty());
+    Path::new(file.unwrap_or(CONFIG_FILE.as_ref()))
 }
 
 const CONFIG_FILE: &str = "config/config.toml";

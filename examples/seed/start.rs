@@ -34,10 +34,11 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let happenings = handle.subscribe();
     let console = Console::new(args.events, 1);
     console.listening("p2p", handle.peer_address());
+    let served = http.shown();
     let private = config.private_peer_ids.clone();
     http.serve(&console, Pages::new(handle.clone(), chain_id, private))?;
 
-    let what = format!("seed, home {}", settings.home.file("").display());
+    let what = format!("seed, home {}{served}", settings.home.file("").display());
     let mut watch =
         Watch::start(&what, &config, PATIENCE, &handle, &console, &signals, &happenings);
     let table = || states::table(&handle).unwrap_or_default();

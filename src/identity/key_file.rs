@@ -37,6 +37,17 @@ impl NodeKey {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, NodeKeyError> {
         let path = path.as_ref();
         let failed = |source| NodeKeyError::Read { path: path.into(), source };
+        // A pipe without a writer would be waited for, at open already.
+        let found = fs::metadata(path).map_err(failed)?;
+        if found.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        if !found.is_file() {
+            return Err(failed(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is no regular file",
+            )));
+        }
         let file = File::open(path).map_err(failed)?;
         if let Some(mode) = mode_open_to_others(&file.metadata().map_err(failed)?) {
             log::warn!(

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fs::File,
+    fs::{self, File},
     io::{ErrorKind, Read},
     path::Path,
 };
@@ -128,12 +128,12 @@ enum ReadError {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, ReadError> {
-    let file = File::open(file)?;
-    let metadata = file.metadata()?;
-    // A pipe would be waited for, and a device may never end.
-    if !metadata.is_file() {
+    // A device may never end, and a pipe without a writer is waited for, at open already.
+    if !fs::metadata(file)?.is_file() {
         return Err(ReadError::NoFile);
     }
+    let file = File::open(file)?;
+    let metadata = file.metadata()?;
     // By what the system says, before any of it is in memory; and whatever it says, no more than one
     // byte more is read.
     if metadata.len() > MAX_FILE as u64 {

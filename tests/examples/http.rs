@@ -273,8 +273,8 @@ fn assert_time(value: &Value) {
 fn names_empty_hosts_and_lists_are_listened_at() {
     for (laddr, ips) in [
         ("tcp://localhost:0", vec!["127.0.0.1"]),
-        ("tcp://:0", vec!["0.0.0.0"]),
-        (":0", vec!["0.0.0.0"]),
+        ("tcp://:0", vec!["[::]"]),
+        (":0", vec!["[::]"]),
         ("TCP://127.0.0.1:0", vec!["127.0.0.1"]),
         ("tcp://127.0.0.1:0, tcp://127.0.0.2:0,", vec!["127.0.0.1", "127.0.0.2"]),
     ] {
@@ -351,6 +351,10 @@ fn a_wrong_address_in_a_list_is_named() {
         [("full_node", "--rpc.laddr", "rpc.laddr"), ("seed", "--http", "http")]
     {
         for wrong in ["tcp://127.0.0.1", "unix:///tmp/x", "tcp://127.0.0.1:65536", "tcp://a b:1"] {
+            // Tendermint has those, and its homes may say so.
+            if program == "full_node" && wrong.starts_with("unix") {
+                continue;
+            }
             let list = format!("tcp://127.0.0.1:0,{wrong}");
             let mut command = command(program, home.path());
             command.args(["--chain-id", "c", flag, &list]);

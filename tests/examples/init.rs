@@ -43,3 +43,36 @@ fn a_file_that_cannot_be_written_leaves_none_behind() {
         assert_eq!(left, expected);
     }
 }
+
+/// The fault: the file that is written first was named after the process, whose number is 1 in each
+/// container, so that what one that was killed had left kept all later ones from working.
+#[cfg(unix)]
+#[test]
+fn what_a_killed_init_has_left_is_in_nobodys_way() {
+    for program in ["full_node", "seed"] {
+        let home = tempfile::tempdir().unwrap();
+        let mut init = command(program, home.path());
+        init.args(["init", "--chain-id", "c"]);
+        // `exec` keeps the number.
+        let before = r#"mkdir -p "$4/config"; for f in config.toml genesis.json node_key.json; do
+            : > "$4/config/.$f.$$.tmp"; done"#;
+        let before = before.replace("$4", home.path().to_str().unwrap());
+        assert_prints(&mut in_shell(&before, &init));
+        assert_eq!(
+            fs::read_dir(home.path().join("config")).unwrap().count(),
+            match program {
+                "seed" => 3 + 2,
+                _ => 3 + 3,
+            }
+        );
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |name: &str| {
+            let found = fs::metadata(home.path().join("config").join(name)).unwrap();
+            found.permissions().mode() & 0o777
+        };
+        let umask = in_shell("umask", &std::process::Command::new("true")).output().unwrap();
+        let umask = String::from_utf8(umask.stdout).unwrap();
+        let umask = u32::from_str_radix(umask.trim(), 8).unwrap();
+        assert_eq!((mode("node_key.json"), mode("config.toml")), (0o600, 0o666 & !umask));
+    }
+}

@@ -5,15 +5,15 @@ mod progress;
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use progress::{Progress, is_at_limit, rate};
 
-use crate::program::{binary, run};
+use crate::program::{DEADLINE, binary, run};
 
 /// With its folders in this one.
 fn local_net(folder: &Path, args: &[&str]) -> Command {
@@ -49,7 +49,11 @@ fn a_network_shows_itself_in_60_columns_and_leaves_nothing() {
 /// The fault: Ctrl-C left a folder of keys and books behind each time.
 #[test]
 fn a_network_that_is_interrupted_leaves_nothing() {
-    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        // A test that was started with nohup ignores it, and so would the network.
+        if signal == "-HUP" && crate::told::ignores_sighup() {
+            continue;
+        }
         let folder = tempfile::tempdir().unwrap();
         let mut command = local_net(folder.path(), &["--nodes", "3", "--seconds", "600"]);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -65,6 +69,47 @@ fn a_network_that_is_interrupted_leaves_nothing() {
         assert!(said.iter().any(|line| line.contains("stopped by SIG")), "{said:?}");
         assert_nothing_is_left(folder.path());
     }
+}
+
+/// The fault: a second Ctrl-C left it behind. Nobody reads any more, so that the network cannot end in
+/// order: it waits in the middle of a line.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_signal_ends_a_network_at_once_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = local_net(folder.path(), &["--nodes", "3", "--seconds", "600"]);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut child = command.stdout(writer.try_clone().unwrap()).spawn().unwrap();
+    drop(command);
+    let mut reader = BufReader::new(reader);
+    let mut line = String::new();
+    while !line.contains("start") {
+        line.clear();
+        assert_ne!(reader.read_line(&mut line).unwrap(), 0, "it starts them");
+    }
+    // Its next line finds no room.
+    let filler = std::thread::spawn(move || while writer.write_all(&[b'.'; 4096]).is_ok() {});
+    let deadline = Instant::now() + DEADLINE;
+    let writes = || {
+        let call = fs::read_to_string(format!("/proc/{}/syscall", child.id())).unwrap();
+        // Of x86-64 and of the others.
+        call.starts_with("1 0x1 ") || call.starts_with("64 0x1 ")
+    };
+    while !writes() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    let pid = child.id().to_string();
+    for _ in 0..2 {
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        // Sooner it would be the same one.
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_nothing_is_left(folder.path());
+    drop(reader);
+    filler.join().unwrap();
 }
 
 /// Here it has not enough descriptors for so many nodes.

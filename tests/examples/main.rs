@@ -11,14 +11,22 @@ mod book_files;
 #[allow(dead_code, unused_imports, reason = "the programs use the rest")]
 mod cli;
 mod command_line;
+#[path = "../../examples/common/console.rs"]
+#[allow(dead_code, reason = "the programs use the rest")]
+mod console;
+mod every_setting;
 mod full_node;
 mod guest;
 mod heights;
+#[path = "../../examples/common/input.rs"]
+#[allow(dead_code, reason = "the programs use the rest")]
+mod home_input;
 mod homes;
 mod http;
 mod http_hostile;
 mod http_session;
 mod init;
+mod inputs;
 #[path = "../../examples/common/layers/mod.rs"]
 #[allow(dead_code, reason = "the programs use the rest")]
 mod layers;
@@ -38,3 +46,4 @@ mod states;
 mod stderr;
 mod told;
 mod unread;
+mod unserved;

@@ -76,9 +76,13 @@ fn at_info_there_is_a_start_a_first_peer_and_a_stop() {
     for program in ["full_node", "seed"] {
         let home = tempfile::tempdir().unwrap();
         let mut command = bare(program, home.path());
+        let service = if program == "seed" { "http" } else { "rpc" };
+        let server = if program == "seed" { "--http" } else { "--rpc.laddr" };
+        command.args([server, "tcp://127.0.0.1:0"]);
         let log = Log::of_command(&mut command);
         let node = Program::start_at("info", command);
         let addr = node.addr().to_string();
+        let served = format!(", {service} at {};", node.service(service));
         for _ in 0..10 {
             visit(&node);
         }
@@ -86,7 +90,7 @@ fn at_info_there_is_a_start_a_first_peer_and_a_stop() {
         let lines = log.all();
         let start = lines.iter().find(|line| line.contains("version")).unwrap();
         let home = home.path().to_str().unwrap();
-        for part in [env!("CARGO_PKG_VERSION"), "\"c\"", home, &addr] {
+        for part in [env!("CARGO_PKG_VERSION"), "\"c\"", home, &addr, &served] {
             assert!(start.contains(part), "no {part} in {start}");
         }
         for part in ["first peer: ", "stops on SIGTERM", "stopped; 0 sessions"] {
@@ -250,9 +254,8 @@ fn a_second_sigterm_at_once_changes_nothing_and_a_later_one_ends_it() {
 }
 
 /// Whether this process ignores SIGHUP, as one does that was started with `nohup`.
-#[cfg(target_os = "linux")]
-fn ignores_sighup() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
+pub(crate) fn ignores_sighup() -> bool {
+    let Ok(status) = fs::read_to_string("/proc/self/status") else { return false };
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
     u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1
 }

@@ -3,21 +3,23 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, ErrorKind, Write},
-    process::Command,
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use serde_json::json;
 use tmp2p::{
     PeerAddress,
     crossbeam_channel::{Receiver, Sender, unbounded},
 };
 
 use crate::{
-    cli::Lines,
+    cli::{self, Lines},
+    console::Console,
     guest::Guest,
     program::{DEADLINE, Program, bare, command, run},
-    stderr::{Log, nobody_reads},
+    stderr::{Log, in_shell, nobody_reads},
 };
 
 /// A stream that takes nothing until it may, or fails.
@@ -192,6 +194,197 @@ fn standard_output_that_is_full_is_one_line_and_code_1() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
         let output = run(command(program, home.path()).arg("show-node-id").stdout(writer));
-        assert_eq!((output.status.code(), &output.stderr[..]), (Some(1), &b""[..]));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+        assert!(stderr.contains("standard output") && stderr.contains("Broken pipe"), "{stderr}");
     }
+}
+
+/// A running node whose events go to this; its exit code and the last line of its log, which has no
+/// other line of that kind.
+#[cfg(unix)]
+fn end_of(program: &str, stdout: Stdio, between: impl FnOnce(&mut Log)) -> (Option<i32>, String) {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = bare(program, home.path());
+    command.args(["--events", "--p2p.laddr", "tcp://127.0.0.1:0", "--p2p.allow_duplicate_ip"]);
+    command.args(["--p2p.addr_book_strict=false", "--p2p.exempt_cidrs", "127.0.0.0/8"]);
+    let mut log = Log::of_command(&mut command);
+    let mut child = command.stdout(stdout).spawn().unwrap();
+    drop(command);
+    between(&mut log);
+    let deadline = std::time::Instant::now() + DEADLINE;
+    let code = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code();
+        }
+        if std::time::Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it goes on");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let lines = log.all();
+    let told = lines.iter().filter(|line| line.contains("standard output")).count();
+    assert_eq!(told, 1, "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("panic")), "{lines:#?}");
+    (code, lines.last().unwrap().clone())
+}
+
+/// The fault: a node whose events nobody could read any more went on, or ended with code 0.
+#[cfg(unix)]
+#[test]
+fn a_running_program_whose_standard_output_is_gone_stops_with_one_line_and_code_1() {
+    for program in ["seed", "full_node"] {
+        let (reader, writer) = io::pipe().unwrap();
+        let (code, last) = end_of(program, writer.into(), |log| {
+            let start = log.line("version");
+            // `head` has seen enough, and then there is something to say.
+            drop(reader);
+            let addr = start.split_once("node ").unwrap().1.split(',').next().unwrap();
+            visit(addr.parse().unwrap());
+        });
+        let told = "error: cannot write to standard output: Broken pipe (os error 32)";
+        assert_eq!((code, &*last), (Some(1), told), "{program}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_running_program_whose_standard_output_is_full_stops_with_one_line_and_code_1() {
+    for program in ["seed", "full_node"] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (code, last) = end_of(program, full.into(), |_| ());
+        assert_eq!(code, Some(1), "{program}");
+        assert!(
+            last.starts_with("error: cannot write") && last.contains("No space left"),
+            "{last}"
+        );
+    }
+}
+
+/// Who has closed it from the start wants none: the system's, as for any program in Rust, is then
+/// `/dev/null`. And a log that is gone or full never stops a node.
+#[cfg(target_os = "linux")]
+#[test]
+fn neither_a_closed_standard_output_nor_a_lost_log_stops_a_node() {
+    for program in ["seed", "full_node"] {
+        for before in ["exec >&-", "exec 2>&-", "exec 2>/dev/full"] {
+            let home = tempfile::tempdir().unwrap();
+            let mut command = bare(program, home.path());
+            command.args(["--p2p.laddr", "tcp://127.0.0.1:0", "--log_level", "trace"]);
+            let mut shell = in_shell(before, &command);
+            let log = Log::of_command(&mut shell);
+            let mut child = shell.stdout(Stdio::null()).spawn().unwrap();
+            drop(shell);
+            // Its key is there before it runs, and its book when it does.
+            let book = home.path().join(if program == "seed" { "data" } else { "config" });
+            let deadline = std::time::Instant::now() + DEADLINE;
+            while !book.join("addrbook.sqlite").exists() {
+                assert!(std::time::Instant::now() < deadline, "{program}, {before}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+            assert!(killed.success());
+            assert_eq!(child.wait().unwrap().code(), Some(0), "{program}, {before}");
+            assert!(!log.all().iter().any(|line| line.contains("panic")));
+        }
+    }
+}
+
+/// In a process of its own what is said and what is done when a thread panics is that of a program. The
+/// name of the test that is run there, and what it does.
+const CHILD: (&str, &str) = ("unread::a_process_of_its_own", "TMP2P_TESTS_CHILD");
+
+/// More lines than wait to be read.
+const MANY: usize = 30_000;
+
+#[derive(clap::Parser)]
+struct Nothing {}
+
+/// Does nothing unless it is run by one of the tests below.
+#[test]
+fn a_process_of_its_own() {
+    let Ok(role) = std::env::var(CHILD.1) else { return };
+    let _code = cli::run(["child".into()], |_: Nothing| {
+        cli::init_log("info", "plain")?;
+        match &*role {
+            "panics" => {
+                let thread = cli::spawn("worker", || panic!("on purpose"))?;
+                assert!(thread.join().is_err());
+            }
+            "logs" => {
+                (0..MANY).for_each(|number| log::info!("{number:0100}"));
+                println!("all is said");
+            }
+            _ => {
+                // The test's name is in this line.
+                println!();
+                let console = Console::new(true, 1);
+                let text = "x".repeat(3000);
+                (0..MANY).for_each(|_| console.event("text", json!({ "text": text })));
+                log::info!("all is said");
+            }
+        }
+        Ok(())
+    });
+}
+
+fn child(role: &str) -> Command {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", CHILD.0, "--nocapture", "--test-threads=1"]).env(CHILD.1, role);
+    child.stdin(Stdio::null());
+    child
+}
+
+/// Which thread it was is the first thing to know of one that has none but its name.
+#[test]
+fn a_panic_is_a_line_of_the_log_with_the_name_of_the_thread() {
+    let stderr = String::from_utf8(run(&mut child("panics")).stderr).unwrap();
+    let line =
+        stderr.lines().find(|line| line.contains("PANIC")).unwrap_or_else(|| panic!("{stderr}"));
+    assert!(line.starts_with('[') && line.contains("thread \"worker\""), "{stderr}");
+    assert!(stderr.contains("on purpose"), "{stderr}");
+}
+
+/// Who begins to read late finds in the log how much of it there is not.
+#[test]
+fn lines_of_the_log_that_were_lost_are_a_warning_with_their_number() {
+    let mut log = child("logs");
+    let (reader, writer) = io::pipe().unwrap();
+    log.stderr(writer);
+    let mut said = Log::of({
+        let (reader, writer) = io::pipe().unwrap();
+        log.stdout(writer);
+        reader
+    });
+    let mut running = log.spawn().unwrap();
+    drop(log);
+    said.line("all is said");
+    let lines = Log::of(reader).all();
+    assert!(running.wait().unwrap().success());
+    let lost = lines.iter().find(|line| line.contains("lines of the log are lost")).unwrap();
+    assert!(lost.contains("WARN"), "{lost}");
+    let lost: usize = lost.split_once("] ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    let told = lines.iter().filter(|line| line.contains("INFO")).count();
+    assert_eq!((lost + told, lost > 0), (MANY, true));
+}
+
+/// And among the events.
+#[test]
+fn events_that_were_lost_are_an_event_with_their_number() {
+    let mut events = child("events");
+    let (reader, writer) = io::pipe().unwrap();
+    events.stdout(writer);
+    let mut log = Log::of_command(&mut events);
+    let mut running = events.spawn().unwrap();
+    drop(events);
+    log.line("all is said");
+    let lines = Log::of(reader).all();
+    assert!(running.wait().unwrap().success());
+    let events: Vec<serde_json::Value> =
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let lost = events.iter().find(|event| event["event"] == "lost").unwrap();
+    let told = events.iter().filter(|event| event["event"] == "text").count();
+    let lost = lost["lines"].as_u64().unwrap() as usize;
+    assert_eq!((lost + told, lost > 0), (MANY, true));
 }

@@ -73,7 +73,7 @@ impl Listening {
     /// Takes the addresses, so that one that is in use is known before anything else starts.
     pub(crate) fn bind(service: &'static str, addrs: &[ListenAddress]) -> Result<Self, Failure> {
         let bind = |addr: &ListenAddress| {
-            laddr::resolve(addr).and_then(TcpListener::bind).map_err(|why| {
+            laddr::bind(addr).map_err(|why| {
                 Failure::Usage(format!(
                     "{service} address {addr}: {why}; give a free address of this machine"
                 ))
@@ -81,6 +81,16 @@ impl Listening {
         };
         let listeners = addrs.iter().map(bind).collect::<Result<_, _>>()?;
         Ok(Self { service, listeners })
+    }
+
+    /// Where, for people: `, SERVICE at ADDR`; nothing if nowhere.
+    pub(crate) fn shown(&self) -> String {
+        let addrs = self.listeners.iter().filter_map(|listener| listener.local_addr().ok());
+        let addrs: Vec<_> = addrs.map(|addr| addr.to_string()).collect();
+        if addrs.is_empty() {
+            return String::new();
+        }
+        format!(", {} at {}", self.service, addrs.join(" and "))
     }
 
     /// Answers requests until the process ends. Nothing happens if there is no address.

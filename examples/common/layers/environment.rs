@@ -1,8 +1,10 @@
-//! Variables of the environment. An empty one is none, as for Go's reader.
+//! Variables of the environment. An empty one is none, as for Go's reader, which asks for those of its
+//! keys and knows of no others: one that names no key may be a script's or a container's, and never
+//! keeps a program from starting.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, iter, path::PathBuf};
 
-use super::{Mistake, names, value::Kind};
+use super::{Mistake, names, p2p};
 
 /// tenderseed's variables are named after the keys of its file, which has no tables.
 const FLAT: &str = "TENDERSEED";
@@ -49,8 +51,11 @@ impl Environment {
 
     /// The variable of a key outside of `[p2p]`, like `moniker` or `rpc.laddr`, and what it says.
     pub(crate) fn get(&self, key: &str) -> Result<Option<(String, String)>, Mistake> {
-        let key = key.replace('.', "_").to_uppercase();
-        let mut names = self.prefixes.iter().map(|prefix| format!("{prefix}_{key}"));
+        let others = names::ALIASES.iter().filter(|(_, ours)| *ours == key);
+        let keys = iter::once(key).chain(others.map(|(theirs, _)| *theirs));
+        let keys: Vec<_> = keys.map(|key| key.replace('.', "_").to_uppercase()).collect();
+        let in_all = |prefix| keys.iter().map(move |key| format!("{prefix}_{key}"));
+        let mut names = self.prefixes.iter().flat_map(in_all);
         let Some(name) = names.find(|name| self.variables.contains_key(name)) else {
             return Ok(None);
         };
@@ -62,18 +67,8 @@ impl Environment {
     pub(crate) fn p2p(&self) -> Result<Vec<Variable>, Mistake> {
         let mut found = Vec::new();
         for prefix in self.prefixes.iter().rev() {
-            for name in self.variables.keys() {
-                let Some(rest) = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'))
-                else {
-                    continue;
-                };
-                let rest = names::normal(rest);
-                let key = match rest.strip_prefix("p2p_") {
-                    Some(key) => key.to_owned(),
-                    None if *prefix == FLAT && Kind::of(&rest).is_some() => rest,
-                    None => continue,
-                };
-                if !is_kubernetes(&key) {
+            for (name, rest) in self.of(prefix) {
+                if let Some(key) = p2p_key(prefix, &rest) {
                     found.push(Variable { text: self.text(name)?, name: name.clone(), key });
                 }
             }
@@ -81,21 +76,34 @@ impl Environment {
         Ok(found)
     }
 
-    /// What is odd about them: tenderseed's that name no key.
+    /// What is odd about them, in one sentence: those that name no key.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        if !self.prefixes.contains(&FLAT) {
+        let mut unknown = Vec::new();
+        for prefix in self.prefixes {
+            for (name, rest) in self.of(prefix) {
+                let is_key = names::is_variable(&rest) || p2p_key(prefix, &rest).is_some();
+                if is_key || is_service(&rest, &self.variables[name].to_string_lossy()) {
+                    continue;
+                }
+                unknown.push(match names::instead_of(rest.strip_prefix("p2p_").unwrap_or(&rest)) {
+                    Some(instead) => format!("{name} ({instead})"),
+                    None => name.clone(),
+                });
+            }
+        }
+        if unknown.is_empty() {
             return Vec::new();
         }
-        let names = self.variables.keys().filter(|name| {
-            name.strip_prefix(FLAT).and_then(|rest| rest.strip_prefix('_')).is_some_and(|rest| {
-                let key = names::normal(rest);
-                !names::TENDERSEED.contains(&key.as_str())
-                    && !key.starts_with("p2p_")
-                    && !is_kubernetes(&key)
-                    && Kind::of(&key).is_none()
-            })
-        });
-        names.map(|name| format!("{name}: ignored, because there is no such key")).collect()
+        let all = unknown.join(", ");
+        vec![format!("variables ignored, because this program does not know them: {all}")]
+    }
+
+    /// The variables with this prefix, and the normal forms of what is behind it.
+    fn of(&self, prefix: &str) -> impl Iterator<Item = (&String, String)> {
+        self.variables.keys().filter_map(move |name| {
+            let rest = name.strip_prefix(prefix)?.strip_prefix('_')?;
+            Some((name, names::normal(rest)))
+        })
     }
 
     fn text(&self, name: &str) -> Result<String, Mistake> {
@@ -104,7 +112,26 @@ impl Environment {
     }
 }
 
-/// Kubernetes tells each container of the services that there are; one may be called `tm-p2p`.
-fn is_kubernetes(key: &str) -> bool {
-    key == "port" || key.starts_with("port_") || key.starts_with("service_")
+/// The key of `[p2p]` that is called so behind the prefix.
+fn p2p_key(prefix: &str, rest: &str) -> Option<String> {
+    let key = match rest.strip_prefix("p2p_") {
+        Some(key) => key,
+        None if prefix == FLAT => rest,
+        None => return None,
+    };
+    let key = names::ours_in_p2p(&key.replace("libp2p_", "libp2p.")).to_owned();
+    p2p::is_known(&key).then_some(key)
+}
+
+/// Kubernetes, and Docker with links, tell each container of the services that there are, some of which
+/// may be called `tm` or `tm-p2p-0`: `TM_P2P_0_SERVICE_HOST`, `TM_P2P_0_PORT_26656_TCP_ADDR` and others.
+fn is_service(rest: &str, value: &str) -> bool {
+    let is_protocol = |behind: &str| {
+        let behind = behind.trim_start_matches(|c: char| c.is_ascii_digit());
+        ["_tcp", "_udp", "_sctp"].iter().any(|protocol| behind.starts_with(protocol))
+    };
+    rest.ends_with("service_host")
+        || rest.contains("service_port")
+        || rest.split("port_").skip(1).any(is_protocol)
+        || (rest.ends_with("port") && value.contains("://"))
 }

@@ -122,11 +122,7 @@ impl File {
             if self.entries.get(ours).is_some_and(|entry| !is_empty(entry)) {
                 continue;
             }
-            let Some(mut entry) = self.entries.remove(theirs) else { continue };
-            // As Go writes "at all addresses".
-            if let Some(port) = entry.value.as_str().filter(|text| text.starts_with(':')) {
-                entry.value = format!("0.0.0.0{port}").into();
-            }
+            let Some(entry) = self.entries.remove(theirs) else { continue };
             if !is_empty(&entry) {
                 self.entries.insert(ours.to_owned(), entry);
             }

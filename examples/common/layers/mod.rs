@@ -77,14 +77,27 @@ impl Layers {
         text.map(Some).map_err(|why| Mistake(format!("{}: {why}", self.file.place(entry))))
     }
 
-    /// A count outside of `[p2p]`, of the environment or the file; not below 0.
-    pub(crate) fn number(&self, key: &str, default: u64) -> Result<u64, Mistake> {
-        let (place, value) = match (self.environment.get(key)?, self.file.get(key)) {
-            (Some((name, text)), _) => (name, Value::from(text)),
-            (None, Some(entry)) => (self.file.place(entry), entry.value.clone()),
-            (None, None) => return Ok(default),
+    /// A count outside of `[p2p]`; not below 0. An empty flag is none.
+    pub(crate) fn number(
+        &self,
+        key: &str,
+        flag: Option<&str>,
+        default: u64,
+    ) -> Result<u64, Mistake> {
+        let found = match flag.filter(|text| !text.is_empty()) {
+            Some(text) => Some((format!("--{key}"), text.into())),
+            None => self.value(key)?,
         };
+        let Some((place, value)) = found else { return Ok(default) };
         value::number(&value).map_err(|why| Mistake(format!("{place}: {why}")))
+    }
+
+    /// What is set outside of `[p2p]` in the environment or in the file, and where.
+    pub(crate) fn value(&self, key: &str) -> Result<Option<(String, Value)>, Mistake> {
+        if let Some((name, text)) = self.environment.get(key)? {
+            return Ok(Some((name, text.into())));
+        }
+        Ok(self.file.get(key).map(|entry| (self.file.place(entry), entry.value.clone())))
     }
 
     /// `[p2p]`; `defaults` stand for keys that nobody sets.

@@ -159,6 +159,24 @@ const OTHERS: [(&str, &str); 20] = [
 pub(crate) const ALIASES: [(&str, &str); 2] =
     [("metrics_listen_addr", "http"), ("p2p.bootstrap_peers", "p2p.seeds")];
 
+/// What a key of `[p2p]` is called here, if other programs call it so.
+pub(crate) fn ours_in_p2p(key: &str) -> &str {
+    let is_it = |theirs: &str| theirs.strip_prefix("p2p.") == Some(key);
+    let alias = ALIASES.iter().find(|(theirs, _)| is_it(theirs));
+    alias.and_then(|(_, ours)| ours.strip_prefix("p2p.")).unwrap_or(key)
+}
+
+/// Whether some version has a key outside of `[p2p]` whose variable is called so behind the prefix.
+pub(crate) fn is_variable(rest: &str) -> bool {
+    let is_in = |table: &str| {
+        let key = rest.strip_prefix(table).and_then(|rest| rest.strip_prefix('_'));
+        table != "p2p" && key.is_some_and(|key| is_in_table(table, key))
+    };
+    is_top(rest)
+        || ALIASES.iter().any(|(theirs, _)| *theirs == rest)
+        || TABLES.iter().any(|(table, _)| is_in(table))
+}
+
 /// The form in which names are compared. Go's reader knows no capitals (`spf13/viper`), and v0.35 has
 /// hyphens where the others have underscores.
 pub(crate) fn normal(name: &str) -> String {

@@ -65,19 +65,14 @@ impl Reading {
 
     pub(super) fn take_environment(&mut self, environment: &Environment) -> Result<(), Mistake> {
         for Variable { name, key, text } in environment.p2p()? {
-            let key = key.replace("libp2p_", "libp2p.");
-            if is_known(&key) {
-                self.settings.insert(key, Setting { value: text.into(), place: name });
-            } else {
-                self.unknown(&name, &key);
-            }
+            self.settings.insert(key, Setting { value: text.into(), place: name });
         }
         Ok(())
     }
 
     pub(super) fn take_flags(&mut self, flags: &[P2pFlag]) {
         for (key, text) in flags {
-            let place = format!("--p2p.{key}");
+            let (place, key) = (format!("--p2p.{key}"), names::ours_in_p2p(key));
             match text {
                 _ if !is_known(key) => self.unknown(&place, key),
                 None => self.mistakes.push(format!("{place}: the value is missing")),
@@ -87,13 +82,13 @@ impl Reading {
                 }
                 Some(text) => {
                     let value = text.clone().into();
-                    self.settings.insert(key.clone(), Setting { value, place });
+                    self.settings.insert(key.to_owned(), Setting { value, place });
                 }
             }
         }
     }
 
-    /// Nobody but the operator has written it here, unless it is another version's.
+    /// Nobody but the operator writes flags; it may be one of another version.
     fn unknown(&mut self, place: &str, key: &str) {
         match names::instead_of(key) {
             Some(instead) => self.warnings.push(format!("{place}: ignored ({instead})")),
@@ -176,7 +171,8 @@ fn is_libp2p(key: &str) -> bool {
     key.split('.').next() == Some(LIBP2P)
 }
 
-fn is_known(key: &str) -> bool {
+/// Whether there is such a key of `[p2p]`.
+pub(super) fn is_known(key: &str) -> bool {
     is_libp2p(key) || Kind::of(key).is_some()
 }
 

@@ -117,6 +117,12 @@ fn flags_of_tendermint_without_a_meaning_here_are_a_warning() {
         &["rpc.laddr".to_owned()],
     );
     assert_eq!(line.rest, ["p", "--rpc.laddr", "x"].map(OsString::from));
+    // The fault: `--mempool.max-tx-bytes` was taken for one of others and dropped.
+    let own = ["mempool.max_tx_bytes".to_owned(), "chain-id".to_owned()];
+    let args = ["p", "--mempool.max-tx-bytes", "7", "-chain_id=c", "--mempool.max_tx_bytes=8"];
+    let line = CommandLine::split(args.map(OsString::from), &own);
+    let rest = ["p", "--mempool.max_tx_bytes", "7", "--chain-id=c", "--mempool.max_tx_bytes=8"];
+    assert_eq!((line.rest, line.flags.warning()), (rest.map(OsString::from).to_vec(), None));
     // What is neither is clap's to refuse.
     assert_eq!(split(&["p", "--frobnicate", "x"]).rest.len(), 3);
 }

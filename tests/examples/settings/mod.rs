@@ -1,5 +1,6 @@
 //! How the programs read their settings: files, variables and flags as arguments, nothing is started.
 
+mod every;
 mod files;
 mod flags;
 mod lists;

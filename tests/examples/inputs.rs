@@ -1,0 +1,134 @@
+//! Files of a home that are no files, or not there.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use crate::{
+    home_input::read,
+    program::{assert_prints, assert_refused, command},
+};
+
+/// The fault: a mistyped path was a seed with defaults, on another port and with another key.
+#[test]
+fn a_configuration_that_is_named_must_be_there() {
+    let home = tempfile::tempdir().unwrap();
+    for verb in ["start", "show-node-id", "peers"] {
+        let mut seed = command("seed", home.path());
+        seed.args([verb, "--chain-id", "c", "--config", "config/confg.toml"]);
+        let path = home.path().join("config/confg.toml");
+        assert_refused(&mut seed, &["--config", path.to_str().unwrap(), "correct the path"]);
+    }
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    // `init` makes it, and then it is there.
+    let with = |verb: &str| {
+        let mut seed = command("seed", home.path());
+        seed.args([verb, "--config", "other.toml"]);
+        seed
+    };
+    let said = assert_prints(with("init").args(["--chain-id", "c"]));
+    assert!(said.contains("other.toml"), "{said}");
+    assert_prints(&mut with("show-node-id"));
+    // The usual one need not be there.
+    let bare = tempfile::tempdir().unwrap();
+    assert_prints(command("seed", bare.path()).arg("show-node-id"));
+}
+
+#[cfg(unix)]
+fn pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// The fault: opening a pipe without a writer waits for ever, and `/dev/zero` never ends.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_or_too_large_is_an_error_and_waits_for_nobody_without_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fifo, large) = (folder.path().join("fifo"), folder.path().join("large"));
+    pipe(&fifo);
+    fs::File::create(&large).unwrap().set_len(10 << 30).unwrap();
+    let patience = Duration::from_millis(50);
+    let why = |path: &Path| read(path, 1 << 20, patience).unwrap_err().to_string();
+    for path in [Path::new("/dev/zero"), &large] {
+        assert!(why(path).contains("more than the 1048576 bytes"), "{}", why(path));
+    }
+    assert!(why(&fifo).contains("nothing for 50ms"), "{}", why(&fifo));
+    assert!(why(folder.path()).contains("directory"), "{}", why(folder.path()));
+    assert!(read(Path::new("/dev/null"), 1, patience).unwrap().is_empty());
+    let text = folder.path().join("text");
+    fs::write(&text, "four").unwrap();
+    assert_eq!(read(&text, 4, patience).unwrap(), b"four");
+    assert!(read(&text, 3, patience).is_err());
+}
+
+/// `seed --config <(…)`: what ends is read, also in pieces and by who is not quick.
+#[cfg(unix)]
+#[test]
+fn a_pipe_that_somebody_writes_into_is_read_to_its_end() {
+    use std::io::Write;
+
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    pipe(&fifo);
+    let text = "x".repeat(300_000);
+    let (path, sent) = (fifo.clone(), text.clone());
+    let writer = std::thread::spawn(move || {
+        let mut pipe = fs::OpenOptions::new().write(true).open(path).unwrap();
+        sent.as_bytes().chunks(70_000).for_each(|piece| pipe.write_all(piece).unwrap());
+    });
+    assert_eq!(read(&fifo, 1 << 20, crate::program::DEADLINE).unwrap(), text.as_bytes());
+    writer.join().unwrap();
+}
+
+/// All files of the home at once: each program ends and names the file.
+#[cfg(unix)]
+#[test]
+fn pipes_devices_and_folders_in_a_home_stop_the_programs_with_the_files_name() {
+    let cases = [
+        ("config.toml", "zero", "bytes"),
+        ("config.toml", "folder", "directory"),
+        ("config.toml", "pipe", "says nothing"),
+        ("genesis.json", "zero", "bytes"),
+        ("genesis.json", "folder", "directory"),
+        ("genesis.json", "pipe", "says nothing"),
+        ("node_key.json", "zero", "regular file"),
+        ("node_key.json", "folder", "directory"),
+        ("node_key.json", "pipe", "regular file"),
+    ];
+    std::thread::scope(|scope| {
+        for (name, what, why) in cases {
+            for program in ["full_node", "seed"] {
+                scope.spawn(move || {
+                    let home = tempfile::tempdir().unwrap();
+                    fs::create_dir(home.path().join("config")).unwrap();
+                    let file = home.path().join("config").join(name);
+                    match what {
+                        "zero" => std::os::unix::fs::symlink("/dev/zero", &file).unwrap(),
+                        "folder" => fs::create_dir(&file).unwrap(),
+                        _ => pipe(&file),
+                    }
+                    let mut start = command(program, home.path());
+                    start.args(["--p2p.laddr", "tcp://127.0.0.1:0"]);
+                    if name != "genesis.json" {
+                        start.args(["--chain-id", "c"]);
+                    }
+                    if program == "full_node" {
+                        start.args(["--rpc.laddr", ""]);
+                    }
+                    assert_refused(&mut start, &[name, why]);
+                });
+            }
+        }
+    });
+}
+
+/// A book of others that is no file is done without, and nobody waits for it.
+#[cfg(unix)]
+#[test]
+fn an_addrbook_that_is_a_pipe_holds_up_neither_the_start_nor_an_import() {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir_all(home.path().join("data")).unwrap();
+    let file = home.path().join("data/addrbook.json");
+    pipe(&file);
+    let seed = || crate::program::bare("seed", home.path());
+    crate::program::assert_runs(seed());
+    assert_refused(seed().arg("import-addrbook").arg(&file), &["addrbook.json", "says nothing"]);
+}
