@@ -348,16 +348,21 @@ fn accept_that_fails_is_tried_again_and_takes_the_place_of_who_is_idle() {
         let mut idle = target.sent("GET /");
         // Its turn was before this one's.
         target.assert_answers();
-        // Nothing can be opened that is not open now.
-        let current = (0..).find(|fd| fs::symlink_metadata(file(*fd)).is_err());
-        let before = set(Rlimit { current, maximum: own.maximum });
+        // One more can be opened than is open now, and what others are just giving back.
+        let free = (0..).find(|fd| fs::symlink_metadata(file(*fd)).is_err());
+        let before = set(Rlimit { current: free.map(|fd| fd + 1), maximum: own.maximum });
         let begun = Instant::now();
-        // The first of them may get what another one has just given back.
-        let others = [(); 3].map(|()| {
+        let answered = |_| {
             let mut other = target.sent(&get);
             assert_eq!(other.read(&mut [0]).unwrap(), 1);
             other
-        });
+        };
+        let first = answered(0);
+        idle.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let kind = idle.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(kind, Err(std::io::ErrorKind::WouldBlock), "nobody waited for its place");
+        idle.set_read_timeout(Some(DEADLINE)).unwrap();
+        let others: Vec<TcpStream> = (0..4).map(answered).chain([first]).collect();
         assert_eq!(idle.read(&mut [0]).unwrap(), 0, "somebody had to go");
         assert!(begun.elapsed() < ANSWERED, "after {:?}: nobody went for them", begun.elapsed());
         drop(others);

@@ -242,6 +242,7 @@ impl<A: Answer> Server<A> {
             // That client has gone already.
             ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset => true,
             ErrorKind::Interrupted => true,
+            _ if is_shortage(&error) && !is_waited_at(&self.listeners[at]) => false,
             _ => {
                 self.is_short = true;
                 self.warn(&error, now);
@@ -400,6 +401,21 @@ fn is_shortage(error: &io::Error) -> bool {
     {
         // WSAEMFILE and WSAENOBUFS.
         matches!(error.raw_os_error(), Some(10024 | 10055))
+    }
+}
+
+/// Whether somebody waits to be accepted: without a descriptor Linux says so whether or not.
+fn is_waited_at(listener: &TcpListener) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut listeners = [PollFd::new(listener, PollFlags::IN)];
+        poll(&mut listeners, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = listener;
+        true
     }
 }
 
