@@ -28,15 +28,18 @@ enum Format {
 static FORMAT: OnceLock<Format> = OnceLock::new();
 
 /// Starts the log. `level` is a level, or a list of them per module like Tendermint's
-/// (`p2p:debug,*:error`); `format` is `plain` or `json`.
-pub(crate) fn init_log(level: &str, format: &str) -> Result<(), Failure> {
+/// (`p2p:debug,*:error`); `format` is `plain` or `json`. Before each is where it is set.
+pub(crate) fn init_log(
+    (level_at, level): (&str, &str),
+    (format_at, format): (&str, &str),
+) -> Result<(), Failure> {
     let format = match format {
         "" | "plain" | "text" => Format::Plain,
         "json" => Format::Json,
-        other => return Err(Failure::Usage(format!("log_format {other:?}: write plain or json"))),
+        other => return Err(Failure::Usage(format!("{format_at} {other:?}: write plain or json"))),
     };
     let mut builder = env_logger::Builder::new();
-    for (module, level) in levels(level)? {
+    for (module, level) in levels(level_at, level)? {
         match module {
             Some(module) => builder.filter_module(&module, level),
             None => builder.filter_level(level),
@@ -82,14 +85,17 @@ pub(crate) fn last_words(why: &str) {
 }
 
 /// The levels of a list: of a module, or of all that are not named.
-pub(crate) fn levels(list: &str) -> Result<Vec<(Option<String>, LevelFilter)>, Failure> {
+pub(crate) fn levels(
+    place: &str,
+    list: &str,
+) -> Result<Vec<(Option<String>, LevelFilter)>, Failure> {
     // Tendermint's for what a list does not name.
     let mut levels = vec![(None, LevelFilter::Info)];
     for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (module, name) = part.rsplit_once(':').unwrap_or(("*", part));
         let level = level(name).ok_or_else(|| {
             Failure::Usage(format!(
-                "log_level {part:?}: write none, error, warn, info, debug or trace, or a list like \
+                "{place} {part:?}: write none, error, warn, info, debug or trace, or a list like \
                  p2p:debug,*:error"
             ))
         })?;

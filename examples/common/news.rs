@@ -12,6 +12,9 @@ const SUMMARY_PERIOD: Duration = Duration::from_secs(300);
 /// Time until what wants somebody to act is said again.
 const REMINDER_PERIOD: Duration = Duration::from_secs(3600);
 
+/// So many nodes of another network, more than others, make one wonder.
+const STRANGERS: u64 = 3;
+
 /// Characters of what a peer calls itself: longer than any name in use.
 const MAX_MONIKER: usize = 64;
 
@@ -56,6 +59,9 @@ pub(crate) struct News {
     summary_at: Duration,
     /// Since there was a peer last.
     in_vain: u64,
+    /// The dials that found a node of another network, since there was a peer, and what the last said.
+    strangers: u64,
+    stranger: String,
     /// Since the last summary.
     counts: Counts,
 }
@@ -81,6 +87,8 @@ impl News {
             reminder_at: now,
             summary_at: now + SUMMARY_PERIOD,
             in_vain: 0,
+            strangers: 0,
+            stranger: String::new(),
             counts: Counts::default(),
         }
     }
@@ -89,15 +97,20 @@ impl News {
     pub(crate) fn hear(&mut self, event: &SwitchEvent, now: Duration) -> Option<Line> {
         match event {
             SwitchEvent::PeerUp { .. } => self.counts.sessions += 1,
-            SwitchEvent::DialFailed { .. } => {
+            SwitchEvent::DialFailed { reason, .. } => {
                 self.counts.failed += 1;
                 self.in_vain += 1;
+                if reason.kind() == "incompatible" {
+                    self.strangers += 1;
+                    self.stranger = reason.to_string();
+                }
             }
             SwitchEvent::Rejected { others, .. } => self.counts.refused += 1 + others,
             _ => {}
         }
         let SwitchEvent::PeerUp { id, addr, direction, moniker } = event else { return None };
         self.alone_since = now;
+        self.strangers = 0;
         if self.told == Told::Peers {
             return None;
         }
@@ -113,14 +126,11 @@ impl News {
         let mut lines = Vec::new();
         let is_alone = facts.outbound + facts.inbound == 0;
         if !is_alone {
-            (self.alone_since, self.in_vain) = (now, 0);
+            (self.alone_since, self.in_vain, self.strangers) = (now, 0, 0);
         }
-        let knows_nobody = is_alone && facts.addresses == 0 && !self.has_names;
-        if knows_nobody && now >= self.reminder_at {
+        if let Some(why) = self.hindrance(facts).filter(|_| is_alone && now >= self.reminder_at) {
             self.reminder_at = now + REMINDER_PERIOD;
-            let why = "there is nobody to connect to: neither seeds nor persistent_peers are set, and \
-                       the address book is empty";
-            lines.push((Level::Warn, why.to_owned()));
+            lines.push((Level::Warn, why));
         }
         let alone_for = now.saturating_sub(self.alone_since);
         if is_alone && self.told != Told::Nobody && alone_for >= self.patience {
@@ -141,6 +151,30 @@ impl News {
             lines.push((Level::Info, summary(facts, std::mem::take(&mut self.counts))));
         }
         lines
+    }
+}
+
+impl News {
+    /// Why a node without peers will hardly find any, if that is seen.
+    fn hindrance(&self, facts: &Facts) -> Option<String> {
+        if self.strangers >= STRANGERS && self.strangers * 2 > self.in_vain {
+            return Some(format!(
+                "{} of {} dials found nodes of another network, and nobody of this one: {}; is this the \
+                 right chain id?",
+                self.strangers, self.in_vain, self.stranger
+            ));
+        }
+        let what = match (self.has_names, facts.addresses, facts.bad) {
+            (true, ..) => return None,
+            (_, 0, 0) => "the address book is empty".to_owned(),
+            (_, all, bad) if bad >= all => {
+                format!("all {bad} addresses of the address book are bad")
+            }
+            _ => return None,
+        };
+        Some(format!(
+            "there is nobody to connect to: neither seeds nor persistent_peers are set, and {what}"
+        ))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a program does with its settings before anything else: it starts the log as they say, and
 //! tells what is odd about them.
 
+use tmp2p::NodeInfoError;
 use toml::Table;
 
 use crate::{
@@ -24,13 +25,18 @@ pub(crate) fn start_log(
     is_run: bool,
     warning: Option<String>,
 ) -> Result<(), Failure> {
+    let flag_level = level;
     let level = match is_run {
         true => layers.text("log_level", level)?,
         false => level.map(str::to_owned),
     };
     let default = if is_run { "info" } else { "error" };
+    let (level_flag, format_flag) = (flag_level, format);
     let format = layers.text("log_format", format)?;
-    cli::init_log(level.as_deref().unwrap_or(default), format.as_deref().unwrap_or("plain"))?;
+    cli::init_log(
+        (&layers.place("log_level", level_flag), level.as_deref().unwrap_or(default)),
+        (&layers.place("log_format", format_flag), format.as_deref().unwrap_or("plain")),
+    )?;
     tell(warning.iter().chain(&layers.warnings()));
     Ok(())
 }
@@ -44,4 +50,12 @@ pub(crate) fn p2p(layers: &Layers, defaults: Table) -> Result<P2p, Failure> {
 
 fn tell<'a>(warnings: impl IntoIterator<Item = &'a String>) {
     warnings.into_iter().for_each(|warning| log::warn!("{warning}"));
+}
+
+/// Whose fault it is that there can be no such node info.
+pub(crate) fn blamed(why: &NodeInfoError) -> &'static str {
+    match why {
+        NodeInfoError::Moniker { .. } => "moniker",
+        _ => "chain_id",
+    }
 }

@@ -102,7 +102,10 @@ impl<'a> Watch<'a> {
                         known = counts;
                         self.console.event("book", counts.unwrap_or_default().to_json());
                     }
-                    self.look(known.unwrap_or_default(), height());
+                    // Until it is known the book is not empty.
+                    if let Some(book) = known {
+                        self.look(book, height());
+                    }
                     if shown.elapsed() >= TABLE_PERIOD && log::log_enabled!(log::Level::Debug) {
                         shown = Instant::now();
                         log::debug!("{}", table());

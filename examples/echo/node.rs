@@ -35,7 +35,8 @@ impl Common {
         default_log_level: &str,
         config: Config,
     ) -> Result<SwitchBuilder, Failure> {
-        cli::init_log(self.log_level.as_deref().unwrap_or(default_log_level), "plain")?;
+        let level = self.log_level.as_deref().unwrap_or(default_log_level);
+        cli::init_log(("--log_level", level), ("", "plain"))?;
         let info = NodeInfo::new(&self.chain_id, "echo").map_err(Failure::usage)?;
         let key = match &self.home {
             Some(home) => cli::node_key(&home.join("config/node_key.json"))?,

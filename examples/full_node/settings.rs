@@ -113,8 +113,10 @@ impl Settings {
         let text = text.unwrap_or_else(|| "tcp://127.0.0.1:26657".to_owned());
         let (sockets, others): (Vec<&str>, Vec<&str>) =
             text.split(',').partition(|addr| addr.trim().to_lowercase().starts_with("unix:"));
-        let addrs = http::list(&others.join(","))
-            .map_err(|why| Failure::Usage(format!("rpc.laddr {why}")))?;
+        let addrs = http::list(&others.join(",")).map_err(|why| {
+            let place = self.layers.place("rpc.laddr", args.rpc_laddr.as_deref());
+            Failure::Usage(format!("{place} {why}"))
+        })?;
         for socket in sockets {
             log::warn!(
                 "rpc.laddr {:?}: left out, this program serves no Unix sockets; write \
@@ -137,8 +139,20 @@ impl Settings {
     /// What peers see of this node.
     pub(crate) fn node_info(&self, args: &Args, chain_id: &str) -> Result<NodeInfo, Failure> {
         let moniker = self.moniker(args)?;
-        let info = NodeInfo::new(chain_id, &moniker)
-            .map_err(|why| Failure::Usage(format!("moniker {moniker:?} or chain-id: {why}")))?;
+        let info = NodeInfo::new(chain_id, &moniker).map_err(|why| {
+            let place = match opening::blamed(&why) {
+                "moniker" => self.layers.place("moniker", args.moniker.as_deref()),
+                key if self
+                    .layers
+                    .text(key, args.chain_id.as_deref())
+                    .is_ok_and(|id| id.is_some()) =>
+                {
+                    self.layers.place(key, args.chain_id.as_deref())
+                }
+                key => format!("{}, {key}", self.home.file(&self.genesis_file).display()),
+            };
+            Failure::Usage(format!("{place}: {why}"))
+        })?;
         Ok(info
             .with_block_protocol(args.block_protocol)
             .with_app_protocol(args.app_protocol)

@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     let mut signal = None;
     let code = cli::run(std::env::args_os(), |args: Args| {
         check(&args)?;
-        cli::init_log(&args.log_level, "plain")?;
+        cli::init_log(("--log_level", &args.log_level), ("", "plain"))?;
         let (show, interrupt) = (Show::new(), Interrupt::new()?);
         show.title(&format!("{} nodes in one process, {} bytes a message", args.nodes, args.size));
         let started = Instant::now();

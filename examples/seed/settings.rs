@@ -78,6 +78,12 @@ impl Settings {
     /// Which chain.
     pub(crate) fn chain_id(&self, args: &Args) -> Result<String, Failure> {
         if let Some(id) = self.layers.text("chain_id", args.chain_id.as_deref())? {
+            if let Some((place, found)) = self.other_chain(&id) {
+                let from = self.layers.place("chain_id", args.chain_id.as_deref());
+                log::warn!(
+                    "{from} is {id:?}, although {place} is {found:?}, and so is this home's book"
+                );
+            }
             return Ok(id);
         }
         let file = self.layers.text("genesis_file", args.genesis_file.as_deref())?;
@@ -91,24 +97,38 @@ impl Settings {
         }
     }
 
+    /// What the file says of the chain, and where, if it is another one.
+    fn other_chain(&self, chain_id: &str) -> Option<(String, String)> {
+        self.layers.in_file("chain_id").filter(|(_, found)| found != chain_id)
+    }
+
     /// Where the HTTP server listens; nowhere if nobody says.
     pub(crate) fn http(&self, args: &Args) -> Result<Vec<ListenAddress>, Failure> {
         let text = self.layers.written("http", args.http.as_deref())?.unwrap_or_default();
-        http::list(&text).map_err(|why| Failure::Usage(format!("http {why}")))
+        let place = self.layers.place("http", args.http.as_deref());
+        http::list(&text).map_err(|why| Failure::Usage(format!("{place} {why}")))
     }
 
     /// What peers see of this node.
     pub(crate) fn node_info(&self, args: &Args, chain_id: &str) -> Result<NodeInfo, Failure> {
         let moniker = self.layers.text("moniker", args.moniker.as_deref())?;
         let moniker = moniker.unwrap_or_else(|| format!("{chain_id}-seed"));
-        let info = NodeInfo::new(chain_id, &moniker)
-            .map_err(|why| Failure::Usage(format!("moniker {moniker:?} or chain-id: {why}")))?;
+        let info = NodeInfo::new(chain_id, &moniker).map_err(|why| {
+            let key = opening::blamed(&why);
+            let flag = if key == "moniker" { &args.moniker } else { &args.chain_id };
+            Failure::Usage(format!("{}: {why}", self.layers.place(key, flag.as_deref())))
+        })?;
         Ok(info.with_block_protocol(args.block_protocol))
     }
 
     /// Makes the files of a new seed.
     pub(crate) fn init(&self, args: &Args) -> Result<(), Failure> {
         let chain_id = self.chain_id(args)?;
+        if let Some((place, found)) = self.other_chain(&chain_id) {
+            return Err(Failure::Usage(format!(
+                "chain-id {chain_id:?}: {place} is {found:?} and stays; give that one or another --home"
+            )));
+        }
         // Whatever peers would refuse is refused before it is in a file.
         self.node_info(args, &chain_id)?;
         let seeds = self.p2p()?.seeds;

@@ -5,14 +5,16 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::Rng;
 
 use super::{
-    Book, BookKey, BookSettings, KnownAddress, MAX_NEW_BUCKETS, Placement, StoredBook,
+    AddError, Book, BookKey, BookSettings, KnownAddress, MAX_NEW_BUCKETS, Placement, StoredBook,
     adding::start,
 };
 
 impl Book {
     /// The book as it was stored, without what has ended since. What no book may hold (a store is
     /// anybody's code, and anybody may edit a file) is left out, and taken out of the store with
-    /// the next batch. `fresh` is the key of a book that has none yet.
+    /// the next batch. What only a strict book does not take is left out as well, and stays in the
+    /// store for the day on which it is not strict: see [`left_out`](Self::left_out). `fresh` is the
+    /// key of a book that has none yet.
     ///
     /// Where the clock was set by years since, in either direction, everything in it is as long ago,
     /// and lasts as long, as it was and did: see [`StoredBook::now`] for the time to give here.
@@ -72,6 +74,12 @@ impl Book {
         book
     }
 
+    /// How many addresses of the store are not in the book, because it is strict and they are not
+    /// routable. An operator who has started it so by mistake is to be told.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
     /// Has everything stored again.
     fn set_all_dirty(&mut self) {
         self.dirty_bans.extend(self.bans.iter().map(|ban| ban.target));
@@ -96,8 +104,16 @@ impl Book {
         });
         for known in &stored {
             let id = known.addr.id();
-            if self.check_address(&known.addr).is_err() || self.table.find(&id).is_some() {
+            if self.table.find(&id).is_some() {
                 continue;
+            }
+            match self.check_address(&known.addr) {
+                Ok(()) => {}
+                Err(AddError::NotRoutable) => {
+                    self.left_out += 1;
+                    continue;
+                }
+                Err(_) => continue,
             }
             let n = self.table.insert(without_future(known.clone(), wall));
             if self.bad.contains_key(&id) {
@@ -137,6 +153,7 @@ impl Book {
             match self.table.find(&id) {
                 Some(n) if self.table.get(n) == known => {}
                 Some(n) => self.table.set_changed(n),
+                None if self.check_address(&known.addr) == Err(AddError::NotRoutable) => {}
                 None => self.table.set_gone(id),
             }
         }

@@ -175,6 +175,8 @@ pub struct Book {
     is_key_dirty: bool,
     /// The `addrbook.json` that was taken in since the last batch.
     imported: Option<[u8; 32]>,
+    /// Addresses of the store that are not in the book.
+    left_out: usize,
     /// Who had to leave which new bucket, in order: who of several equals is up to chance.
     #[cfg(test)]
     evicted: Vec<(u8, NodeId)>,
@@ -222,6 +224,7 @@ impl Book {
             are_anchors_dirty: false,
             is_key_dirty: true,
             imported: None,
+            left_out: 0,
             #[cfg(test)]
             evicted: Vec::new(),
         }

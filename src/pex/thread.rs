@@ -105,6 +105,14 @@ impl Prepared {
         let mut rng = StdRng::from_seed(start.book_seed);
         let fresh = BookKey::random(&mut rng);
         let mut book = Book::load(start.book, fresh, stored.clone(), now.wall, &mut rng);
+        match book.left_out() {
+            0 => {}
+            count => tell!(
+                Level::Warn,
+                "{count} addresses of the address book are left out, and stay in its file: they cannot \
+                 be reached from everywhere, and addr_book_strict is on"
+            ),
+        }
         book.add_private(start.private);
         let imported = (start.find)(stored.imported).map(|found| {
             book.set_imported(found.digest);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use log::Level;
 use program::{Facts, Line, News, undialable};
-use tmp2p::{Direction, DisconnectReason, NodeId, SwitchEvent};
+use tmp2p::{Direction, DisconnectReason, NodeId, NodeInfo, SwitchEvent};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -125,4 +125,44 @@ fn an_address_that_nobody_can_dial_is_a_warning() {
         assert_eq!(why.is_some(), expected, "{announced}");
         assert!(why.is_none_or(|why| why.contains("external_address")));
     }
+}
+
+/// A seed hears of nobody who stays; that each node it knows is of another network is told all the same.
+#[test]
+fn a_wrong_chain_and_a_book_of_bad_addresses_are_told() {
+    let warnings = |news: &mut News, facts: &Facts| {
+        let lines = news.look(facts, Duration::from_secs(1)).into_iter();
+        lines.filter(|(level, _)| *level == Level::Warn).map(|(_, line)| line).collect::<Vec<_>>()
+    };
+    let failed = |reason: DisconnectReason| SwitchEvent::DialFailed {
+        addr: format!("{}@1.2.3.4:5", NodeId::from_bytes([1; 20])).parse().unwrap(),
+        reason,
+        failures: 1,
+    };
+    let other = || {
+        let ours = NodeInfo::new("ours", "m").unwrap();
+        let theirs = NodeInfo::new("theirs", "m").unwrap();
+        DisconnectReason::Incompatible(ours.compatible_with(&theirs).unwrap_err())
+    };
+    let facts = Facts { addresses: 9, ..Facts::default() };
+    let (mut news, now) = (News::new(false, HOUR, Duration::ZERO), Duration::ZERO);
+    news.hear(&failed(DisconnectReason::Refused), now);
+    news.hear(&failed(other()), now);
+    news.hear(&failed(other()), now);
+    assert!(warnings(&mut news, &facts).is_empty());
+    news.hear(&failed(other()), now);
+    let told = warnings(&mut news, &facts);
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["3 of 4 dials", "theirs", "ours", "chain id"] {
+        assert!(told[0].contains(part), "{part}: {told:?}");
+    }
+    // Somebody of ours is there after all.
+    let mut news = News::new(false, HOUR, now);
+    (0..3).for_each(|_| drop(news.hear(&failed(other()), now)));
+    news.hear(&up(), now);
+    assert!(warnings(&mut news, &facts).is_empty());
+
+    let mut news = News::new(false, HOUR, now);
+    let told = warnings(&mut news, &Facts { addresses: 4, bad: 4, ..facts });
+    assert!(told[0].contains("all 4 addresses of the address book are bad"), "{told:?}");
 }

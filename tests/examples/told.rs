@@ -35,7 +35,7 @@ fn visit(node: &Program) {
 #[test]
 fn levels_are_those_of_tendermint_and_of_zerolog() {
     use LevelFilter::{Debug, Error, Info, Off, Trace, Warn};
-    let of_all = |list| levels(list).ok().map(|levels| levels[0].1);
+    let of_all = |list| levels("log_level", list).ok().map(|levels| levels[0].1);
     for (name, level) in [
         ("trace", Trace),
         ("debug", Debug),
@@ -58,7 +58,8 @@ fn levels_are_those_of_tendermint_and_of_zerolog() {
         assert!(of_all(name).is_none(), "{name}");
     }
     // The default of old files, and its own modules.
-    let list = levels("main:info,state:info,p2p:debug,pex:trace,*:error").ok().unwrap();
+    let list =
+        levels("log_level", "main:info,state:info,p2p:debug,pex:trace,*:error").ok().unwrap();
     let named: Vec<_> =
         list[1..].iter().map(|(name, level)| (name.clone().unwrap(), *level)).collect();
     let program = module_path!().split("::").next().unwrap();
@@ -66,8 +67,11 @@ fn levels_are_those_of_tendermint_and_of_zerolog() {
     assert_eq!(named, expected.map(|(name, level)| (name.to_owned(), level)));
     assert_eq!(list[0], (None, Error));
     // Whom a list does not name.
-    assert_eq!(levels("p2p:error").ok().unwrap()[0], (None, Info));
-    assert_eq!(levels("tmp2p::switch:debug").ok().unwrap()[1].0.as_deref(), Some("tmp2p::switch"));
+    assert_eq!(levels("log_level", "p2p:error").ok().unwrap()[0], (None, Info));
+    assert_eq!(
+        levels("log_level", "tmp2p::switch:debug").ok().unwrap()[1].0.as_deref(),
+        Some("tmp2p::switch")
+    );
 }
 
 /// The fault: two lines for each peer that came and went, and a table of all peers every 30 s.
@@ -182,7 +186,7 @@ fn log_format_json_is_one_object_a_line() {
     assert_eq!((output.status.code(), &line["level"]), (Some(2), &"fatal".into()), "{line}");
     assert!(line["message"].as_str().unwrap().contains("chain_id"), "{line}");
     let mut wrong = command("seed", home.path());
-    assert_refused(wrong.env("TM_LOG_FORMAT", "xml"), &["log_format", "xml", "plain or json"]);
+    assert_refused(wrong.env("TM_LOG_FORMAT", "xml"), &["TM_LOG_FORMAT", "xml", "plain or json"]);
 }
 
 /// The fault: "cannot lock the address book", and not why.

@@ -306,7 +306,7 @@ struct Nothing {}
 fn a_process_of_its_own() {
     let Ok(role) = std::env::var(CHILD.1) else { return };
     let _code = cli::run(["child".into()], |_: Nothing| {
-        cli::init_log("info", "plain")?;
+        cli::init_log(("", "info"), ("", "plain"))?;
         match &*role {
             "panics" => {
                 let thread = cli::spawn("worker", || panic!("on purpose"))?;

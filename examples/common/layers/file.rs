@@ -55,15 +55,19 @@ impl File {
         Ok(file)
     }
 
-    /// A file without a table `[p2p]` is tenderseed's: most of its keys are those of that table.
+    /// A file without a table `[p2p]` is tenderseed's: most of its keys are those of that table. So
+    /// is one with both, to which somebody has added such a table.
     pub(crate) fn or_tenderseeds(mut self) -> Self {
-        self.is_tenderseeds = !self.tables.contains_key("p2p");
-        if self.is_tenderseeds {
-            let in_table = |(name, entry): (String, Entry)| {
-                let is_own = name.contains('.') || names::TENDERSEED.contains(&name.as_str());
-                (if is_own { name } else { format!("p2p.{name}") }, entry)
-            };
-            self.entries = std::mem::take(&mut self.entries).into_iter().map(in_table).collect();
+        let has_table = self.tables.contains_key("p2p");
+        let is_of_table = |name: &&String| {
+            let is_own = name.contains('.') || names::TENDERSEED.contains(&name.as_str());
+            !is_own && (!has_table || Kind::of(name).is_some())
+        };
+        let at_top: Vec<String> = self.entries.keys().filter(is_of_table).cloned().collect();
+        self.is_tenderseeds = !has_table || !at_top.is_empty();
+        for name in at_top {
+            let Some(entry) = self.entries.remove(&name) else { continue };
+            self.set(format!("p2p.{name}"), entry);
         }
         self
     }

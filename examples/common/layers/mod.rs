@@ -92,6 +92,23 @@ impl Layers {
         value::number(&value).map_err(|why| Mistake(format!("{place}: {why}")))
     }
 
+    /// Where such a key is set, for people: the flag, the variable, or the line of the file; else its
+    /// name.
+    pub(crate) fn place(&self, key: &str, flag: Option<&str>) -> String {
+        match (flag, self.value(key)) {
+            (Some(_), _) => format!("--{key}"),
+            (None, Ok(Some((place, _)))) => place,
+            (None, _) => key.to_owned(),
+        }
+    }
+
+    /// What the file says of such a key, and where.
+    pub(crate) fn in_file(&self, key: &str) -> Option<(String, String)> {
+        let entry = self.file.get(key)?;
+        let text = value::text(&entry.value).ok().filter(|text| !text.is_empty())?;
+        Some((self.file.place(entry), text))
+    }
+
     /// What is set outside of `[p2p]` in the environment or in the file, and where.
     pub(crate) fn value(&self, key: &str) -> Result<Option<(String, Value)>, Mistake> {
         if let Some((name, text)) = self.environment.get(key)? {

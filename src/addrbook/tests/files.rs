@@ -127,3 +127,30 @@ fn what_a_file_says_of_history_counts_only_where_there_is_none() {
     let known = other.get(&node(5000).id()).unwrap();
     assert_eq!((known.addr, known.probation), (node(5000), Some(elsewhere)));
 }
+
+/// Whoever starts once without `addr_book_strict = false`, on a private network, has not lost his book.
+#[test]
+fn what_a_strict_book_does_not_take_stays_in_the_store() {
+    let loose = BookSettings { is_strict: false, limits: BookLimits::default(), ..SETTINGS };
+    let strict = BookSettings { is_strict: true, ..loose };
+    let (mut book, mut rng) = (Book::new(loose, key()), rng());
+    let private = |n: u8| NetAddress::new(id(n), [10, 0, 0, n].into(), 26656);
+    for n in 1..5 {
+        book.add(private(n), private(9), START, &mut rng).unwrap();
+    }
+    book.add(node(1), private(9), START, &mut rng).unwrap();
+    make_good(&mut book, private(1), START, &mut rng);
+    let mut store = MemoryStore::new();
+    store.write(&book.take_batch().unwrap()).unwrap();
+
+    let mut load = |store: &mut MemoryStore, settings| {
+        let mut book = Book::load(settings, key(), store.stored(), START + HOUR, &mut rng);
+        let batch = book.take_batch();
+        batch.into_iter().for_each(|batch| store.write(&batch).unwrap());
+        book
+    };
+    let by_mistake = load(&mut store, strict);
+    assert_eq!((by_mistake.iter().count(), by_mistake.left_out()), (1, 4));
+    let book = load(&mut store, loose);
+    assert_eq!((book.iter().count(), book.left_out(), book.num_old()), (5, 0, 1));
+}

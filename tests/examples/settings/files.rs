@@ -116,6 +116,24 @@ fn a_key_in_two_spellings_counts_once_and_is_told() {
     }
 }
 
+/// Tables go to the end of a file, so that is where somebody adds one.
+#[test]
+fn a_table_in_a_file_of_tenderseed_takes_nothing_away() {
+    let text = "laddr = \"tcp://1.2.3.4:1\"\nmax_num_inbound_peers = 7\nchain_id = \"c\"\nmoniker = \"m\"\n\
+                [p2p]\nmax_num_inbound_peers = 8\nallow_duplicate_ip = true\n";
+    let sources = Sources::file(text).of_seed();
+    let config = sources.p2p().unwrap().config;
+    let laddr = config.laddr.unwrap().to_string();
+    assert_eq!((&*laddr, config.max_num_inbound_peers), ("tcp://1.2.3.4:1", 8));
+    assert!(config.allow_duplicate_ip && sources.layers().unwrap().is_tenderseeds());
+    let warnings = sources.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_says(&warnings[0], &["line 2, max_num_inbound_peers", "left out", "line 6"]);
+    // One of Tendermint has keys of its own there.
+    let sources = Sources::file("moniker = \"m\"\nproxy_app = \"x\"\n[p2p]\nseeds = \"\"\n");
+    assert!(!sources.of_seed().layers().unwrap().is_tenderseeds());
+}
+
 #[test]
 fn hyphens_of_v0_35_are_read_and_bootstrap_peers_are_seeds() {
     let text = case("config-hyphen.toml");
