@@ -14,9 +14,9 @@ use crate::program::{assert_refused, command};
 const SETTINGS: [(&str, &str, &str, &str); 9] = [
     ("both", "chain_id", LONG, "node info"),
     ("both", "genesis_file", "/dev/null/genesis.json", "/dev/null/genesis.json"),
-    ("both", "log_format", "xml", "log_format"),
-    ("both", "log_level", "loud", "log_level"),
-    ("both", "moniker", "a\tb", "moniker"),
+    ("both", "log_format", "xml", "plain or json"),
+    ("both", "log_level", "loud", "\"loud\""),
+    ("both", "moniker", "a\tb", "the moniker"),
     ("both", "node_key_file", "/dev/null/key.json", "/dev/null"),
     ("full_node", "mempool.max_tx_bytes", "much", "\"much\" is no number"),
     ("full_node", "rpc.laddr", "nowhere", "nowhere"),
