@@ -25,17 +25,17 @@ pub(crate) fn start_log(
     is_run: bool,
     warning: Option<String>,
 ) -> Result<(), Failure> {
-    let flag_level = level;
+    let (level_at, format_at) =
+        (layers.place("log_level", level), layers.place("log_format", format));
     let level = match is_run {
         true => layers.text("log_level", level)?,
         false => level.map(str::to_owned),
     };
     let default = if is_run { "info" } else { "error" };
-    let (level_flag, format_flag) = (flag_level, format);
     let format = layers.text("log_format", format)?;
     cli::init_log(
-        (&layers.place("log_level", level_flag), level.as_deref().unwrap_or(default)),
-        (&layers.place("log_format", format_flag), format.as_deref().unwrap_or("plain")),
+        (&level_at, level.as_deref().unwrap_or(default)),
+        (&format_at, format.as_deref().unwrap_or("plain")),
     )?;
     tell(warning.iter().chain(&layers.warnings()));
     Ok(())

@@ -107,8 +107,8 @@ impl Rpc {
             }
             "net_info" => {
                 let [] = params.take([])?;
-                let make = || net_info(&self.handle);
-                Ok(self.kept.get("net_info", || self.started.elapsed(), || shared(make())))
+                let (handle, clock) = (&self.handle, || self.started.elapsed());
+                Ok(self.kept.get("net_info", clock, || shared(net_info(handle))))
             }
             "broadcast_tx_async" | "broadcast_tx_sync" => {
                 let [tx] = params.take(["tx"])?;

@@ -142,14 +142,9 @@ impl Settings {
         let info = NodeInfo::new(chain_id, &moniker).map_err(|why| {
             let place = match opening::blamed(&why) {
                 "moniker" => self.layers.place("moniker", args.moniker.as_deref()),
-                key if self
-                    .layers
-                    .text(key, args.chain_id.as_deref())
-                    .is_ok_and(|id| id.is_some()) =>
-                {
-                    self.layers.place(key, args.chain_id.as_deref())
-                }
-                key => format!("{}, {key}", self.home.file(&self.genesis_file).display()),
+                key => self.layers.set_at(key, args.chain_id.as_deref()).unwrap_or_else(|| {
+                    format!("{}, {key}", self.home.file(&self.genesis_file).display())
+                }),
             };
             Failure::Usage(format!("{place}: {why}"))
         })?;

@@ -365,7 +365,7 @@ impl PexCore {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         addrbook::{AutomaticTarget, BanError, BookKey, BookLimits, BookSettings, UnbanError},
@@ -377,6 +377,7 @@ mod tests {
 
     const OWN: NodeId = id(0);
     const START: Duration = Duration::from_secs(1_700_000_000);
+    pub(in crate::pex) const NOW: Now = Now { mono: Mono::ZERO, wall: START };
 
     const fn id(n: u8) -> NodeId {
         NodeId::from_bytes([n; 20])
@@ -387,13 +388,23 @@ mod tests {
         Now { mono: Mono::ZERO + millis, wall: START + millis }
     }
 
-    fn core() -> PexCore {
+    fn new(config: &Config) -> PexCore {
         let limits = BookLimits::default();
         let settings = BookSettings { own: OWN, is_strict: true, limits };
         let key = BookKey::random(&mut StdRng::seed_from_u64(1));
-        let config = Config { pex: false, ..Config::default() };
         let book = Book::new(settings, key);
-        let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], at(0));
+        PexCore::new(PexSettings::new(config), book, [1; 32], NOW)
+    }
+
+    /// One with an empty, strict book that runs.
+    pub(in crate::pex) fn started(config: &Config) -> PexCore {
+        let mut core = new(config);
+        core.start(NOW);
+        core
+    }
+
+    fn core() -> PexCore {
+        let mut core = new(&Config { pex: false, ..Config::default() });
         // The key of a new book is stored.
         assert!(matches!(outputs(&mut core)[..], [PexOutput::Store { .. }]));
         core
@@ -410,7 +421,7 @@ mod tests {
         PexInput::Misbehaved(Misbehaviour { who, duration, reason: "spam".to_owned() })
     }
 
-    fn outputs(core: &mut PexCore) -> Vec<PexOutput> {
+    pub(in crate::pex) fn outputs(core: &mut PexCore) -> Vec<PexOutput> {
         std::iter::from_fn(|| core.poll_output()).collect()
     }
 

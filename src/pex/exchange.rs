@@ -435,26 +435,16 @@ fn neighbour_over(neighbours: &mut BTreeMap<ConnId, Neighbour>, conn: ConnId) {
 
 #[cfg(test)]
 mod tests {
-    use rand::{SeedableRng, rngs::StdRng};
-
     use super::*;
     use crate::{
-        addrbook::{Book, BookKey, BookLimits, BookSettings, NodeFacts},
+        addrbook::NodeFacts,
         config::Config,
-        pex::{PexInput, PexSettings},
+        pex::{
+            PexInput,
+            core::tests::{NOW, outputs, started},
+        },
         time::Mono,
     };
-
-    const NOW: Now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
-
-    fn core(config: &Config) -> PexCore {
-        let own = NodeId::from_bytes([0; 20]);
-        let settings = BookSettings { own, is_strict: true, limits: BookLimits::default() };
-        let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(1)));
-        let mut core = PexCore::new(PexSettings::new(config), book, [1; 32], NOW);
-        core.start(NOW);
-        core
-    }
 
     /// An outbound peer that peer exchange has dialed for this.
     fn up(core: &mut PexCore, n: u8, purpose: Purpose) -> ConnId {
@@ -475,10 +465,6 @@ mod tests {
         conn
     }
 
-    fn outputs(core: &mut PexCore) -> Vec<PexOutput> {
-        std::iter::from_fn(|| core.poll_output()).collect()
-    }
-
     fn num_requests(outputs: &[PexOutput]) -> usize {
         outputs.iter().filter(|o| matches!(o, PexOutput::Send { is_request: true, .. })).count()
     }
@@ -486,7 +472,7 @@ mod tests {
     #[test]
     fn who_was_not_asked_after_all_owes_nothing() {
         for was_sent in [true, false] {
-            let mut core = core(&Config::default());
+            let mut core = started(&Config::default());
             let conn = up(&mut core, 1, Purpose::Peers);
             assert_eq!(num_requests(&outputs(&mut core)), 1);
             if !was_sent {
@@ -502,7 +488,7 @@ mod tests {
 
     #[test]
     fn who_was_not_asked_after_all_is_asked_again_in_time() {
-        let mut core = core(&Config::default());
+        let mut core = started(&Config::default());
         let conn = up(&mut core, 1, Purpose::Peers);
         outputs(&mut core);
         core.handle(PexInput::NotSent(conn), NOW);
@@ -524,7 +510,7 @@ mod tests {
     #[test]
     fn a_crawled_node_or_a_seed_that_could_not_be_asked_is_let_go() {
         for (is_seed, purpose) in [(true, Purpose::Crawl), (false, Purpose::Seed)] {
-            let mut core = core(&Config { seed_mode: is_seed, ..Config::default() });
+            let mut core = started(&Config { seed_mode: is_seed, ..Config::default() });
             let conn = up(&mut core, 1, purpose);
             assert_eq!(num_requests(&outputs(&mut core)), 1);
             core.handle(PexInput::NotSent(conn), NOW);

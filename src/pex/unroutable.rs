@@ -39,36 +39,20 @@ impl Unroutable {
 
 #[cfg(test)]
 mod tests {
-    use rand::{SeedableRng, rngs::StdRng};
-
     use crate::{
-        addrbook::{Book, BookKey, BookLimits, BookSettings, NodeFacts},
+        addrbook::NodeFacts,
         address::NetAddress,
         config::Config,
         identity::NodeId,
         ids::{ConnId, Direction},
         origin::{Origin, Purpose},
         pex::{
-            PeerFacts, PexCore, PexInput, PexMessage, PexNotice, PexOutput, PexRequest, PexSettings,
+            PeerFacts, PexCore, PexInput, PexMessage, PexNotice, PexOutput, PexRequest,
+            core::tests::{NOW, outputs, started},
         },
-        time::{Mono, Now},
+        time::Now,
     };
     use std::time::Duration;
-
-    const NOW: Now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
-
-    fn core(config: &Config) -> PexCore {
-        let own = NodeId::from_bytes([0; 20]);
-        let settings = BookSettings { own, is_strict: true, limits: BookLimits::default() };
-        let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(1)));
-        let mut core = PexCore::new(PexSettings::new(config), book, [1; 32], NOW);
-        core.start(NOW);
-        core
-    }
-
-    fn outputs(core: &mut PexCore) -> Vec<PexOutput> {
-        std::iter::from_fn(|| core.poll_output()).collect()
-    }
 
     /// A peer that comes from one address and announces another one; we have dialed it for this.
     fn up(
@@ -141,7 +125,7 @@ mod tests {
     fn a_strict_book_on_a_private_network_is_told_once_an_hour() {
         let seed = format!("{}@50.1.1.1:26656", NodeId::from_bytes([1; 20])).parse().unwrap();
         let config = Config { seeds: vec![seed], ..Config::default() };
-        let mut core = core(&config);
+        let mut core = started(&config);
         let conn = dialed(&mut core, Purpose::Seed);
         forget_all(&mut core);
         tell_private(&mut core, conn, NOW);
@@ -155,7 +139,7 @@ mod tests {
     #[test]
     fn strangers_do_not_make_a_network_private() {
         for is_forgotten in [false, true] {
-            let mut core = core(&Config::default());
+            let mut core = started(&Config::default());
             let conn = dialed(&mut core, Purpose::Peers);
             if is_forgotten {
                 forget_all(&mut core);

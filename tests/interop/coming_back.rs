@@ -34,6 +34,16 @@ fn ours() -> Ours {
     })
 }
 
+/// This node, which is there again, is soon dialed by ours.
+#[track_caller]
+fn assert_dialed(ours: &Ours, mut node: Go) {
+    let event = ours.reactor.events.recv_timeout(SOON);
+    let Ok(Event::PeerUp(peer)) = event else { panic!("{event:?}") };
+    assert_eq!((peer.id(), peer.direction()), (node.id, Direction::Outbound));
+    node.wait("peer_up", json!({}));
+    exchange(ours, &mut node, &peer, &[CHANNEL], &[100]);
+}
+
 fn a_go_node_that_restarts_is_dialed_before_the_next_round(release: Release) {
     let _alone = crate::alone();
     let ours = ours();
@@ -44,12 +54,7 @@ fn a_go_node_that_restarts_is_dialed_before_the_next_round(release: Release) {
     node.kill();
     ours.down();
 
-    let mut node = go(release, &listen, "interop");
-    let event = ours.reactor.events.recv_timeout(SOON);
-    let Ok(Event::PeerUp(peer)) = event else { panic!("{event:?}") };
-    assert_eq!((peer.id(), peer.direction()), (node.id, Direction::Outbound));
-    node.wait("peer_up", json!({}));
-    exchange(&ours, &mut node, &peer, &[CHANNEL], &[100]);
+    assert_dialed(&ours, go(release, &listen, "interop"));
 }
 
 /// An upgrade under the same key. It is bad for a day, unless it shows itself to be of ours.
@@ -70,10 +75,5 @@ fn a_go_node_of_another_chain_is_a_peer_as_soon_as_it_is_of_ours(release: Releas
     node.kill();
     ours.down();
     // And it is dialed, as anybody who is known.
-    let mut node = go(release, &listen, "interop");
-    let event = ours.reactor.events.recv_timeout(SOON);
-    let Ok(Event::PeerUp(peer)) = event else { panic!("{event:?}") };
-    assert_eq!((peer.id(), peer.direction()), (node.id, Direction::Outbound));
-    node.wait("peer_up", json!({}));
-    exchange(&ours, &mut node, &peer, &[CHANNEL], &[100]);
+    assert_dialed(&ours, go(release, &listen, "interop"));
 }

@@ -95,10 +95,14 @@ impl Layers {
     /// Where such a key is set, for people: the flag, the variable, or the line of the file; else its
     /// name.
     pub(crate) fn place(&self, key: &str, flag: Option<&str>) -> String {
-        match (flag, self.value(key)) {
-            (Some(_), _) => format!("--{key}"),
-            (None, Ok(Some((place, _)))) => place,
-            (None, _) => key.to_owned(),
+        self.set_at(key, flag).unwrap_or_else(|| key.to_owned())
+    }
+
+    /// The same; `None` if nobody sets it.
+    pub(crate) fn set_at(&self, key: &str, flag: Option<&str>) -> Option<String> {
+        match flag.filter(|text| !text.is_empty()) {
+            Some(_) => Some(format!("--{key}")),
+            None => self.value(key).ok().flatten().map(|(place, _)| place),
         }
     }
 
