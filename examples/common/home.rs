@@ -138,32 +138,30 @@ impl Home {
     /// What `init` does: makes the files that are not there yet, all of them or none, and then tells
     /// of each.
     pub(crate) fn init(&self, key: &Path, files: &[(&Path, String)]) -> Result<(), Failure> {
-        let (mut new, mut told) = (NewFiles::default(), String::new());
-        let mut tell = |is_new: bool, path: &Path| {
-            let (what, path) = (if is_new { "wrote" } else { "kept" }, path.display());
-            let why = if is_new { "" } else { ", which exists: it is never overwritten" };
-            told += &format!("{what} {path}{why}\n");
-        };
+        let mut new = NewFiles::default();
         let key = self.file(key);
-        let has_key = match NodeKey::load(&key) {
-            Ok(_) => true,
+        match NodeKey::load(&key) {
+            Ok(_) => {}
             Err(NodeKeyError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 new.add_key(&key, &NodeKey::generate())?;
-                false
             }
             Err(error) => return Err(Failure::usage(error)),
-        };
-        tell(!has_key, &key);
+        }
+        let mut paths = vec![key.clone()];
         for (path, text) in files {
             let path = self.file(path);
-            let is_new = path.symlink_metadata().is_err();
-            if is_new {
+            if path.symlink_metadata().is_err() {
                 new.add_text(&path, text)?;
             }
-            tell(is_new, &path);
+            paths.push(path);
         }
-        new.place()?;
+        let written = new.place()?;
+        // The key that is there: another `init` at the same time may have been faster.
         let id = NodeKey::load(&key).map_err(Failure::usage)?.id();
-        cli::print(format!("{told}node ID {id}\n"))
+        let told = paths.iter().map(|path| match (written.contains(path), path.display()) {
+            (true, path) => format!("wrote {path}\n"),
+            (false, path) => format!("kept {path}, which exists: it is never overwritten\n"),
+        });
+        cli::print(format!("{}node ID {id}\n", told.collect::<String>()))
     }
 }

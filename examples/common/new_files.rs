@@ -47,8 +47,8 @@ impl NewFiles {
         })
     }
 
-    /// Puts all of them in their places. What somebody else has put there meanwhile stays.
-    pub(crate) fn place(mut self) -> Result<(), Failure> {
+    /// Puts all of them in their places; which. What somebody else has put there meanwhile stays.
+    pub(crate) fn place(mut self) -> Result<Vec<PathBuf>, Failure> {
         for Prepared { temporary, path } in &self.prepared {
             match place_if_free(temporary, path) {
                 Ok(()) => self.placed.push(path.clone()),
@@ -56,12 +56,12 @@ impl NewFiles {
                 Err(error) => return Err(cannot_write(path, &error)),
             }
         }
-        for path in self.placed.drain(..) {
+        for path in &self.placed {
             // Not every file system can: then it lasts as well as it can.
-            let _ = File::open(folder_of(&path)).and_then(|folder| folder.sync_all());
+            let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
         }
         self.folders.clear();
-        Ok(())
+        Ok(std::mem::take(&mut self.placed))
     }
 
     /// Makes the file's folder, and the file that is written first. Its name is nobody else's: in
@@ -72,10 +72,15 @@ impl NewFiles {
         });
         let missing: Vec<_> = missing.map(Path::to_owned).collect();
         for folder in missing.into_iter().rev() {
-            fs::create_dir(&folder).map_err(|error| {
-                Failure::Usage(format!("cannot make {}: {error}", folder.display()))
-            })?;
-            self.folders.push(folder);
+            match fs::create_dir(&folder) {
+                Ok(()) => self.folders.push(folder),
+                // Somebody else was faster.
+                Err(_) if folder.is_dir() => {}
+                Err(error) => {
+                    let why = format!("cannot make {}: {error}", folder.display());
+                    return Err(Failure::Usage(why));
+                }
+            }
         }
         let name = path.file_name().ok_or_else(|| {
             Failure::Usage(format!("cannot write {}: the path names no file", path.display()))

@@ -3,6 +3,10 @@
 
 use std::sync::Arc;
 
+use serde::{
+    Deserialize,
+    de::{Deserializer, IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value, json};
 
 use crate::http::Reply;
@@ -141,16 +145,50 @@ impl<'a> Call<'a> {
     }
 }
 
+/// The calls of a body; of too many, only so many that this is seen: each takes more memory than in
+/// the body.
+struct Batch(Vec<Value>);
+
+impl<'de> Deserialize<'de> for Batch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ReadBatch).map(Self)
+    }
+}
+
+struct ReadBatch;
+
+impl<'de> Visitor<'de> for ReadBatch {
+    type Value = Vec<Value>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a list of calls")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut calls: A) -> Result<Vec<Value>, A::Error> {
+        let mut kept = Vec::new();
+        while kept.len() <= MAX_CALLS {
+            match calls.next_element()? {
+                Some(call) => kept.push(call),
+                None => return Ok(kept),
+            }
+        }
+        while calls.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(kept)
+    }
+}
+
 /// The answer to a body: what is wrong with one call is in the answer to it, and the code is 200;
 /// only what is no call at all is a 500. Nobody gets an answer who wants none.
 pub(crate) fn body(body: &[u8], mut call: impl FnMut(&str, Params<'_>) -> Outcome) -> Reply {
-    let parsed: Value = match serde_json::from_slice(body) {
-        Ok(parsed) => parsed,
-        Err(why) => return RpcError::parse(why).reply(500),
+    let is_batch = body.trim_ascii_start().first() == Some(&b'[');
+    let parsed = if is_batch {
+        serde_json::from_slice(body).map(|Batch(values)| values)
+    } else {
+        serde_json::from_slice(body).map(|value| vec![value])
     };
-    let values = match &parsed {
-        Value::Array(values) => values.as_slice(),
-        value => std::slice::from_ref(value),
+    let values: Vec<Value> = match parsed {
+        Ok(values) => values,
+        Err(why) => return RpcError::parse(why).reply(500),
     };
     let calls: Vec<Option<Call<'_>>> = match values.iter().map(Call::read).collect() {
         Ok(calls) => calls,

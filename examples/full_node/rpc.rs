@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine, alphabet,
+    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD},
+};
 use serde_json::{Value, json};
 use tmp2p::{
     Direction, NodeInfo, Peer, PublicKey, SwitchHandle,
@@ -229,11 +232,16 @@ fn in_quotes(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     some(tx)
 }
 
-/// As Go writes bytes in JSON.
+/// As Go reads bytes in JSON: with line ends anywhere, and whatever the bits say that are over.
 fn in_base64(value: &Value) -> Result<Vec<u8>, &'static str> {
     match value {
         Value::Null => some(Vec::new()),
-        Value::String(text) => some(STANDARD.decode(text).map_err(|_| "no base64")?),
+        Value::String(text) => {
+            let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
+            let engine = GeneralPurpose::new(&alphabet::STANDARD, config);
+            let text = text.replace(['\r', '\n'], "");
+            some(engine.decode(text).map_err(|_| "no base64")?)
+        }
         _ => Err("no text"),
     }
 }

@@ -73,6 +73,7 @@ fn json_rpc_answers_as_tendermint_does() {
         ("nonsense", 500, -32700),
         ("5", 500, -32700),
         ("[5]", 500, -32700),
+        (&format!("[{}{{]", "null,".repeat(100)), 500, -32700),
         (&"[".repeat(100_000), 500, -32700),
         (r#"{"id":{},"method":"health"}"#, 500, -32700),
         (r#"{"id":[],"method":"health"}"#, 500, -32700),
@@ -121,6 +122,11 @@ fn json_rpc_answers_as_tendermint_does() {
         let is_sync = method == "broadcast_tx_sync";
         assert_eq!(result["log"].as_str().unwrap().contains("not checked"), is_sync);
         node.event("tx", |event| event["hash"] == hash(tx));
+    }
+    // As Go reads it: lines of any length, and bits at the end that mean nothing.
+    for text in [r"Z\nQ\r\n==\n", "ZR=="] {
+        let body = format!(r#"{{"id":0,"method":"broadcast_tx_async","params":["{text}"]}}"#);
+        assert_eq!(answer(&body).1["result"]["hash"], hash("e"), "{text}");
     }
     let (code, body) = post(addr, "/broadcast_tx_async", "tx=%22c%22");
     assert!(code == 200 && body.contains(&hash("c")), "{body}");

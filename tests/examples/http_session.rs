@@ -119,6 +119,27 @@ fn quotes_braces_and_bad_escapes_reach_who_answers() {
     }
 }
 
+/// As Go looks it up: decoded, `/` where there is none, and of a proxy's target what follows the host.
+#[test]
+fn a_path_is_found_as_go_finds_it() {
+    for (target, path, query) in [
+        ("/%73tatus", "/status", ""),
+        ("/a+b", "/a+b", ""),
+        ("/a%zz%4", "/a%zz%4", ""),
+        ("http://host", "/", ""),
+        ("http://host?tx=/1", "/", "tx=/1"),
+        ("HTTP://host/a?b=/c?d", "/a", "b=/c?d"),
+        ("/?a", "/", "a"),
+    ] {
+        let mut session = session();
+        session
+            .feed(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(), Duration::ZERO);
+        assert_eq!(session.step(), Step::Answer);
+        let request = session.asked().unwrap();
+        assert_eq!((request.path, request.query), (path, query.as_bytes()), "{target}");
+    }
+}
+
 #[test]
 fn parameters_are_decoded_or_refused() {
     let query = b"a=1&tx=%22a+%2b%22&tx=2&%74y=3&empty&last=";

@@ -1,6 +1,6 @@
 //! `init` makes all files or none.
 
-use std::fs;
+use std::{fs, process::Stdio};
 
 use crate::{
     program::{assert_prints, assert_refused, command},
@@ -74,5 +74,36 @@ fn what_a_killed_init_has_left_is_in_nobodys_way() {
         let umask = String::from_utf8(umask.stdout).unwrap();
         let umask = u32::from_str_radix(umask.trim(), 8).unwrap();
         assert_eq!((mode("node_key.json"), mode("config.toml")), (0o600, 0o666 & !umask));
+    }
+}
+
+/// Several scripts at once, on a home that is not there: one key and one set of files, and each is told
+/// the ID that is the node's then, and what it has written itself.
+#[test]
+fn inits_at_once_make_one_node() {
+    for program in ["full_node", "seed"] {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("not/there/yet");
+        let started = (0..6).map(|_| {
+            let mut init = command(program, &home);
+            init.args(["init", "--chain-id", "c"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            init.spawn().unwrap()
+        });
+        let started: Vec<_> = started.collect();
+        let said = started.into_iter().map(|init| {
+            let output = init.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        });
+        let said: Vec<String> = said.collect();
+        let id = assert_prints(command(program, &home).arg("show-node-id"));
+        for said in &said {
+            assert!(said.ends_with(&format!("node ID {id}")), "{said}");
+        }
+        let files = fs::read_dir(home.join("config")).unwrap();
+        for file in files.map(|file| file.unwrap().path()) {
+            let wrote = format!("wrote {}\n", file.display());
+            assert_eq!(said.iter().filter(|said| said.contains(&wrote)).count(), 1, "{wrote}");
+        }
     }
 }

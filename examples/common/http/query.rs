@@ -15,6 +15,12 @@ pub(crate) fn parameter(query: &[u8], name: &str) -> Option<Result<Vec<u8>, BadE
 }
 
 fn decoded(text: &[u8]) -> Result<Vec<u8>, BadEscape> {
+    let spaced = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte });
+    unescaped(&spaced.collect::<Vec<u8>>())
+}
+
+/// With each `%41` as what it stands for.
+pub(super) fn unescaped(text: &[u8]) -> Result<Vec<u8>, BadEscape> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {
@@ -26,7 +32,6 @@ fn decoded(text: &[u8]) -> Result<Vec<u8>, BadEscape> {
                 let digit = |digit: u8| char::from(digit).to_digit(16).ok_or(BadEscape);
                 (digit(digits[0])? * 16 + digit(digits[1])?) as u8
             }
-            b'+' => b' ',
             byte => byte,
         });
     }

@@ -6,7 +6,10 @@ use std::{io::IoSlice, sync::Arc, time::Duration};
 
 use http_net::{HttpDate, HttpError, Limits, Method, Response, ServerConn, ServerEvent};
 
-use super::message::{Reply, Request};
+use super::{
+    message::{Reply, Request},
+    query,
+};
 
 /// Longest request line, bytes: against lines without an end, which would fill the memory. An URI
 /// call with a transaction of 32 KiB in hexadecimal digits fits; larger ones come as a body.
@@ -56,6 +59,8 @@ pub(crate) struct Session {
     http: ServerConn,
     /// Read, and not yet given to `http`.
     input: Vec<u8>,
+    /// So many bytes at its start have no end of a line: a line that comes byte by byte is looked at once.
+    searched: usize,
     /// The client sends no more.
     is_at_end: bool,
     state: State,
@@ -101,6 +106,7 @@ impl Session {
             limits,
             http: ServerConn::with_limits(limits),
             input: Vec::new(),
+            searched: 0,
             is_at_end: false,
             has_begun: false,
             state: State::Line,
@@ -174,8 +180,9 @@ impl Session {
         // RFC 9112: empty lines before a request are passed over.
         let empty = self.input.iter().take_while(|byte| b"\r\n".contains(byte)).count();
         self.input.drain(..empty);
-        let end = match self.input.iter().position(|byte| *byte == b'\n') {
-            Some(end) => end + 1,
+        let searched = std::mem::replace(&mut self.searched, self.input.len());
+        let end = match self.input[searched..].iter().position(|byte| *byte == b'\n') {
+            Some(end) => searched + end + 1,
             // It says that this is too long.
             None if self.input.len() > MAX_LINE => self.input.len(),
             None => {
@@ -186,10 +193,11 @@ impl Session {
             }
         };
         let line: Vec<u8> = self.input.drain(..end).collect();
+        self.searched = 0;
         self.path.clear();
         let target = Target::of(&line).filter(|_| line.len() <= MAX_LINE);
         let replaced = target.map(|target| {
-            self.path = String::from_utf8_lossy(target.path).into_owned();
+            self.path = target.decoded_path();
             self.query = target.query.to_vec();
             target.replaced
         });
@@ -221,7 +229,8 @@ impl Session {
                 self.state = State::Whole;
                 return true;
             }
-            Ok(ServerEvent::NeedInput) => {
+            // One that takes nothing and wants more would be asked for ever.
+            Ok(ServerEvent::NeedInput) if given > 0 || self.input.is_empty() => {
                 if !self.input.is_empty() {
                     return true;
                 }
@@ -351,14 +360,22 @@ impl<'a> Target<'a> {
         let target = match target.get(..7) {
             // As to a proxy.
             Some(scheme) if scheme.eq_ignore_ascii_case(b"http://") => {
-                let slash = target.iter().skip(7).position(|byte| *byte == b'/');
-                slash.map_or(&b"/"[..], |slash| &target[7 + slash..])
+                let after = &target[7..];
+                let end = after.iter().position(|byte| b"/?".contains(byte)).unwrap_or(after.len());
+                &after[end..]
             }
             _ => target,
         };
         let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
         let (path, query) = (&target[..end], target.get(end + 1..).unwrap_or_default());
+        let path = if path.is_empty() { b"/" } else { path };
         let is_path = path.first() == Some(&b'/');
         is_path.then(|| Self { path, query, replaced: [method, b" / ", rest].concat() })
+    }
+
+    /// As Go looks it up: `/%73tatus` is `/status`. One that is written wrongly names nothing.
+    fn decoded_path(&self) -> String {
+        let path = query::unescaped(self.path).unwrap_or_else(|_| self.path.to_vec());
+        String::from_utf8_lossy(&path).into_owned()
     }
 }
