@@ -11,7 +11,7 @@ use base64::{
     Engine, alphabet,
     engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD},
 };
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use tmp2p::{
     Direction, NodeInfo, Peer, PublicKey, SwitchHandle,
     crossbeam_channel::{Sender, TrySendError},
@@ -92,7 +92,7 @@ impl Rpc {
 
     fn by_uri(&mut self, method: &str, request: &Request<'_>) -> Outcome {
         if !matches!(method, "broadcast_tx_async" | "broadcast_tx_sync") {
-            return self.call(method, Params::None);
+            return self.call(method, Params::NONE);
         }
         let is_form = request.content_type.starts_with("application/x-www-form-urlencoded");
         let form = if is_form { request.body } else { &[] };
@@ -226,23 +226,23 @@ fn in_quotes(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     let is_hex = text.starts_with(b"0x") || text.starts_with(b"0X");
     let tx = match text {
         [] => Vec::new(),
-        _ if is_hex => hex::decode(&text[2..]).map_err(|_| "no hexadecimal digits")?,
+        _ if is_hex => hex::decode(&text[2..]).map_err(|_| "no pairs of hexadecimal digits")?,
         _ => serde_json::from_slice::<String>(text).map_err(|_| "no text in quotes")?.into_bytes(),
     };
     some(tx)
 }
 
 /// As Go reads bytes in JSON: with line ends anywhere, and whatever the bits say that are over.
-fn in_base64(value: &Value) -> Result<Vec<u8>, &'static str> {
-    match value {
-        Value::Null => some(Vec::new()),
-        Value::String(text) => {
+fn in_base64(value: Option<&RawValue>) -> Result<Vec<u8>, &'static str> {
+    match value.map(RawValue::get) {
+        None | Some("null") => some(Vec::new()),
+        Some(text) => {
+            let text: String = serde_json::from_str(text).map_err(|_| "no text")?;
             let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
             let engine = GeneralPurpose::new(&alphabet::STANDARD, config);
             let text = text.replace(['\r', '\n'], "");
             some(engine.decode(text).map_err(|_| "no base64")?)
         }
-        _ => Err("no text"),
     }
 }
 

@@ -140,7 +140,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<NodeKey, NodeKeyError> {
     let Key { r#type, value } = file.priv_key;
     let value = Zeroizing::new(value);
     if r#type != KEY_TYPE {
-        return Err(NodeKeyError::KeyType { path: path.into(), found: shown(&r#type) });
+        return Err(NodeKeyError::KeyType { path: path.into(), found: named_type(&r#type) });
     }
     let halves = Zeroizing::new(
         STANDARD
@@ -158,6 +158,15 @@ fn parse(path: &Path, text: &[u8]) -> Result<NodeKey, NodeKeyError> {
         return Err(NodeKeyError::Mismatch { path: path.into() });
     }
     Ok(key)
+}
+
+/// What a file names as the type of its key, for an error: only if it is a name, for it may be the key
+/// itself, in the wrong place.
+fn named_type(text: &str) -> String {
+    let is_name = text.len() <= 40
+        && text.contains("/PrivKey")
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/');
+    if is_name { text.to_owned() } else { "unknown".to_owned() }
 }
 
 /// The permissions, if they give anything to anybody but the owner.
@@ -261,11 +270,11 @@ pub enum NodeKeyError {
         path: PathBuf,
     },
     /// A key of another kind.
-    #[error("{} holds a key of type {found}; a node key is a {KEY_TYPE}", .path.display())]
+    #[error("{} holds a key whose type is {found}; a node key is a {KEY_TYPE}", .path.display())]
     KeyType {
         /// The file.
         path: PathBuf,
-        /// The type that it names, made printable.
+        /// The type that it names, if it is one: what stands there may be the key itself.
         found: String,
     },
     /// The value is not base64.
@@ -425,11 +434,15 @@ mod tests {
             format!(r#"{{"priv_key":{{"type":"{KEY_TYPE}","value":"{secret}"}}}}"#),
             format!(r#"{{"priv_key":{{"type":"{KEY_TYPE}","value":"{secret}!"}}}}"#),
             format!(r#"{{"priv_key":{{"type":"{KEY_TYPE}","value":["{secret}"]}}}}"#),
+            format!(r#"{{"priv_key":{{"type":"{secret}","value":"{KEY_TYPE}"}}}}"#),
         ] {
             let error = parse(path, wrong.as_bytes()).unwrap_err();
             let told = format!("{error} {error:?}");
             assert!(!told.contains(&secret[..12]), "{told}");
         }
+        let other = r#"{"priv_key":{"type":"tendermint/PrivKeySecp256k1","value":""}}"#;
+        let told = parse(path, other.as_bytes()).unwrap_err().to_string();
+        assert!(told.contains("whose type is tendermint/PrivKeySecp256k1;"), "{told}");
     }
 
     #[test]

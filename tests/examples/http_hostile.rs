@@ -263,6 +263,36 @@ fn many_large_bodies_at_once_take_no_more_memory_than_there_is_for_all() {
     target.program.stop();
 }
 
+/// The fault: a tree was made of every body, thirty times as large as the body, and what a tree had
+/// taken stayed with the process.
+#[test]
+fn nothing_is_made_of_what_nobody_asks_for() {
+    let target = Target::start("full_node");
+    target.assert_answers();
+    let before = target.status("VmHWM:");
+    let objects = vec![r#"{"":0}"#; 140_000].join(",");
+    for (body, telling) in [
+        (format!(r#"{{"params":[{objects}],"id":1,"method":"health"}}"#), "got 140000"),
+        (format!(r#"{{"x":[{objects}],"id":1,"method":"health"}}"#), r#""result":{}}"#),
+        (
+            format!(r#"{{"params":{{"x":[{objects}]}},"id":1,"method":"health"}}"#),
+            r#""result":{}}"#,
+        ),
+        (format!(r#"{{"id":[{objects}],"method":"health"}}"#), "unknown type"),
+        (format!(r#"[{objects}]"#), "exceeds maximum"),
+    ] {
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        let answer = raw(target.addr, request.as_bytes());
+        let end = &answer[answer.len().saturating_sub(200)..];
+        assert!(end.contains(telling), "{end}");
+    }
+    // Body, buffer and answer, with room: the trees were 30 MB each.
+    let grown = target.status("VmHWM:").saturating_sub(before);
+    assert!(grown < 8 << 20, "{grown} bytes");
+    target.program.stop();
+}
+
 /// The deadlines themselves are tested in virtual time; this one is ten seconds.
 #[test]
 fn who_is_late_is_let_go() {

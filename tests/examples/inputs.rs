@@ -132,3 +132,38 @@ fn an_addrbook_that_is_a_pipe_holds_up_neither_the_start_nor_an_import() {
     crate::program::assert_runs(seed());
     assert_refused(seed().arg("import-addrbook").arg(&file), &["addrbook.json", "says nothing"]);
 }
+
+/// A pipe in the place of the book held up the seed and each of its commands for ever, and a folder got
+/// a lock beside it, which may be outside of the home.
+#[cfg(unix)]
+#[test]
+fn a_book_that_is_a_pipe_or_a_folder_is_an_error_and_nothing_is_made_beside_it() {
+    for (what, why) in [("pipe", "no regular file"), ("folder", "is a folder")] {
+        let home = tempfile::tempdir().unwrap();
+        let data = home.path().join("data");
+        fs::create_dir_all(&data).unwrap();
+        crate::program::assert_prints(command("seed", home.path()).arg("show-node-id"));
+        let file = data.join("addrbook.sqlite");
+        if what == "pipe" {
+            pipe(&file)
+        } else {
+            fs::create_dir(&file).unwrap()
+        }
+        let given = home.path().join("given.json");
+        fs::write(&given, r#"{"key":"","addrs":[]}"#).unwrap();
+        for arguments in [
+            vec!["--chain-id", "c", "--p2p.laddr", "tcp://127.0.0.1:0"],
+            vec!["peers"],
+            vec!["export-addrbook", "-"],
+            vec!["import-addrbook", given.to_str().unwrap()],
+            vec!["unban", "1.2.3.4"],
+            vec!["unmark-bad", "0"],
+        ] {
+            let mut seed = command("seed", home.path());
+            assert_refused(seed.args(&arguments), &["addrbook.sqlite", why]);
+        }
+        let left: Vec<_> =
+            fs::read_dir(&data).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(left, ["addrbook.sqlite"], "{what}");
+    }
+}

@@ -80,11 +80,23 @@ fn malformed(error: &serde_json::Error) -> ImportError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let place = format!(" at line {line} column {column}");
-    let reason = shown(text.strip_suffix(&place).unwrap_or(&text));
+    let reason = text.strip_suffix(&place).unwrap_or(&text);
+    // The library names the types of this program.
+    let plain = [
+        ("expected u8", "expected 1 or 2"),
+        ("expected u16", "expected a port, 0 to 65535"),
+        ("expected i32", "expected a whole number"),
+        ("expected i64", "expected the number of a bucket"),
+    ];
+    let named = plain
+        .into_iter()
+        .find_map(|(kind, name)| Some(format!("{}{name}", reason.strip_suffix(kind)?)));
+    let reason = shown(named.as_deref().unwrap_or(reason));
     ImportError::Malformed { line, column, reason }
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with \"key\" and \"addrs\"")]
 struct File {
     key: Option<String>,
     // Said so, it must be there.
@@ -102,6 +114,7 @@ struct Entries(Vec<Entry>);
 struct Entry(KnownAddress);
 
 #[derive(Deserialize)]
+#[serde(expecting = "an entry with \"addr\", \"src\" and the rest")]
 struct RawEntry {
     addr: Address,
     src: Option<Address>,
@@ -118,6 +131,7 @@ struct RawEntry {
 struct Address(NetAddress);
 
 #[derive(Deserialize)]
+#[serde(expecting = "an address with \"id\", \"ip\" and \"port\"")]
 struct RawAddress {
     id: String,
     ip: String,
@@ -187,8 +201,17 @@ impl TryFrom<RawAddress> for Address {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time: Timestamp =
-            text.parse().map_err(|error| de::Error::custom(format!("a time: {error}")))?;
+        let time = match text.parse::<Timestamp>() {
+            Ok(time) => time,
+            // The last day or two of the calendar that Go knows are beyond that of the library.
+            Err(_) if text.starts_with("9999-12-3") => Timestamp::MAX,
+            Err(_) => {
+                let text = shown(&text);
+                return Err(de::Error::custom(format!(
+                    "\"{text}\" is no time as in \"2026-01-31T12:00:00Z\""
+                )));
+            }
+        };
         Ok(Self(Duration::try_from(time.as_duration()).ok().filter(|since| !since.is_zero())))
     }
 }
@@ -265,9 +288,40 @@ mod tests {
         assert!(line == 3 || line == 4, "{line}");
         assert_eq!(text, "there is no bucket -1 of bucket_type 1, they are 0 to 255");
         assert_eq!(reason("{}"), (1, "missing field `addrs`".to_owned()));
+        // No type of this program.
+        let whole = entry("1.2.3.4", "1");
+        for (text, expected) in [
+            ("5".to_owned(), "an object with"),
+            ("null".to_owned(), "an object with"),
+            (file("null"), "an entry with"),
+            (file(&whole.replace("\"port\": 1", "\"port\": 65536")), "a port, 0 to 65535"),
+            (file(&whole.replace("\"port\": 1", "\"port\": \"1\"")), "a port, 0 to 65535"),
+            (file(&whole.replace("\"bucket_type\": 1", "\"bucket_type\": 1.5")), "1 or 2"),
+            (file(&whole.replace("[1]", "[1.5]")), "the number of a bucket"),
+            (file(&whole.replace("[1]", "[1], \"attempts\": 1.5")), "a whole number"),
+            (file(&whole.replace("[1]", "[1], \"last_attempt\": \"now\"")), "is no time as in"),
+        ] {
+            let (_, text) = reason(&text);
+            assert!(text.contains(expected), "{text}");
+            for kind in ["struct", "Raw", "File", "i32", "u16", "civil"] {
+                assert!(!text.contains(kind), "{text}");
+            }
+        }
         // What somebody wrote cannot steer a terminal.
         let (_, text) = reason(&file(&entry("\\u001b[2J", "1")));
         assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+
+    #[test]
+    fn the_last_day_that_go_can_write_is_far_in_the_future() {
+        let last = |time: &str| {
+            let entry = entry("1.2.3.4", "1");
+            let entry = entry.replace("[1]", &format!("[1], \"last_success\": \"{time}\""));
+            let book = parse(format!("{{\"addrs\": [{entry}]}}").as_bytes()).unwrap();
+            book.addresses[0].last_success.unwrap()
+        };
+        let last_day = last("9999-12-31T23:59:59.999999999Z");
+        assert!(last_day > last("9999-12-01T00:00:00Z"));
     }
 
     #[test]

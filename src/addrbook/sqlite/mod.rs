@@ -188,7 +188,17 @@ fn resolve(path: &Path) -> Result<PathBuf, StoreError> {
         StoreError::with_source(format!("cannot open the address book {}", path.display()), error)
     };
     match fs::canonicalize(path) {
-        Ok(path) => return Ok(path),
+        // Before anything is made beside it, and before anybody waits for the other end of a pipe.
+        Ok(path) => match fs::metadata(&path).map_err(failed)? {
+            found if found.is_file() => return Ok(path),
+            found => {
+                let what = if found.is_dir() { "a folder" } else { "no regular file" };
+                let path = path.display();
+                return Err(StoreError::new(format!(
+                    "the address book {path} is {what}; name another file"
+                )));
+            }
+        },
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         Err(error) if fs::symlink_metadata(path).is_ok() => {
             let text = format!("the address book {} is a link to nothing", path.display());
