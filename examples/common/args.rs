@@ -2,9 +2,12 @@
 
 use std::{env, ffi::OsString, iter::Peekable};
 
-use clap::CommandFactory;
+use clap::Command;
 
-use crate::layers::{self, Kind, P2pFlag};
+use crate::{
+    cli::{WIDTH, filled},
+    layers::{self, Kind, P2pFlag},
+};
 
 /// A command line in two parts.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,8 +75,7 @@ const FOREIGN_TABLES: [&str; 11] = [
 
 impl CommandLine {
     /// That of this process, for a program with these flags of its own.
-    pub(crate) fn of_process<A: CommandFactory>() -> Self {
-        let command = A::command();
+    pub(crate) fn of_process(command: &Command) -> Self {
         let own = command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned));
         Self::split(env::args_os(), &own.collect::<Vec<_>>())
     }
@@ -121,6 +123,48 @@ impl CommandLine {
         }
         Self { rest, flags }
     }
+}
+
+/// The options that help shows of some commands; all others take all that the program has.
+pub(crate) type Shown<'a> = (&'a [&'a str], &'a [&'a str]);
+
+/// Hides in the help of these commands the program's options that mean nothing to them. They may be
+/// there all the same, as a script has them that runs several commands.
+pub(crate) fn only_useful(mut command: Command, commands: &[Shown<'_>]) -> Command {
+    let global: Vec<_> =
+        command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect();
+    for (names, shown) in commands {
+        let others = global.iter().filter(|arg| !shown.contains(&arg.get_id().as_str()));
+        let others: Vec<_> = others.map(|arg| arg.clone().hide(true)).collect();
+        for name in *names {
+            command = command.mut_subcommand(name, |command| command.args(&others));
+        }
+    }
+    command
+}
+
+/// `help`, and behind it all keys of `[p2p]` by what is written there.
+pub(crate) fn with_keys(help: &str) -> String {
+    let of = |kind| {
+        let keys = layers::keys().into_iter().filter(move |key| Kind::of(key) == Some(kind));
+        filled(keys, "  ", WIDTH)
+    };
+    let mut text = format!("{help}\n\nThe keys of [p2p]:");
+    for (what, kind) in [
+        ("on or off", Kind::Switch),
+        ("numbers: how many, bytes, or so much a second", Kind::Number),
+        ("times, like 500ms, 3s or 1h30m", Kind::Duration),
+        ("addresses, files, and lists separated by commas", Kind::Text),
+    ] {
+        text += &format!("\n {what}:\n{}", of(kind));
+    }
+    text
+}
+
+/// What to write in place of an argument that nobody knows: keys of `[p2p]` have a flag each.
+pub(crate) fn instead(arg: &str) -> Option<String> {
+    let key = layers::normal(arg.strip_prefix("--")?);
+    Kind::of(&key).map(|_| format!("--p2p.{key}"))
 }
 
 /// The value behind a flag. A switch needs none: like Go's, `--p2p.pex` alone turns it on.

@@ -1,8 +1,7 @@
 //! The address book, as the programs show and move it.
 
 use std::{
-    collections::BTreeMap,
-    fs,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -11,12 +10,19 @@ use std::{
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use tmp2p::{
-    Ban, BanTable, Config, ConnectionState, KnownAddress, NodeId, Placement, SwitchHandle,
+    Ban, BanTable, BanTarget, Config, ConnectionState, KnownAddress, NodeId, Placement,
+    SwitchHandle,
 };
 #[cfg(feature = "sqlite")]
-use tmp2p::{BookStore, SqliteStore, StoreBatch, StoreError, StoredBook};
+use tmp2p::{BookStore, SqliteStore, StoreBatch, StoreError, StoredBook, addrbook::json::MAX_FILE};
 
-use crate::{cli::Failure, home::Home, states};
+#[cfg(feature = "sqlite")]
+use crate::home::input;
+use crate::{
+    cli::{self, Failure},
+    home::Home,
+    states,
+};
 
 /// How many addresses the book has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,8 +93,9 @@ impl From<&Ban> for Verdict {
 /// One address of the book.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    pub(crate) id: String,
-    /// `None`: the node is bad, and nobody knows where it is.
+    /// `None`: a ban of addresses, and nobody in the book is at any of them.
+    pub(crate) id: Option<String>,
+    /// `None`: the node is bad or banned, and nobody knows where it is.
     pub(crate) addr: Option<SocketAddr>,
     pub(crate) standing: Standing,
     /// What goes on with the node at the moment, if something does and its node is running.
@@ -107,14 +114,20 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A session says more than what the address is worth.
-    pub(crate) fn state(&self) -> &'static str {
+    /// A session says more to programs than what the address is worth.
+    fn state(&self) -> &'static str {
         self.session.unwrap_or(self.standing.word())
+    }
+
+    /// Whether it is no address of the book, but a ban of a node or of addresses that it does not have.
+    pub(crate) fn is_ban_alone(&self) -> bool {
+        self.standing == Standing::Banned && self.addr.is_none() && self.bad.is_none()
     }
 
     pub(crate) fn to_json(&self) -> Value {
         let mut value = json!({
-            "id": self.id, "addr": self.addr, "state": self.state(), "bucket": self.bucket,
+            "id": self.id, "addr": self.addr, "state": self.state(),
+            "standing": self.standing.word(), "bucket": self.bucket,
             "moniker": self.moniker, "version": self.version, "last_seen_ms": self.last_seen_ms,
             "failures": self.failures,
         });
@@ -145,7 +158,7 @@ impl Row {
             Placement::New(_) | Placement::Old(_) => Standing::Unverified,
         };
         Self {
-            id: id.to_string(),
+            id: Some(id.to_string()),
             addr: Some(known.addr.socket_addr()),
             standing,
             session: None,
@@ -163,22 +176,35 @@ impl Row {
         }
     }
 
-    /// A node that somebody has called bad before anybody told of it.
-    fn unknown(id: NodeId, addr: Option<SocketAddr>, look: &Look<'_>, bad: Verdict) -> Self {
-        let bans = look.bans_of(&id, addr);
+    /// Of which nothing is known but a verdict.
+    fn unknown(id: Option<NodeId>, addr: Option<SocketAddr>, bans: Vec<Verdict>) -> Self {
         Self {
-            id: id.to_string(),
+            id: id.map(|id| id.to_string()),
             addr,
             standing: if bans.is_empty() { Standing::Bad } else { Standing::Banned },
             session: None,
             bans,
-            bad: Some(bad),
+            bad: None,
             bucket: None,
             failures: 0,
             moniker: String::new(),
             version: String::new(),
             last_seen_ms: None,
         }
+    }
+
+    /// A node that somebody has called bad before anybody told of it.
+    fn of_bad(id: NodeId, addr: Option<SocketAddr>, bad: Verdict, look: &Look<'_>) -> Self {
+        Self { bad: Some(bad), ..Self::unknown(Some(id), addr, look.bans_of(&id, addr)) }
+    }
+
+    /// A ban of somebody else than those of the book.
+    fn of_ban(ban: &Ban) -> Self {
+        let id = match ban.target {
+            BanTarget::Id(id) => Some(id),
+            _ => None,
+        };
+        Self::unknown(id, None, vec![Verdict::from(ban)])
     }
 }
 
@@ -197,7 +223,7 @@ impl Look<'_> {
     }
 }
 
-/// All rows, by ID; `bad` are the nodes that are bad, with the address each was thought to have.
+/// All rows, by ID, and then the bans that are in none of them; `bad` are the nodes that are bad, with the address each was thought to have.
 fn rows_of<'a>(
     known: impl Iterator<Item = &'a KnownAddress>,
     look: &Look<'_>,
@@ -208,8 +234,14 @@ fn rows_of<'a>(
         Row::new(known, look, verdict)
     };
     let mut rows: Vec<Row> = known.map(row).collect();
-    rows.extend(bad.into_iter().map(|(id, (addr, bad))| Row::unknown(id, addr, look, bad)));
+    rows.extend(bad.into_iter().map(|(id, (addr, bad))| Row::of_bad(id, addr, bad, look)));
     rows.sort_by(|one, other| one.id.cmp(&other.id));
+    // Whatever is banned is to be found here, by who wants to lift it.
+    let told = |row: &Row| row.verdict().and_then(|verdict| verdict.target.clone());
+    let told: BTreeSet<String> = rows.iter().filter_map(told).collect();
+    let others = look.bans.iter().filter(|ban| ban.is_in_force(look.now));
+    let others = others.filter(|ban| !told.contains(&ban.target.to_string()));
+    rows.extend(others.map(Row::of_ban));
     rows
 }
 
@@ -218,9 +250,7 @@ pub(crate) fn place(config: &mut Config, home: &Home) -> Result<(), Failure> {
     let Some(file) = &mut config.addr_book_file else { return Ok(()) };
     *file = home.file(&*file);
     let folder = file.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder).map_err(|error| {
-        Failure::Usage(format!("addr_book_file: cannot make {}: {error}", folder.display()))
-    })
+    cli::make_folder(folder).map_err(|why| Failure::Usage(format!("addr_book_file: {why}")))
 }
 
 /// Where the database of this configuration is.
@@ -258,9 +288,9 @@ pub(crate) fn rows(handle: &SwitchHandle, private: &[NodeId]) -> Result<Vec<Row>
     let sessions = states.iter().filter_map(|state| {
         use ConnectionState::{Connected, Dialing, Reconnecting};
         let is_session = matches!(state.state, Connected | Dialing | Reconnecting);
-        Some((state.id.filter(|_| is_session)?.to_string(), states::name(state.state)))
+        Some((Some(state.id.filter(|_| is_session)?.to_string()), states::name(state.state)))
     });
-    let sessions: BTreeMap<String, &str> = sessions.collect();
+    let sessions: BTreeMap<Option<String>, &str> = sessions.collect();
     rows.iter_mut().for_each(|row| row.session = sessions.get(&row.id).copied());
     Ok(rows)
 }
@@ -282,6 +312,33 @@ pub(crate) fn stored(config: &Config) -> Result<Option<(Vec<Row>, BanTable)>, Fa
     let look = Look { bans: &bans, private: &config.private_peer_ids, now: now() };
     let rows = rows_of(stored.addresses.iter(), &look, bad.collect());
     Ok(Some((rows, bans)))
+}
+
+/// What an operator should know who looks at the book of this configuration: that there is a file
+/// beside it which its node has not taken in.
+#[cfg(feature = "sqlite")]
+pub(crate) fn waiting(config: &Config) -> Option<String> {
+    let (file, database) = (config.addr_book_file.as_deref()?, config.addr_book_database()?);
+    if file == database {
+        return None;
+    }
+    let text = input::read(file, MAX_FILE as u64, input::PATIENCE).ok()?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, &text);
+    let taken = match database.try_exists() {
+        // What is wrong with it is told by who needs it.
+        Ok(true) => SqliteStore::open_read_only(&database).ok()?.load().ok()?.imported,
+        _ => None,
+    };
+    (taken.as_ref().map(|taken| &taken[..]) != Some(digest.as_ref())).then(|| {
+        let file = file.display();
+        format!("{file} is not in the book yet: the node takes it in when it starts")
+    })
+}
+
+/// Without SQLite there is no book to look at.
+#[cfg(not(feature = "sqlite"))]
+pub(crate) fn waiting(_config: &Config) -> Option<String> {
+    None
 }
 
 /// A book to look at, which nothing is written to; its node may be running.

@@ -15,7 +15,7 @@ use tmp2p::{NodeKey, NodeKeyError};
 
 use self::new_files::NewFiles;
 #[allow(unused_imports, reason = "the seed writes other files, too")]
-pub(crate) use self::new_files::usual_permissions;
+pub(crate) use self::new_files::{cannot_write, usual_permissions};
 use crate::{
     cli::{self, Failure},
     layers::{self, Environment},
@@ -40,10 +40,23 @@ impl Home {
         default: &str,
     ) -> Result<Self, Failure> {
         let flag = flag.filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        flag.or_else(|| environment.home())
+        let home = flag
+            .or_else(|| environment.home())
             .or_else(|| environment.path("HOME").map(|home| home.join(default)))
-            .map(Self)
-            .ok_or_else(|| Failure::Usage("home: no HOME in the environment; give --home".into()))
+            .ok_or_else(|| {
+                Failure::Usage("home: no HOME in the environment; give --home".into())
+            })?;
+        // As it is told, without slashes at its end.
+        let home: PathBuf = home.components().collect();
+        match cli::dangling(&home) {
+            Some(why) => Err(Failure::Usage(format!("home: {why}"))),
+            None => Ok(Self(home)),
+        }
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// A file in it, unless the path is absolute.
@@ -58,6 +71,9 @@ impl Home {
         let bad = |why: &dyn std::fmt::Display| {
             Failure::Usage(format!("cannot read {}: {why}; correct or remove it", path.display()))
         };
+        if let Some(why) = cli::dangling(&path) {
+            return Err(Failure::Usage(why));
+        }
         let text = match (input::read(&path, MAX_CONFIG_SIZE, input::PATIENCE), flag) {
             (Err(error), None) if error.kind() == ErrorKind::NotFound => {
                 return Ok(layers::File::default());
@@ -90,6 +106,9 @@ impl Home {
                 "chain_id: cannot read {path}: {why}; correct it or give --chain-id"
             ))
         };
+        if let Some(why) = cli::dangling(&path) {
+            return Err(Failure::Usage(format!("chain_id: {why}")));
+        }
         let is_file = match path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             found => found.map_err(|error| bad(&error))?.is_file(),

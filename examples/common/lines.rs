@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::counted;
+
 /// Log that may wait to be read, bytes: some thousand lines, more than anybody looks back at.
 const MAX_LOG: usize = 1 << 20;
 
@@ -97,7 +99,9 @@ impl Lines {
             counted: Counted::default(),
             most,
             lost: 0,
-            notice: Box::new(|lost| format!("{lost} lines are lost: nobody has read them in time")),
+            notice: Box::new(|lost| {
+                format!("{} lost: nobody has read in time", counted(lost, "line"))
+            }),
             is_writing: false,
             failure: None,
         };

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use log::{LevelFilter, Record};
 use serde_json::json;
 
-use super::{Failure, lines};
+use super::{Failure, counted, lines};
 
 /// How long a thread that panics waits for whoever reads what it has said.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -39,7 +39,9 @@ pub(crate) fn init_log(
         other => return Err(Failure::Usage(format!("{format_at} {other:?}: write plain or json"))),
     };
     let mut builder = env_logger::Builder::new();
-    for (module, level) in levels(level_at, level)? {
+    let levels = levels(level_at, level)?;
+    let unknown = unknown_modules(&levels);
+    for (module, level) in levels {
         match module {
             Some(module) => builder.filter_module(&module, level),
             None => builder.filter_level(level),
@@ -50,18 +52,19 @@ pub(crate) fn init_log(
     let has_colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let style = if has_colours { "always" } else { "never" };
     builder.parse_write_style(style);
-    if format == Format::Json {
-        builder.format(|out, record: &Record<'_>| {
-            let level = record.level().as_str().to_lowercase();
-            let message = record.args().to_string();
-            writeln!(out, "{}", format_json(&level, &module_of(record.target()), &message))
-        });
-    }
+    builder.format(move |out, record: &Record<'_>| {
+        let style = out.default_level_style(record.level());
+        let style = (style.render().to_string(), style.render_reset().to_string());
+        let (module, message) = (module_of(record.target()), record.args().to_string());
+        let line =
+            format.styled_line((&style.0, &style.1), record.level().as_str(), &module, &message);
+        writeln!(out, "{line}")
+    });
     // The format of the first counts, as its log does.
     builder.try_init().map_err(Failure::failed)?;
     let format = *FORMAT.get_or_init(|| format);
     lines::stderr().set_notice(move |lost| {
-        let lost = format!("{lost} lines of the log are lost: nobody has read them in time");
+        let lost = format!("{} of the log lost: nobody has read in time", counted(lost, "line"));
         format.line("warn", &lost)
     });
     // As any other line: whoever does not read must not hold up a thread that panics, either.
@@ -72,15 +75,28 @@ pub(crate) fn init_log(
         // It may be the end.
         lines::stderr().finish(LAST_WORDS);
     }));
+    if !unknown.is_empty() {
+        let names = modules().map(|(name, _)| name).join(", ");
+        log::warn!("{level_at}: lines of the log are of {names}; ignored: {}", unknown.join(", "));
+    }
     Ok(())
 }
 
 /// Why the program ends, as the last line on standard error.
 pub(crate) fn last_words(why: &str) {
-    let why = why.replace('\n', " ");
+    tell("error", "fatal", why);
+}
+
+/// What whoever has run a command should know beside what it prints.
+pub(crate) fn note(what: &str) {
+    tell("note", "info", what);
+}
+
+/// A line on standard error, whatever the level of the log.
+fn tell(kind: &str, level: &str, what: &str) {
     lines::stderr().push(&match FORMAT.get() {
-        Some(Format::Json) => Format::Json.line("fatal", &why),
-        Some(Format::Plain) | None => format!("error: {why}"),
+        Some(Format::Json) => Format::Json.line(level, what),
+        Some(Format::Plain) | None => format!("{kind}: {}", one_line(what)),
     });
 }
 
@@ -131,24 +147,47 @@ fn source_of(module: &str) -> String {
 
 /// The module that lines come from which are said there.
 fn module_of(source: &str) -> String {
-    let is_of = |of: &str| {
-        source.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    };
-    let known = modules().into_iter().find(|(_, of)| is_of(of));
+    let known = modules().into_iter().find(|(_, of)| is_of(source, of));
     known.map_or(source, |(name, _)| name).to_owned()
+}
+
+/// The modules of a list that no line can come from.
+pub(crate) fn unknown_modules(levels: &[(Option<String>, LevelFilter)]) -> Vec<String> {
+    let is_known = |source: &str| modules().iter().any(|(_, of)| is_of(source, of));
+    let named = levels.iter().filter_map(|(module, _)| module.clone());
+    named.filter(|source| !is_known(source)).collect()
+}
+
+/// Whether this source of lines is that one, or in it.
+fn is_of(source: &str, of: &str) -> bool {
+    source.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
 impl Format {
     /// A line of the program itself.
     fn line(self, level: &str, message: &str) -> String {
+        self.styled_line(("", ""), level, "main", message)
+    }
+
+    /// A record, on one line whatever is in it. `style` begins and ends what is coloured.
+    fn styled_line(self, style: (&str, &str), level: &str, module: &str, message: &str) -> String {
         match self {
-            Self::Plain => {
-                let program = modules()[2].1;
-                format!("[{:.0} {:<5} {program}] {message}", Timestamp::now(), level.to_uppercase())
-            }
-            Self::Json => format_json(level, "main", message),
+            Self::Plain => format!(
+                "[{:.0} {}{:<5}{} {module}] {}",
+                Timestamp::now(),
+                style.0,
+                level.to_uppercase(),
+                style.1,
+                one_line(message)
+            ),
+            Self::Json => format_json(&level.to_lowercase(), module, message),
         }
     }
+}
+
+/// What has several lines has one in a log, where each is a record.
+fn one_line(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(" ")
 }
 
 /// With the names that zerolog gives them, which CometBFT's tools read.

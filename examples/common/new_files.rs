@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempPath;
 use tmp2p::{NodeKey, NodeKeyError};
 
-use crate::cli::Failure;
+use crate::cli::{Failure, dangling};
 
 /// Files that are prepared beside their places. Dropped before they are in place, it leaves nothing
 /// behind.
@@ -78,7 +78,7 @@ impl NewFiles {
                 Err(_) if folder.is_dir() => {}
                 Err(error) => {
                     let why = format!("cannot make {}: {error}", folder.display());
-                    return Err(Failure::Usage(why));
+                    return Err(Failure::file(dangling(&folder).unwrap_or(why), &error));
                 }
             }
         }
@@ -133,8 +133,12 @@ pub(crate) fn usual_permissions() -> io::Result<Permissions> {
     tempfile::tempfile()?.metadata().map(|found| found.permissions())
 }
 
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::Usage(format!("cannot write {}: {error}", path.display()))
+/// That a file could not be written, and why.
+pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    // The file that is written first has a name that says nothing to anybody.
+    let why = error.to_string();
+    let why = why.split(" at path ").next().unwrap_or_default();
+    Failure::file(format!("cannot write {}: {why}", path.display()), error)
 }
 
 /// Where there are no hard links it looks and then renames: another process that makes the file in

@@ -1,10 +1,12 @@
 //! What is told of a running node: what it has found and lost, what wants somebody to act, and every
 //! few minutes how it stands. Decides only; whoever runs the node puts it into the log.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use log::Level;
-use tmp2p::{ListenAddress, SwitchEvent};
+use tmp2p::{ListenAddress, NodeId, SwitchEvent};
+
+use crate::cli::counted;
 
 /// Time between two summaries.
 const SUMMARY_PERIOD: Duration = Duration::from_secs(300);
@@ -18,6 +20,10 @@ const STRANGERS: u64 = 3;
 /// Characters of what a peer calls itself: longer than any name in use.
 const MAX_MONIKER: usize = 64;
 
+/// A seed hangs up when it has answered, or half a minute later if it was asked shortly before; one that
+/// stays for so long is a peer like others.
+const SEED_STAYS: Duration = Duration::from_secs(120);
+
 /// What can be seen of a node.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Facts {
@@ -25,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) outbound: usize,
     /// Peers that have dialed it.
     pub(crate) inbound: usize,
+    /// How many of all these are its own seeds.
+    pub(crate) seeds: usize,
     /// Attempts under way.
     pub(crate) dialing: usize,
     /// Addresses in its book, and how many of them are bad.
@@ -49,10 +57,16 @@ struct Counts {
 pub(crate) struct News {
     /// Whether it has somebody to ask, by its configuration.
     has_names: bool,
+    /// Whom it asks for addresses. That they are there is no news of a network.
+    seeds: BTreeSet<NodeId>,
     /// How long it may be without a peer before that is said.
     patience: Duration,
     /// When there was a peer last, or it started.
     alone_since: Duration,
+    /// Since when a seed was there at each look, and none has come.
+    seed_since: Option<Duration>,
+    /// The last seed that has answered since there was a peer, as a peer is told.
+    seed: Option<String>,
     /// Nothing was told of peers yet; or that there are some; or that there are none.
     told: Told,
     reminder_at: Duration,
@@ -78,11 +92,19 @@ pub(crate) type Line = (Level, String);
 
 impl News {
     /// Of a node that starts now. Times are since any moment, always the same one.
-    pub(crate) fn new(has_names: bool, patience: Duration, now: Duration) -> Self {
+    pub(crate) fn new(
+        has_names: bool,
+        seeds: impl IntoIterator<Item = NodeId>,
+        patience: Duration,
+        now: Duration,
+    ) -> Self {
         Self {
             has_names,
+            seeds: seeds.into_iter().collect(),
             patience,
             alone_since: now,
+            seed_since: None,
+            seed: None,
             told: Told::Nothing,
             reminder_at: now,
             summary_at: now + SUMMARY_PERIOD,
@@ -109,25 +131,44 @@ impl News {
             _ => {}
         }
         let SwitchEvent::PeerUp { id, addr, direction, moniker } = event else { return None };
-        self.alone_since = now;
         self.strangers = 0;
+        // It may be as long as the peer likes.
+        let name: String = moniker.chars().take(MAX_MONIKER).collect();
+        let more = if name.len() < moniker.len() { "..." } else { "" };
+        let who = format!("{id}@{addr}, {direction}, {name:?}{more}");
+        if self.seeds.contains(id) {
+            (self.seed, self.seed_since) = (Some(who), Some(now));
+            return None;
+        }
+        self.meet(who, now)
+    }
+
+    /// There is a peer.
+    fn meet(&mut self, who: String, now: Duration) -> Option<Line> {
+        (self.alone_since, self.in_vain, self.strangers, self.seed) = (now, 0, 0, None);
         if self.told == Told::Peers {
             return None;
         }
         self.told = Told::Peers;
-        // It may be as long as the peer likes.
-        let name: String = moniker.chars().take(MAX_MONIKER).collect();
-        let more = if name.len() < moniker.len() { "..." } else { "" };
-        Some((Level::Info, format!("first peer: {id}@{addr}, {direction}, {name:?}{more}")))
+        Some((Level::Info, format!("first peer: {who}")))
     }
 
     /// A look at the node, about once a second.
     pub(crate) fn look(&mut self, facts: &Facts, now: Duration) -> Vec<Line> {
         let mut lines = Vec::new();
-        let is_alone = facts.outbound + facts.inbound == 0;
-        if !is_alone {
-            (self.alone_since, self.in_vain, self.strangers) = (now, 0, 0);
+        self.seed_since = match facts.seeds {
+            0 => None,
+            _ => self.seed_since.or(Some(now)),
+        };
+        let has_seed = self.seed_since.is_some_and(|since| now - since >= SEED_STAYS);
+        let has_others = facts.outbound + facts.inbound > facts.seeds;
+        if has_others {
+            (self.alone_since, self.in_vain, self.strangers, self.seed) = (now, 0, 0, None);
+        } else if has_seed {
+            let who = self.seed.take().unwrap_or_else(|| "a seed".to_owned());
+            lines.extend(self.meet(who, now));
         }
+        let is_alone = !has_others && !has_seed;
         if let Some(why) = self.hindrance(facts).filter(|_| is_alone && now >= self.reminder_at) {
             self.reminder_at = now + REMINDER_PERIOD;
             lines.push((Level::Warn, why));
@@ -135,14 +176,18 @@ impl News {
         let alone_for = now.saturating_sub(self.alone_since);
         if is_alone && self.told != Told::Nobody && alone_for >= self.patience {
             let what = if self.told == Told::Peers { "no peers any more" } else { "no peers yet" };
+            let seed = match &self.seed {
+                Some(who) => format!("its seed answers ({who}), but nobody else was reached; "),
+                None => String::new(),
+            };
             self.told = Told::Nobody;
             lines.push((
                 Level::Warn,
                 format!(
-                    "{what}, for {}; {} addresses are known, {} dials have failed meanwhile",
+                    "{what}, for {}; {seed}{} known, {} meanwhile",
                     shown(alone_for),
-                    facts.addresses,
-                    self.in_vain,
+                    counted(facts.addresses, "address"),
+                    counted(self.in_vain, "failed dial"),
                 ),
             ));
         }
@@ -159,16 +204,18 @@ impl News {
     fn hindrance(&self, facts: &Facts) -> Option<String> {
         if self.strangers >= STRANGERS && self.strangers * 2 > self.in_vain {
             return Some(format!(
-                "{} of {} dials found nodes of another network, and nobody of this one: {}; is this the \
-                 right chain id?",
-                self.strangers, self.in_vain, self.stranger
+                "{} of {} found nodes of another network, and nobody of this one: {}; is this the right \
+                 chain id?",
+                self.strangers,
+                counted(self.in_vain, "dial"),
+                self.stranger
             ));
         }
         let what = match (self.has_names, facts.addresses, facts.bad) {
             (true, ..) => return None,
             (_, 0, 0) => "the address book is empty".to_owned(),
             (_, all, bad) if bad >= all => {
-                format!("all {bad} addresses of the address book are bad")
+                format!("nothing but bad addresses is in the address book, {bad} of them")
             }
             _ => return None,
         };
@@ -183,10 +230,13 @@ fn summary(facts: &Facts, counts: Counts) -> String {
     let Counts { sessions, failed, refused } = counts;
     let height = facts.height.map_or(String::new(), |height| format!("height {height}, "));
     format!(
-        "{height}{outbound} outbound and {inbound} inbound peers, {dialing} being dialed, {addresses} \
-         addresses ({bad} bad); in {}: {sessions} sessions began, {failed} dials failed, {refused} \
-         connections were refused",
+        "{height}peers: {outbound} outbound, {inbound} inbound, {dialing} being dialed; {} ({bad} bad); in \
+         {}: {}, {}, {}",
+        counted(*addresses, "address"),
         shown(SUMMARY_PERIOD),
+        counted(sessions, "session"),
+        counted(failed, "failed dial"),
+        counted(refused, "refused connection"),
     )
 }
 

@@ -1,7 +1,7 @@
 //! What a program does with its settings before anything else: it starts the log as they say, and
 //! tells what is odd about them.
 
-use tmp2p::NodeInfoError;
+use tmp2p::{Config, NodeInfoError, NodeKey};
 use toml::Table;
 
 use crate::{
@@ -39,6 +39,14 @@ pub(crate) fn start_log(
     )?;
     tell(warning.iter().chain(&layers.warnings()));
     Ok(())
+}
+
+/// The configuration of the node with this key, which dials everybody but itself.
+pub(crate) fn of_node(mut p2p: P2p, key: &NodeKey) -> Config {
+    let told = p2p.warnings.len();
+    p2p.leave_out(&key.id());
+    tell(&p2p.warnings[told..]);
+    p2p.config
 }
 
 /// `[p2p]` of all layers, not yet checked; `defaults` stand for keys that nobody sets.

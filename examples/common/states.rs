@@ -1,8 +1,8 @@
 //! Where nodes stand with this one, for people.
 
-use std::fmt::Write;
-
 use tmp2p::{ConnectionState, ControlError, PeerState, SwitchHandle};
+
+use crate::cli;
 
 /// Lines of the table: an address book can hold thousands of bad addresses.
 const MAX_LINES: usize = 20;
@@ -20,13 +20,13 @@ pub(crate) fn name(state: ConnectionState) -> &'static str {
     }
 }
 
-/// How many nodes are in which state, and a line for each that is to be a peer and is none, or is
+/// A line with how many nodes are in which state, and one for each that is to be a peer and is none, or is
 /// not to be one.
-pub(crate) fn table(handle: &SwitchHandle) -> Result<String, ControlError> {
+pub(crate) fn table(handle: &SwitchHandle) -> Result<Vec<String>, ControlError> {
     let counts = handle.state_counts()?;
-    let mut table = format!(
-        "{} candidates, {} dialing, {} connected, {} reconnecting, {} bad, {} banned",
-        counts.candidate,
+    let counted = format!(
+        "{}, {} dialing, {} connected, {} reconnecting, {} bad, {} banned",
+        cli::counted(counts.candidate, "candidate"),
         counts.dialing,
         counts.connected,
         counts.reconnecting,
@@ -40,18 +40,16 @@ pub(crate) fn table(handle: &SwitchHandle) -> Result<String, ControlError> {
     states.retain(is_shown);
     // Those that are few and change come first.
     states.sort_by_key(|state| state.state);
-    for state in states.iter().take(MAX_LINES) {
-        table.push_str(&line(state));
-    }
+    let mut table = vec![counted];
+    table.extend(states.iter().take(MAX_LINES).map(line));
     if states.len() > MAX_LINES {
-        // Writing into a string cannot fail.
-        let _ = write!(table, "\n  and {} more", states.len() - MAX_LINES);
+        table.push(format!("and {} more", states.len() - MAX_LINES));
     }
     Ok(table)
 }
 
 fn line(state: &PeerState) -> String {
-    let mut line = format!("\n  {:12}", name(state.state));
+    let mut line = format!("{:12}", name(state.state));
     match (&state.dial_addr, state.id) {
         (Some(addr), _) => line += &format!(" {addr}"),
         (None, Some(id)) => line += &format!(" {id}"),
@@ -59,7 +57,7 @@ fn line(state: &PeerState) -> String {
         (None, None) => {}
     }
     if state.failures > 0 {
-        line += &format!(", {} failed attempts", state.failures);
+        line += &format!(", {}", cli::counted(state.failures, "failed attempt"));
     }
     if let Some(remaining) = state.remaining {
         let ends = match state.state {

@@ -1,9 +1,12 @@
 //! Watches a running node, for events, for the log and for whoever asks it to end.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use tmp2p::{
-    Config, Event, SwitchEvent, SwitchHandle,
+    Config, Direction, Event, NodeId, PeerAddress, SwitchEvent, SwitchHandle,
     crossbeam_channel::{Receiver, select, tick},
 };
 
@@ -31,6 +34,8 @@ pub(crate) struct Watch<'a> {
     signals: &'a Receiver<&'static str>,
     happenings: &'a Receiver<SwitchEvent>,
     news: News,
+    /// Whom the node asks for addresses.
+    seeds: BTreeSet<NodeId>,
     started: Instant,
 }
 
@@ -57,9 +62,15 @@ impl<'a> Watch<'a> {
         if let Some(why) = news::undialable(info.listen_addr()) {
             log::warn!("{why}");
         }
-        let has_names = !config.seeds.is_empty() || !config.persistent_peers.is_empty();
-        let news = News::new(has_names, patience, Duration::ZERO);
-        Self { handle, console, signals, happenings, news, started: Instant::now() }
+        let ids = |addrs: &[PeerAddress]| -> BTreeSet<NodeId> {
+            addrs.iter().map(PeerAddress::id).collect()
+        };
+        let (seeds, persistent) = (ids(&config.seeds), ids(&config.persistent_peers));
+        let has_names = !seeds.is_empty() || !persistent.is_empty();
+        // Who is both is to be a peer.
+        let seeds = &seeds - &persistent;
+        let news = News::new(has_names, seeds.clone(), patience, Duration::ZERO);
+        Self { handle, console, signals, happenings, news, seeds, started: Instant::now() }
     }
 
     /// Tells what happens until the node is to end; why. Events of a reactor are told, too.
@@ -67,7 +78,7 @@ impl<'a> Watch<'a> {
         &mut self,
         events: &Receiver<Event>,
         height: impl Fn() -> Option<i64>,
-        table: impl Fn() -> String,
+        table: impl Fn() -> Vec<String>,
     ) -> (&'static str, Result<(), Failure>) {
         let (ticks, mut known) = (tick(PERIOD), None);
         let mut shown = Instant::now();
@@ -77,7 +88,8 @@ impl<'a> Watch<'a> {
             select! {
                 recv(signals) -> signal => {
                     let signal = signal.unwrap_or("signal");
-                    log::info!("stops on {signal}, after {}", news::shown(self.started.elapsed()));
+                    let ran = news::shown(self.started.elapsed());
+                    log::info!("stops on {signal}; it ran for {ran}");
                     return (signal, Ok(()));
                 }
                 recv(events) -> event => if let Ok(event) = event {
@@ -108,7 +120,7 @@ impl<'a> Watch<'a> {
                     }
                     if shown.elapsed() >= TABLE_PERIOD && log::log_enabled!(log::Level::Debug) {
                         shown = Instant::now();
-                        log::debug!("{}", table());
+                        table().iter().for_each(|line| log::debug!("{line}"));
                     }
                 }
             }
@@ -119,7 +131,7 @@ impl<'a> Watch<'a> {
     pub(crate) fn end(&mut self, reason: &str, sessions: usize) {
         self.happenings.try_iter().for_each(|event| self.console.switch_event(&event));
         self.console.event("stopped", serde_json::json!({ "reason": reason }));
-        log::info!("stopped; {sessions} sessions were ended");
+        log::info!("stopped; {} ended", cli::counted(sessions, "session"));
     }
 
     fn hear(&mut self, event: &SwitchEvent) {
@@ -130,11 +142,15 @@ impl<'a> Watch<'a> {
     }
 
     fn look(&mut self, book: book::Counts, height: Option<i64>) {
-        let peers = self.handle.num_peers();
+        let dialing = self.handle.num_peers().dialing;
+        // All of it at one moment: sessions with seeds are short.
+        let peers = self.handle.peers();
+        let outbound = peers.iter().filter(|peer| peer.direction() == Direction::Outbound).count();
         let facts = Facts {
-            outbound: peers.outbound,
-            inbound: peers.inbound,
-            dialing: peers.dialing,
+            outbound,
+            inbound: peers.len() - outbound,
+            seeds: peers.iter().filter(|peer| self.seeds.contains(&peer.id())).count(),
+            dialing,
             addresses: book.addresses,
             bad: book.bad,
             height,

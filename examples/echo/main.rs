@@ -25,7 +25,7 @@ mod sink;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Sends messages back to who sent them, and measures how fast
 #[derive(Parser)]
@@ -45,12 +45,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os(), |args: Args| {
-        let Args { common, command } = args;
-        match command {
-            Command::Serve(args) => serve::run(&common, args),
-            Command::Ping(args) => ping::run(&common, args),
-            Command::Pour(args) => pour::run(&common, args),
-        }
-    })
+    cli::run(
+        Args::command(),
+        std::env::args_os(),
+        |_| None,
+        |args: Args| {
+            let Args { common, command } = args;
+            match command {
+                Command::Serve(args) => serve::run(&common, args),
+                Command::Ping(args) => ping::run(&common, args),
+                Command::Pour(args) => pour::run(&common, args),
+            }
+        },
+    )
 }

@@ -9,7 +9,7 @@ use tmp2p::{
 };
 
 use crate::{
-    cli::Failure,
+    cli::{Failure, counted},
     client::{Client, Ended},
     node::{self, Common},
     pattern,
@@ -42,16 +42,21 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result<(), Failure> {
     if args.size > DEFAULT_RECV_MESSAGE_CAPACITY {
         let most = DEFAULT_RECV_MESSAGE_CAPACITY;
-        return Err(Failure::Usage(format!("size {}: at most {most} bytes", args.size)));
+        return Err(Failure::Usage(format!(
+            "--size {}: write a number of bytes from 0 to {most}",
+            args.size
+        )));
     }
     let client = Client::start(common, node::config(None), args.channel)?;
     let mut pings = Pings::default();
     let ended = client.connect(&args.addr, args.channel).and_then(|peer| {
         if !args.json {
             let (size, addr) = (args.size, &args.addr);
-            client
-                .console
-                .say(format!("PING {addr}: {size} bytes on channel {:#04x}", args.channel));
+            client.console.say(format!(
+                "PING {addr}: {} on channel {:#04x}",
+                counted(size, "byte"),
+                args.channel
+            ));
         }
         let ended = pings.run(&client, &peer, &args);
         pings.summarise(&client, &args);
@@ -59,7 +64,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result<(), Failure> {
     });
     let ended = match ended {
         Ok(()) if pings.corrupt > 0 => {
-            Err(Ended::Failed(format!("{} answers were not what was sent", pings.corrupt)))
+            Err(Ended::Failed(format!("not what was sent: {}", counted(pings.corrupt, "answer"))))
         }
         ended => ended,
     };
@@ -90,8 +95,8 @@ impl Pings {
             self.round_trips.push(round_trip);
             if !args.json {
                 client.console.say(format!(
-                    "{} bytes from {}: seq={number} time={} ms{}",
-                    answer.len(),
+                    "{} from {}: seq={number} time={} ms{}",
+                    counted(answer.len(), "byte"),
                     peer.remote_addr(),
                     millis(round_trip),
                     if is_same { "" } else { " NOT WHAT WAS SENT" },

@@ -12,7 +12,7 @@ use tmp2p::{
 };
 
 use crate::{
-    cli::Failure,
+    cli::{Failure, counted},
     client::{Client, Ended},
     node::{self, Common},
     pattern,
@@ -43,7 +43,10 @@ pub(crate) struct Args {
 pub(crate) fn run(common: &Common, args: Args) -> Result<(), Failure> {
     let most = DEFAULT_RECV_MESSAGE_CAPACITY;
     if args.size == 0 || args.size > most as u64 {
-        return Err(Failure::Usage(format!("size {}: from 1 to {most} bytes", args.size)));
+        return Err(Failure::Usage(format!(
+            "--size {}: write a number of bytes from 1 to {most}",
+            args.size
+        )));
     }
     let config =
         Config { send_timeout: SEND_TIMEOUT, close_timeout: FLUSH_TIMEOUT, ..node::config(None) };
@@ -153,8 +156,9 @@ impl Pour {
         let rate = megabytes / seconds;
         let sha256 = hex::encode(self.hash.clone().finish());
         client.console.say(format!(
-            "{messages} messages, {megabytes:.1} MB in {seconds:.2} s: {rate:.1} MB/s\n\
-             sha256 {sha256}"
+            "{}, {megabytes:.1} MB in {seconds:.2} s: {rate:.1} MB/s\n\
+             sha256 {sha256}",
+            counted(messages, "message")
         ));
         let fields = json!({
             "messages": messages, "bytes": self.bytes, "elapsed_ms": seconds * 1e3,

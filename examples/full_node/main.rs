@@ -51,13 +51,14 @@ mod watch;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::args::CommandLine;
 
 /// Takes part in the network of a chain: follows its height and relays transactions
 #[derive(Parser)]
-#[command(name = "full_node", version, after_help = HELP, args_override_self = true)]
+#[command(name = "full_node", version, args_override_self = true)]
+#[command(after_help = HELP, after_long_help = args::with_keys(HELP))]
 pub(crate) struct Args {
     /// Home folder [default: $CMTHOME, else $TMHOME, else ~/.full_node]
     #[arg(long, global = true, value_name = "DIR")]
@@ -107,9 +108,7 @@ pub(crate) struct Args {
 }
 
 const HELP: &str = "\
-Every key of [p2p] in config/config.toml is a flag as well, --p2p.KEY VALUE, like
---p2p.laddr, --p2p.external-address, --p2p.seeds, --p2p.persistent_peers,
---p2p.unconditional_peer_ids, --p2p.private_peer_ids, --p2p.pex, --p2p.seed_mode.
+Every key of [p2p] in config/config.toml is a flag as well, --p2p.KEY VALUE; --help lists them.
 
 A setting is what the first of these says:
   the flag, of several the last one
@@ -117,10 +116,10 @@ A setting is what the first of these says:
   the variable TM_KEY, or TM_P2P_KEY
   the file
   the default
-Variables of no key are ignored with a warning; those that Kubernetes sets for a
-service are passed over.
-An empty variable says nothing. --rpc.laddr '' switches the server off; --p2p.KEY ''
-of an address or a list is none, whatever the file says; other empty flags say nothing.";
+Variables of no key are ignored with a warning; those that Kubernetes sets for a service are passed \
+over.
+An empty variable says nothing. --rpc.laddr '' switches the server off; --p2p.KEY '' of an address or \
+a list is none, whatever the file says; other empty flags say nothing.";
 
 #[derive(Clone, Copy, Subcommand)]
 enum Command {
@@ -137,9 +136,27 @@ enum Command {
     GenNodeKey,
 }
 
+/// What help shows of each command but `start`, beside its own.
+const OPTIONS: [args::Shown<'_>; 2] = [
+    (
+        &["init"],
+        &[
+            "home",
+            "chain_id",
+            "moniker",
+            "node_key_file",
+            "genesis_file",
+            "log_level",
+            "log_format",
+        ],
+    ),
+    (&["show-node-id", "gen-node-key"], &["home", "node_key_file", "log_level", "log_format"]),
+];
+
 fn main() -> ExitCode {
-    let CommandLine { rest, flags } = CommandLine::of_process::<Args>();
-    cli::run(rest, |args: Args| {
+    let command = args::only_useful(Args::command(), &OPTIONS);
+    let CommandLine { rest, flags } = CommandLine::of_process(&command);
+    cli::run(command, rest, args::instead, |args: Args| {
         let settings = settings::Settings::read(&args, flags)?;
         match args.command.unwrap_or(Command::Start) {
             Command::Start => start::run(&args, &settings),

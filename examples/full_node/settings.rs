@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tmp2p::{Config, ListenAddress, NodeInfo};
+use tmp2p::{ListenAddress, NodeInfo};
 use toml::Table;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     cli::Failure,
     home::Home,
     http,
-    layers::{Environment, Layers},
+    layers::{Environment, Layers, P2p},
     mempool::DEFAULT_MAX_TX_BYTES,
     opening, unserved,
 };
@@ -55,17 +55,16 @@ impl Settings {
     }
 
     /// `[p2p]`.
-    pub(crate) fn p2p(&self) -> Result<Config, Failure> {
-        let p2p = opening::p2p(&self.layers, Table::new())?;
+    pub(crate) fn p2p(&self) -> Result<P2p, Failure> {
+        let mut p2p = opening::p2p(&self.layers, Table::new())?;
         let place = |key: &'static str| p2p.place(key).unwrap_or(key);
-        let mut config = p2p.config.clone();
-        if config.seed_mode && !config.pex {
+        if p2p.config.seed_mode && !p2p.config.pex {
             let (seed_mode, pex) = (place("seed_mode"), place("pex"));
             log::warn!("{seed_mode} has no effect, because {pex} is false");
-            config.seed_mode = false;
+            p2p.config.seed_mode = false;
         }
-        config.check().map_err(|error| Failure::Usage(format!("p2p.{error}")))?;
-        Ok(config)
+        p2p.config.check().map_err(|error| Failure::Usage(format!("p2p.{error}")))?;
+        Ok(p2p)
     }
 
     /// Which chain.

@@ -17,7 +17,7 @@ use crate::{
     consensus::{self, Consensus},
     console::Console,
     heights::Heights,
-    http, mempool,
+    http, mempool, opening,
     relay::{self, Relay, Seen},
     rpc::Rpc,
     settings::Settings,
@@ -38,7 +38,7 @@ const SUBMITTED: usize = 1000;
 pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let chain_id = settings.chain_id(args)?;
     let max_tx_bytes = settings.max_tx_bytes(args)?;
-    let mut config = settings.p2p()?;
+    let p2p = settings.p2p()?;
     let rpc_laddr = settings.rpc_laddr(args)?;
     // Before anything begins: a port may be in use.
     let rpc = http::Listening::bind("rpc", &rpc_laddr)?;
@@ -48,6 +48,7 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
         info = info.with_rpc_address(text.join(","));
     }
     let key = settings.home.key(&settings.node_key_file)?;
+    let mut config = opening::of_node(p2p, &key);
     let public_key = key.public_key();
     book::place(&mut config, &settings.home)?;
 
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     });
     threads.push(cli::spawn("mempool", move || relay.run(&mempool, submitted))?);
 
-    let what = format!("full node, home {}{served}", settings.home.file("").display());
+    let what = format!("full node, home {}{served}", settings.home.path().display());
     let mut watch =
         Watch::start(&what, &config, PATIENCE, &handle, &console, &signals, &happenings);
     let height = || Some(consensus::lock(&heights).height());

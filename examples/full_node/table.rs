@@ -1,40 +1,35 @@
 //! The peers, and how it stands with other nodes, for the log.
 
-use std::{fmt::Write, sync::Mutex};
+use std::sync::Mutex;
 
-use tmp2p::SwitchHandle;
+use tmp2p::{ChannelStatus, Peer, SwitchHandle};
 
-use crate::{consensus, heights::Heights, states};
+use crate::{cli, consensus, heights::Heights, states};
 
-/// A table with a line per peer and per node that is to be one or not to be one.
-pub(crate) fn peers(handle: &SwitchHandle, heights: &Mutex<Heights>) -> String {
+/// A line per peer and per node that is to be one or not to be one.
+pub(crate) fn peers(handle: &SwitchHandle, heights: &Mutex<Heights>) -> Vec<String> {
     let peers = handle.peers();
     let heights = consensus::lock(heights);
-    let mut table = format!("height {}, {} peers", heights.height(), peers.len());
-    for peer in peers {
-        let status = peer.status();
-        let sum =
-            |of: fn(&tmp2p::ChannelStatus) -> u64| status.channels.iter().map(of).sum::<u64>();
-        let rtt =
-            status.rtt.map_or("-".to_owned(), |rtt| format!("{:.1} ms", rtt.as_secs_f64() * 1e3));
-        // Writing into a string cannot fail.
-        let _ = write!(
-            table,
-            "\n  {} {:8} {:21} height {} rtt {} sent {} received {} {}",
-            peer.id(),
-            peer.direction().to_string(),
-            peer.remote_addr().to_string(),
-            heights.of(peer.conn()),
-            rtt,
-            sum(|channel| channel.sent_bytes),
-            sum(|channel| channel.received_bytes),
-            peer.node_info().moniker(),
-        );
-    }
+    let mut table =
+        vec![format!("height {}, {}", heights.height(), cli::counted(peers.len(), "peer"))];
+    table.extend(peers.iter().map(|peer| line(peer, heights.of(peer.conn()))));
     drop(heights);
     // Who has no answer any more is stopping.
-    if let Ok(states) = states::table(handle) {
-        let _ = write!(table, "\n{states}");
-    }
+    table.extend(states::table(handle).unwrap_or_default());
     table
+}
+
+fn line(peer: &Peer, height: i64) -> String {
+    let status = peer.status();
+    let sum = |of: fn(&ChannelStatus) -> u64| status.channels.iter().map(of).sum::<u64>();
+    let rtt = status.rtt.map_or("-".to_owned(), |rtt| format!("{:.1} ms", rtt.as_secs_f64() * 1e3));
+    format!(
+        "{} {:8} {:21} height {height} rtt {rtt} sent {} B received {} B {:?}",
+        peer.id(),
+        peer.direction().to_string(),
+        peer.remote_addr().to_string(),
+        sum(|channel| channel.sent_bytes),
+        sum(|channel| channel.received_bytes),
+        peer.node_info().moniker(),
+    )
 }

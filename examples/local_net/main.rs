@@ -38,7 +38,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tmp2p::DEFAULT_RECV_MESSAGE_CAPACITY;
 
 use crate::{
@@ -70,26 +70,35 @@ struct Args {
 
 fn main() -> ExitCode {
     let mut signal = None;
-    let code = cli::run(std::env::args_os(), |args: Args| {
-        check(&args)?;
-        cli::init_log(("--log_level", &args.log_level), ("", "plain"))?;
-        let (show, interrupt) = (Show::new(), Interrupt::new()?);
-        show.title(&format!("{} nodes in one process, {} bytes a message", args.nodes, args.size));
-        let started = Instant::now();
-        let result = run(&args, &show, &interrupt);
-        signal = interrupt.signal();
-        match result {
-            Ok(()) => show.end(&format!("All well after {}.", show::elapsed(started))),
-            // Its code says the rest.
-            Err(why) if signal.is_some() => show.done("end", &why),
-            Err(why) => {
-                show.failed(&why);
-                return Err(Failure::Failed(why));
+    let code = cli::run(
+        Args::command(),
+        std::env::args_os(),
+        |_| None,
+        |args: Args| {
+            check(&args)?;
+            cli::init_log(("--log_level", &args.log_level), ("", "plain"))?;
+            let (show, interrupt) = (Show::new(), Interrupt::new()?);
+            show.title(&format!(
+                "{} nodes in one process, {} bytes a message",
+                args.nodes, args.size
+            ));
+            let started = Instant::now();
+            let result = run(&args, &show, &interrupt);
+            signal = interrupt.signal();
+            match result {
+                Ok(()) => show.end(&format!("All well after {}.", show::elapsed(started))),
+                // Its code says the rest.
+                Err(why) if signal.is_some() => show.done("end", &why),
+                Err(why) => {
+                    show.failed(&why);
+                    return Err(Failure::Failed(why));
+                }
             }
-        }
-        show.result()
-            .map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}")))
-    });
+            show.result().map_err(|error| {
+                Failure::Failed(format!("cannot write to standard output: {error}"))
+            })
+        },
+    );
     match signal {
         // As shells tell it: ended by this signal.
         Some("SIGINT") => ExitCode::from(130),
@@ -102,11 +111,16 @@ fn main() -> ExitCode {
 fn check(args: &Args) -> Result<(), Failure> {
     let most = DEFAULT_RECV_MESSAGE_CAPACITY;
     if !(2..=256).contains(&args.nodes) {
-        return Err(Failure::Usage(format!("nodes {}: from 2 to 256", args.nodes)));
+        return Err(Failure::Usage(format!(
+            "--nodes {}: write a number from 2 to 256",
+            args.nodes
+        )));
     }
     if !(HEADER_BYTES..=most).contains(&args.size) {
-        let why = format!("size {}: from {HEADER_BYTES} to {most} bytes", args.size);
-        return Err(Failure::Usage(why));
+        return Err(Failure::Usage(format!(
+            "--size {}: write a number of bytes from {HEADER_BYTES} to {most}",
+            args.size
+        )));
     }
     Ok(())
 }

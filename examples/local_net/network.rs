@@ -117,8 +117,7 @@ impl<'a> Network<'a> {
     pub(crate) fn find_all(&self) -> Result<String, String> {
         self.wait_until("everybody to have everybody as a peer", || self.is_full_mesh())?;
         let connections = self.living().map(|(_, node)| node.num_peers()).sum::<usize>() / 2;
-        let plural = if connections == 1 { "" } else { "s" };
-        Ok(format!("{connections} connection{plural}, all with all"))
+        Ok(format!("{}, all with all", cli::counted(connections, "connection")))
     }
 
     /// The seed is dropped without a word. Nobody needs it any more.

@@ -10,6 +10,7 @@ use std::{
 use tmp2p::{Config, Payload, SwitchHandle};
 
 use crate::{
+    cli,
     network::Network,
     node::CHANNEL,
     progress::{self, Progress},
@@ -100,7 +101,7 @@ pub(crate) fn run(
             network.living().filter(|(j, _)| *j != i).map(|(j, _)| network.sent[j]).sum();
         let received = node.tally().received;
         if received != others {
-            return Err(format!("node {i} got {received} messages of {others}"));
+            return Err(format!("node {i} got {received} of {}", cli::counted(others, "message")));
         }
     }
     let bytes = delivered as f64 * size as f64;
@@ -149,7 +150,10 @@ impl Sender<'_> {
             let outcomes =
                 self.handle.broadcast(CHANNEL, payload).wait_until(Instant::now() + SEND_TIMEOUT);
             if outcomes.len() != self.peers {
-                return Err(format!("node {sender} has {} peers only", outcomes.len()));
+                return Err(format!(
+                    "node {sender} has {} only",
+                    cli::counted(outcomes.len(), "peer")
+                ));
             }
             for (peer, outcome) in outcomes {
                 outcome.map_err(|why| format!("node {sender} to {peer}: {why}"))?;
@@ -186,7 +190,10 @@ impl Watch {
         if delivered > self.delivered {
             *self = Self { delivered, since: Instant::now() };
         } else if self.since.elapsed() > SILENCE {
-            return Err(format!("nothing arrived for {SILENCE:?}, after {delivered} messages"));
+            return Err(format!(
+                "nothing arrived for {SILENCE:?}, after {}",
+                cli::counted(delivered, "message")
+            ));
         }
         Ok(delivered)
     }

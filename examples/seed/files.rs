@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use tmp2p::{BanTarget, BookStore, Config, Switch, addrbook::json::MAX_FILE};
+use tmp2p::{AddError, BanTarget, BookStore, Config, Switch, addrbook::json::MAX_FILE};
 
 use crate::{
     Args, book,
-    cli::{self, Failure},
-    home::{input, usual_permissions},
+    cli::{self, Failure, counted},
+    home::{cannot_write, input, usual_permissions},
     peers,
     settings::Settings,
 };
@@ -31,16 +31,24 @@ pub(crate) struct Export {
     force: bool,
 }
 
-/// The configuration with the place of the book.
+/// The configuration with the place of the book, for a command: whoever runs it should know what is
+/// not in the book yet.
 pub(crate) fn config(settings: &Settings) -> Result<Config, Failure> {
-    let mut config = settings.p2p()?;
+    let mut config = settings.p2p()?.config;
     book::place(&mut config, &settings.home)?;
+    if let Some(what) = book::waiting(&config) {
+        cli::note(&what);
+    }
     Ok(config)
 }
 
 /// Writes the book as `addrbook.json`, also while the seed is running.
 pub(crate) fn export(args: &Args, settings: &Settings, to: &Export) -> Result<(), Failure> {
     let config = config(settings)?;
+    if let Some(what) = own_file(&to.file, settings, &config) {
+        let file = to.file.display();
+        return Err(Failure::Usage(format!("{file} is {what}; name another file")));
+    }
     let store = book::Snapshot::open(&config)?;
     // Whatever the book has: a strict one has no private addresses.
     let config = Config { addr_book_strict: false, ..config };
@@ -52,17 +60,44 @@ pub(crate) fn export(args: &Args, settings: &Settings, to: &Export) -> Result<()
     if file == Path::new("-") || file == Path::new("/dev/stdout") {
         return cli::print(&text);
     }
-    write(file, &text, to.force).map_err(|error| {
-        let why = match error.kind() {
-            ErrorKind::AlreadyExists => {
-                "it exists and is kept; name another file, or replace it with --force".to_owned()
-            }
-            ErrorKind::NotFound => format!("{error}; make the folder first"),
-            _ => error.to_string(),
-        };
-        Failure::Usage(format!("cannot write {}: {why}", file.display()))
+    write(file, &text, to.force).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Failure::Usage(format!(
+            "cannot write {}: it exists and is kept; name another file, or replace it with --force",
+            file.display()
+        )),
+        ErrorKind::NotFound => {
+            Failure::Usage(format!("{}; make the folder first", cannot_write(file, &error)))
+        }
+        _ => cannot_write(file, &error),
     })?;
     cli::print(format!("wrote {}\n", file.display()))
+}
+
+/// What this file is to the node, if it must not be replaced by an export: not even with `--force`, under
+/// any of its names.
+fn own_file(file: &Path, settings: &Settings, config: &Config) -> Option<&'static str> {
+    let one_name = |file: &Path| {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+        file.canonicalize().ok().or_else(|| Some(folder.ok()?.join(file.file_name()?)))
+    };
+    let file = one_name(file)?;
+    let is_it = |own: &Path| one_name(own).is_some_and(|own| own == file);
+    // SQLite's own files are beside what the name of the book leads to.
+    if let Some(book) = config.addr_book_database().and_then(|book| one_name(&book)) {
+        let beside = ["", "-wal", "-shm", "-journal", ".lock"].map(|suffix| {
+            let mut name = book.clone().into_os_string();
+            name.push(suffix);
+            PathBuf::from(name)
+        });
+        if beside.iter().any(|own| is_it(own)) {
+            return Some("the address book itself");
+        }
+    }
+    if is_it(&settings.home.file(&settings.node_key_file)) {
+        return Some("the node's key");
+    }
+    is_it(&settings.config_file).then_some("the configuration")
 }
 
 /// Adds addresses to the book of a seed that is not running.
@@ -79,8 +114,9 @@ pub(crate) fn import(args: &Args, settings: &Settings, file: &Path) -> Result<()
         let private = stored.addresses.iter().filter(|known| !known.addr.is_routable()).count();
         if private > 0 {
             return Err(Failure::Usage(format!(
-                "addr_book_strict is on, and the book has {private} addresses that it would drop; \
-                 give --p2p.addr_book_strict=false here, too"
+                "addr_book_strict is on, and the book has {} that it would drop; give \
+                 --p2p.addr_book_strict=false here, too",
+                counted(private, "address")
             )));
         }
     }
@@ -90,17 +126,27 @@ pub(crate) fn import(args: &Args, settings: &Settings, file: &Path) -> Result<()
     let report = report.map_err(|why| bad(&why))?;
     stored?;
 
-    let mut said = format!("added {} addresses\n", report.added);
+    let mut said = format!("added {}\n", counted(report.added, "address"));
     if report.known > 0 {
         said += &format!("known {}\n", report.known);
     }
     for (reason, count) in &report.refused {
-        said += &format!("refused {count}: {reason}\n");
+        let remedy = match reason {
+            AddError::NotRoutable => "; --p2p.addr_book_strict=false takes such",
+            _ => "",
+        };
+        said += &format!("refused {count}: {reason}{remedy}\n");
     }
     if report.crowded_out > 0 {
         said += &format!("dropped {}: their buckets are full\n", report.crowded_out);
     }
-    cli::print(&said)
+    cli::print(&said)?;
+    match report.added + report.known {
+        0 if report.num_refused() > 0 => {
+            Err(Failure::Failed(format!("nothing of {} was taken", file.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The nodes of which this is the beginning of the ID are bad no more. The seed must not be running.
@@ -110,8 +156,10 @@ pub(crate) fn unmark_bad(args: &Args, settings: &Settings, id: &str) -> Result<(
     let (rows, _) = book::stored(&config)?.unwrap_or_default();
     let bad = rows.iter().filter(|row| row.bad.is_some());
     let id = id.to_lowercase();
-    let found: Vec<_> = bad.filter(|row| !id.is_empty() && row.id.starts_with(&id)).collect();
-    let [row] = found[..] else {
+    let begins = |own: &&String| !id.is_empty() && own.starts_with(&id);
+    let found = bad.filter_map(|row| Some((row, row.id.as_ref().filter(begins)?)));
+    let found: Vec<_> = found.collect();
+    let [(row, id)] = found[..] else {
         let why = match found.len() {
             0 => "no bad address has an ID that begins so".to_owned(),
             count => format!("{count} bad addresses have IDs that begin so; write more of it"),
@@ -122,7 +170,7 @@ pub(crate) fn unmark_bad(args: &Args, settings: &Settings, id: &str) -> Result<(
     // Whatever the book has stays there: a strict one has no private addresses.
     let config = Config { addr_book_strict: false, ..config };
     let switch = start(args, settings, config, store)?;
-    let id = row.id.parse().map_err(Failure::failed)?;
+    let id = id.parse().map_err(Failure::failed)?;
     let lifted = switch.handle().reinstate(id);
     stop(switch)?;
     if !lifted.map_err(Failure::failed)? {

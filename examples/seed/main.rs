@@ -45,13 +45,14 @@ mod web;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::args::CommandLine;
 
 /// Crawls the network of a chain and hands out addresses of nodes that answer
 #[derive(Parser)]
-#[command(name = "seed", version, after_help = HELP, args_override_self = true)]
+#[command(name = "seed", version, args_override_self = true)]
+#[command(after_help = HELP, after_long_help = args::with_keys(HELP))]
 pub(crate) struct Args {
     /// Home folder [default: $CMTHOME, else $TMHOME, else ~/.tenderseed]
     #[arg(long, global = true, value_name = "DIR")]
@@ -100,8 +101,8 @@ pub(crate) struct Args {
 }
 
 const HELP: &str = "\
-Every key of [p2p] in config.toml is a flag as well, --p2p.KEY VALUE. Long flags may
-have one dash, as tenderseed's have.
+Every key of [p2p] in config.toml is a flag as well, --p2p.KEY VALUE; --help lists them. Long flags \
+may have one dash, as tenderseed's have.
 
 A setting is what the first of these says:
   the flag, of several the last one
@@ -110,14 +111,14 @@ A setting is what the first of these says:
   the variable TM_KEY, or TM_P2P_KEY
   the file
   the default
-Variables of no key are ignored with a warning; those that Kubernetes sets for a
-service are passed over.
-An empty variable says nothing. --http '' switches the server off; --p2p.KEY '' of an
-address or a list is none, whatever the file says; other empty flags say nothing.
+Variables of no key are ignored with a warning; those that Kubernetes sets for a service are passed \
+over.
+An empty variable says nothing. --http '' switches the server off; --p2p.KEY '' of an address or a \
+list is none, whatever the file says; other empty flags say nothing.
 
-The book is a database, addrbook.sqlite. An addrbook.json beside it is taken in at the
-start, once for each content of it, and is never written; deleting it forgets nothing.
-export-addrbook writes one.";
+The book is a database, addrbook.sqlite. An addrbook.json beside it is taken in at the start, once \
+for each content of it, and is never written; deleting it forgets nothing. export-addrbook writes \
+one.";
 
 #[derive(Clone, Subcommand)]
 enum Command {
@@ -155,9 +156,36 @@ enum Command {
     },
 }
 
+/// What help shows of each command but `start`, beside its own.
+const OPTIONS: [args::Shown<'_>; 4] = [
+    (
+        &["init"],
+        &[
+            "home",
+            "config",
+            "chain_id",
+            "seeds",
+            "node_key_file",
+            "genesis_file",
+            "log_level",
+            "log_format",
+        ],
+    ),
+    (
+        &["show-node-id", "gen-node-key"],
+        &["home", "config", "node_key_file", "log_level", "log_format"],
+    ),
+    (&["peers"], &["home", "config", "log_level", "log_format"]),
+    (
+        &["export-addrbook", "import-addrbook", "unmark-bad", "unban"],
+        &["home", "config", "node_key_file", "log_level", "log_format"],
+    ),
+];
+
 fn main() -> ExitCode {
-    let CommandLine { rest, flags } = CommandLine::of_process::<Args>();
-    cli::run(rest, |args: Args| {
+    let command = args::only_useful(Args::command(), &OPTIONS);
+    let CommandLine { rest, flags } = CommandLine::of_process(&command);
+    cli::run(command, rest, args::instead, |args: Args| {
         let settings = settings::Settings::read(&args, flags)?;
         match &args.command {
             None | Some(Command::Start) => start::run(&args, &settings),

@@ -6,13 +6,11 @@ use clap::ValueEnum;
 
 use crate::{
     book::{self, Row, Standing, Verdict},
-    cli::{self, Failure},
+    cli::{self, Failure, WIDTH, columns, counted, cut, printable},
     files, news,
     settings::Settings,
 };
 
-/// Columns of a terminal that nobody has made wider.
-const WIDTH: usize = 80;
 /// Digits of an ID that tell it from any other one in practice.
 const SHORT_ID: usize = 8;
 /// Characters of an address before it is cut: those of IPv6 leave no room for anything else.
@@ -65,22 +63,26 @@ pub(crate) fn show(settings: &Settings, options: &Options) -> Result<(), Failure
     if options.json {
         // Whoever reads the objects finds none, as in an empty book; a person should see why.
         if !nowhere.is_empty() {
-            log::error!("nobody yet: {nowhere}");
+            cli::note(&format!("nobody yet: {nowhere}"));
         }
         let lines = rows.iter().map(|row| format!("{}\n", row.to_json()));
         return cli::print(lines.collect::<String>());
     }
     let mut text = String::new();
-    if all.is_empty() {
+    if all.iter().all(Row::is_ban_alone) {
         if !nowhere.is_empty() {
             text += &format!("{nowhere}\n");
         }
-        text += "nobody yet: give the seed nodes to begin with (--seeds ID@HOST:PORT), or a book \
-                 (import-addrbook FILE)\n";
+        text += "nobody yet: give the seed nodes to begin with (--seeds ID@HOST:PORT), or a\n\
+                 book (import-addrbook FILE)\n";
         if config.addr_book_strict {
             text += "in a private network it books nobody without --p2p.addr_book_strict=false\n";
         }
-    } else if rows.is_empty() {
+    }
+    if all.is_empty() {
+        return cli::print(&text);
+    }
+    if rows.is_empty() {
         text += &format!("nobody is in this state\n\n{}\n", summary(&all));
     } else {
         text += &if options.wide { wide(&rows) } else { narrow(&rows) };
@@ -100,7 +102,7 @@ fn sort(rows: &mut [Row], order: Order) {
     match order {
         Order::State => rows.sort_by_key(|row| (row.standing, seen(row))),
         Order::Seen => rows.sort_by_key(seen),
-        Order::Id => rows.sort_by(|one, other| one.id.cmp(&other.id)),
+        Order::Id => rows.sort_by_key(|row| (row.id.is_none(), row.id.clone())),
         Order::Addr => rows.sort_by_key(|row| row.addr),
         Order::Moniker => rows.sort_by(|one, other| one.moniker.cmp(&other.moniker)),
         Order::Version => rows.sort_by(|one, other| one.version.cmp(&other.version)),
@@ -108,14 +110,18 @@ fn sort(rows: &mut [Row], order: Order) {
 }
 
 fn summary(rows: &[Row]) -> String {
+    let (bans, rows): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.is_ban_alone());
     let count = |standing| rows.iter().filter(|row| row.standing == standing).count();
     let counts = Standing::ALL.map(|standing| (count(standing), standing));
     // Bans are rare, and so are private nodes in a book.
     let is_rare = |of: Standing| matches!(of, Standing::Private | Standing::Banned);
     let counts = counts.iter().filter(|(count, of)| *count > 0 || !is_rare(*of));
     let counts: Vec<_> = counts.map(|(count, of)| format!("{count} {}", of.word())).collect();
-    let addresses = if rows.len() == 1 { "address" } else { "addresses" };
-    format!("{} {addresses}: {}", rows.len(), counts.join(", "))
+    let bans = match bans.len() {
+        0 => String::new(),
+        count => format!("\nand {}", counted(count, "other ban")),
+    };
+    format!("{}: {}{bans}", counted(rows.len(), "address"), counts.join(", "))
 }
 
 fn wide(rows: &[Row]) -> String {
@@ -123,9 +129,9 @@ fn wide(rows: &[Row]) -> String {
         ["ID", "ADDRESS", "STATE", "BUCKET", "FAILED", "SEEN", "MONIKER", "VERSION", "REASON"];
     let line = |row: &Row| {
         [
-            row.id.clone(),
+            id(row).to_owned(),
             addr(row),
-            row.state().to_owned(),
+            state(row),
             row.bucket.unwrap_or("-").to_owned(),
             row.failures.to_string(),
             seen(row),
@@ -134,7 +140,7 @@ fn wide(rows: &[Row]) -> String {
             row.verdict().map_or(String::new(), reason),
         ]
     };
-    columns(titles, rows.iter().map(line))
+    aligned(titles, rows.iter().map(line))
 }
 
 /// The same within the width of a terminal: one line for each address, with what fits.
@@ -144,28 +150,41 @@ fn narrow(rows: &[Row]) -> String {
             Some(verdict) => reason(verdict),
             None => format!("{} {}", printable(&row.moniker), printable(&row.version)),
         };
-        let id = cut(&row.id, SHORT_ID, "");
-        [id, cut(&addr(row), SHORT_ADDR, "~"), row.state().to_owned(), seen(row), who]
+        let id = cut(id(row), SHORT_ID, "");
+        [id, cut(&addr(row), SHORT_ADDR, "~"), state(row), seen(row), who]
     };
     let titles = ["ID", "ADDRESS", "STATE", "SEEN", "MONIKER, VERSION"];
-    let table = columns(titles, rows.iter().map(line));
+    let table = aligned(titles, rows.iter().map(line));
     table.lines().map(|line| format!("{}\n", cut(line, WIDTH, "~"))).collect()
 }
 
 /// A line for the titles and one for each row, each column as wide as it must be.
-fn columns<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+fn aligned<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let lines: Vec<_> = std::iter::once(titles.map(str::to_owned)).chain(rows).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
+    let width = |column: usize| lines.iter().map(|line| columns(&line[column])).max();
     let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
     let pad = |line: &[String; N]| {
-        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = line.iter().zip(widths);
+        let cells = cells.map(|(cell, width)| cell.clone() + &" ".repeat(width - columns(cell)));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     lines.iter().map(pad).collect()
 }
 
+fn id(row: &Row) -> &str {
+    row.id.as_deref().unwrap_or("-")
+}
+
+/// That of the node, or those that are banned.
 fn addr(row: &Row) -> String {
-    row.addr.map_or("-".to_owned(), |addr| addr.to_string())
+    let banned = || row.verdict().filter(|_| row.id.is_none())?.target.clone();
+    row.addr.map(|addr| addr.to_string()).or_else(banned).unwrap_or_else(|| "-".to_owned())
+}
+
+/// What the address is worth, as it is counted, and what goes on with its node.
+fn state(row: &Row) -> String {
+    let session = row.session.map_or(String::new(), |session| format!(", {session}"));
+    row.standing.word().to_owned() + &session
 }
 
 fn seen(row: &Row) -> String {
@@ -187,18 +206,4 @@ pub(crate) fn reason(verdict: &Verdict) -> String {
 
 fn span(millis: u64) -> String {
     news::shown_in(Duration::from_millis(millis), "d")
-}
-
-/// At most so many characters; `mark` stands for what is missing.
-fn cut(text: &str, width: usize, mark: &str) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let kept = text.chars().take(width - mark.len());
-    kept.collect::<String>() + mark
-}
-
-/// What strangers wrote cannot steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

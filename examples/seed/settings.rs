@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tmp2p::{Config, ListenAddress, NodeInfo};
+use tmp2p::{ListenAddress, NodeInfo};
 use toml::{Table, Value};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     cli::Failure,
     home::Home,
     http,
-    layers::{Environment, Layers},
+    layers::{Environment, Layers, P2p},
     opening,
 };
 
@@ -25,6 +25,7 @@ const PREFIXES: &[&str] = &["TENDERSEED", "CMT", "TM"];
 pub(crate) struct Settings {
     pub(crate) home: Home,
     pub(crate) node_key_file: PathBuf,
+    pub(crate) config_file: PathBuf,
     layers: Layers,
 }
 
@@ -51,11 +52,12 @@ impl Settings {
         let node_key_file = layers.text("node_key_file", args.node_key_file.as_deref())?;
         let node_key_file =
             node_key_file.unwrap_or_else(|| "config/node_key.json".to_owned()).into();
-        Ok(Self { home, node_key_file, layers })
+        let config_file = home.file(config_file(args));
+        Ok(Self { home, node_key_file, config_file, layers })
     }
 
     /// `[p2p]`, always of a seed.
-    pub(crate) fn p2p(&self) -> Result<Config, Failure> {
+    pub(crate) fn p2p(&self) -> Result<P2p, Failure> {
         let mut defaults = Table::new();
         if self.layers.is_tenderseeds() {
             // tenderseed's own.
@@ -64,15 +66,15 @@ impl Settings {
             defaults.insert("addr_book_file".to_owned(), "data/addrbook.json".into());
             defaults.insert("allow_duplicate_ip".to_owned(), Value::Boolean(true));
         }
-        let p2p = opening::p2p(&self.layers, defaults)?;
+        let mut p2p = opening::p2p(&self.layers, defaults)?;
         for (key, is_on) in [("pex", p2p.config.pex), ("seed_mode", p2p.config.seed_mode)] {
             if let Some(place) = p2p.place(key).filter(|_| !is_on) {
                 log::warn!("{place} is false; this program is a seed all the same");
             }
         }
-        let config = Config { pex: true, seed_mode: true, ..p2p.config };
-        config.check().map_err(|error| Failure::Usage(format!("p2p.{error}")))?;
-        Ok(config)
+        (p2p.config.pex, p2p.config.seed_mode) = (true, true);
+        p2p.config.check().map_err(|error| Failure::Usage(format!("p2p.{error}")))?;
+        Ok(p2p)
     }
 
     /// Which chain.
@@ -131,7 +133,7 @@ impl Settings {
         }
         // Whatever peers would refuse is refused before it is in a file.
         self.node_info(args, &chain_id)?;
-        let seeds = self.p2p()?.seeds;
+        let seeds = self.p2p()?.config.seeds;
         let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
         let config = CONFIG
             .replace("CHAIN_ID", &format!("{chain_id:?}"))

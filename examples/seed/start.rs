@@ -5,7 +5,7 @@ use std::time::Duration;
 use tmp2p::Switch;
 
 use crate::{
-    Args, book, cli::Failure, console::Console, http, settings::Settings, signals, states,
+    Args, book, cli::Failure, console::Console, http, opening, settings::Settings, signals, states,
     watch::Watch, web::Pages,
 };
 
@@ -18,11 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// Runs until a signal comes.
 pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let chain_id = settings.chain_id(args)?;
-    let mut config = settings.p2p()?;
+    let p2p = settings.p2p()?;
     // Before anything begins: a port may be in use.
     let http = http::Listening::bind("http", &settings.http(args)?)?;
     let info = settings.node_info(args, &chain_id)?;
     let key = settings.home.key(&settings.node_key_file)?;
+    let mut config = opening::of_node(p2p, &key);
     book::place(&mut config, &settings.home)?;
 
     let signals = signals::watch()?;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let private = config.private_peer_ids.clone();
     http.serve(&console, Pages::new(handle.clone(), chain_id, private))?;
 
-    let what = format!("seed, home {}{served}", settings.home.file("").display());
+    let what = format!("seed, home {}{served}", settings.home.path().display());
     let mut watch =
         Watch::start(&what, &config, PATIENCE, &handle, &console, &signals, &happenings);
     let table = || states::table(&handle).unwrap_or_default();

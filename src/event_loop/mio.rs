@@ -179,16 +179,26 @@ impl Sockets for MioSockets {
 #[non_exhaustive]
 pub enum ListenError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {addr}: {error}; choose another laddr")]
+    #[error("cannot listen on {addr}: {error}{}", advice(.error))]
     Listen {
         /// The address.
         addr: SocketAddr,
         /// What the system said.
+        #[source]
         error: io::Error,
     },
     /// The system gave no poll or no thread.
     #[error("cannot start the event loop: {0}")]
     System(#[from] io::Error),
+}
+
+/// What to do about it, where it is the address that is wrong.
+fn advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    match error.kind() {
+        AddrInUse | AddrNotAvailable | PermissionDenied => "; choose another laddr",
+        _ => "",
+    }
 }
 
 /// The running event loop.

@@ -13,7 +13,6 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{NodeKey, PublicKey};
-use crate::text::shown;
 
 /// The name that `libs/json` gives an ed25519 private key.
 const KEY_TYPE: &str = "tendermint/PrivKeyEd25519";

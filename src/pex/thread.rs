@@ -109,8 +109,8 @@ impl Prepared {
             0 => {}
             count => tell!(
                 Level::Warn,
-                "{count} addresses of the address book are left out, and stay in its file: they cannot \
-                 be reached from everywhere, and addr_book_strict is on"
+                "addresses of the address book that are left out, and stay in its file: {count}, which \
+                 cannot be reached from everywhere while addr_book_strict is on"
             ),
         }
         book.add_private(start.private);
@@ -371,7 +371,7 @@ impl PexThread {
                 PexOutput::Notice(PexNotice::NoneRoutable(count)) => {
                     tell!(
                         Level::Warn,
-                        "{count} addresses were told, none routable: in a private network set \
+                        "addresses told: {count}, none routable: in a private network set \
                          addr_book_strict = false"
                     );
                 }

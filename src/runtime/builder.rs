@@ -183,7 +183,7 @@ pub enum StartError {
     #[error(transparent)]
     EventLoop(#[from] ListenError),
     /// The store of bans and addresses could not be read.
-    #[error("cannot read the address book: {0}")]
+    #[error("{}", of_book(.0))]
     Book(#[from] StoreError),
     /// The system has no random numbers.
     #[error("the system gives no random numbers")]
@@ -191,6 +191,16 @@ pub enum StartError {
     /// A thread of the switch could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+}
+
+/// Stores of ours name the book themselves, with its file.
+fn of_book(error: &StoreError) -> String {
+    let text = error.to_string();
+    if text.contains("address book") {
+        text
+    } else {
+        format!("cannot read the address book: {text}")
+    }
 }
 
 impl SwitchBuilder {

@@ -160,11 +160,11 @@ fn an_import_counts_added_known_and_refused_and_reads_standard_input() {
         import
     };
     let import = || import_of("-");
-    assert_eq!(fed(import(), &book(&addrs[..1])), "added 1 addresses\n");
+    assert_eq!(fed(import(), &book(&addrs[..1])), "added 1 address\n");
     let text = fed(import(), &book(&addrs));
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines[..2], ["added 1 addresses", "known 1"]);
+    assert_eq!(lines[..2], ["added 1 address", "known 1"]);
     assert!(lines[2].starts_with("refused 1: ") && lines[2].contains("port 0"), "{text}");
     assert!(lines[3].starts_with("refused 2: ") && lines[3].contains("addr_book_strict"), "{text}");
     assert_eq!(lines.len(), 4, "{text}");
@@ -177,6 +177,54 @@ fn an_import_counts_added_known_and_refused_and_reads_standard_input() {
         assert_refused(&mut import_of("/dev/zero"), &["/dev/zero", "bytes"]);
     }
     assert_refused(&mut import_of(home.path().to_str().unwrap()), &["cannot take"]);
+}
+
+/// The fault: code 0, and no word of the flag that helps.
+#[test]
+fn an_import_that_takes_nothing_is_code_1_and_names_the_flag_that_helps() {
+    let home = tempfile::tempdir().unwrap();
+    let file = file_of(home.path(), &book(&["10.0.0.1:1", "10.0.0.2:1"]));
+    let import = |more: &[&str]| {
+        let mut import = command("seed", home.path());
+        run(import.arg("import-addrbook").arg(&file).args(more))
+    };
+    let output = import(&[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("added 0 addresses\nrefused 2: "), "{said}");
+    assert!(said.contains("--p2p.addr_book_strict=false"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.lines().count() == 1 && stderr.contains("in.json"), "{stderr}");
+    // Some are taken, or known; and a book of nobody is one.
+    assert!(import(&[LOOSE]).status.success());
+    assert!(import(&[LOOSE]).status.success());
+    file_of(home.path(), &book(&[]));
+    assert!(import(&[LOOSE]).status.success());
+}
+
+/// The fault: whoever looked at the book was not told that a file beside it is not in it.
+#[test]
+fn who_looks_at_the_book_is_told_of_a_file_that_waits_beside_it() {
+    let home = home_with_two();
+    let beside = home.path().join("data/addrbook.json");
+    let notes = || {
+        let of = |args: &[&str]| {
+            let output = run(&mut seed(home.path(), args));
+            assert!(output.status.success(), "{args:?}");
+            String::from_utf8(output.stderr).unwrap()
+        };
+        [of(&["peers"]), of(&["peers", "--json"]), of(&["export-addrbook", "-"])]
+    };
+    assert_eq!(notes(), ["", "", ""]);
+    fs::write(&beside, ONE).unwrap();
+    for note in notes() {
+        let is_one = note.starts_with("note: ") && note.lines().count() == 1;
+        assert!(is_one && note.contains("data/addrbook.json is not in the book yet"), "{note}");
+    }
+    said("seed", home.path(), "warn", &[LOOSE]);
+    assert_eq!(notes(), ["", "", ""], "it was taken in");
+    fs::write(&beside, book(&["127.8.8.1:1"])).unwrap();
+    assert!(notes().iter().all(|note| note.starts_with("note: ")), "another one");
 }
 
 /// The seed may get its flag from a unit file, and the command from nobody.
@@ -236,8 +284,49 @@ fn an_export_to_standard_output_is_the_book_alone() {
         assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
         assert!(stderr.contains("standard output"), "{stderr}");
         assert_prints(&mut seed(home.path(), &["export-addrbook", "/dev/null"]));
-        assert_refused(&mut seed(home.path(), &["export-addrbook", "/dev/full"]), &["/dev/full"]);
+        // It is the machine that has not enough, and nothing that was written wrongly.
+        let output = run(&mut seed(home.path(), &["export-addrbook", "/dev/full"]));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
+        assert!(stderr.contains("cannot write /dev/full: No space left"), "{stderr}");
     }
+}
+
+/// The fault: an export with `--force` took the place of the book that it is of, or of the key.
+#[test]
+fn an_export_never_replaces_what_the_seed_lives_on() {
+    let home = home_with_two();
+    let of = |name: &str| home.path().join(name);
+    assert_prints(&mut seed(home.path(), &["show-node-id"]));
+    fs::write(of("config/config.toml"), "").unwrap();
+    let key = fs::read(of("config/node_key.json")).unwrap();
+    let mut files = vec![
+        (of("data/addrbook.sqlite"), "the address book itself"),
+        (of("data/../data/addrbook.sqlite"), "the address book itself"),
+        (of("data/addrbook.sqlite-wal"), "the address book itself"),
+        (of("data/addrbook.sqlite-shm"), "the address book itself"),
+        (of("data/addrbook.sqlite-journal"), "the address book itself"),
+        (of("data/addrbook.sqlite.lock"), "the address book itself"),
+        (of("config/node_key.json"), "the node's key"),
+        (of("config/config.toml"), "the configuration"),
+    ];
+    #[cfg(unix)]
+    {
+        let link = of("link");
+        std::os::unix::fs::symlink(of("data/addrbook.sqlite"), &link).unwrap();
+        files.push((link, "the address book itself"));
+    }
+    for (file, what) in &files {
+        let mut export = seed(home.path(), &["export-addrbook", "--force"]);
+        assert_refused(export.arg(file), &[what, "name another file"]);
+    }
+    assert_eq!(fs::read(of("config/node_key.json")).unwrap(), key);
+    assert_two(&run(&mut seed(home.path(), &["export-addrbook", "-"])).stdout);
+    // The one beside the book is what scripts read.
+    assert_prints(
+        &mut seed(home.path(), &["export-addrbook", "--force"]).arg(of("data/addrbook.json")),
+    );
+    assert_two(&fs::read(of("data/addrbook.json")).unwrap());
 }
 
 /// Whoever reads the file meanwhile has the whole of the old one or of the new one.
@@ -279,7 +368,11 @@ fn a_forced_export_replaces_the_file_at_one_blow() {
     assert_prints(&mut export(&folder.join("new.json"), &["--force"]));
     assert_prints(&mut export(&folder.join("newer.json"), &[]));
     assert_refused(&mut export(&folder, &["--force"]), &["cannot write"]);
-    assert_refused(&mut export(&folder.join("no/x.json"), &[]), &["cannot write", "folder"]);
+    let nowhere = folder.join("no/x.json");
+    assert_refused(&mut export(&nowhere, &[]), &["cannot write", "folder"]);
+    // The file that is written first is nobody's business.
+    let told = String::from_utf8(run(&mut export(&nowhere, &[])).stderr).unwrap();
+    assert!(!told.contains("at path") && !told.contains(".addrbook-"), "{told}");
     let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort_unstable();

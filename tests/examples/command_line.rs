@@ -24,7 +24,17 @@ fn bad_usage_is_code_2_and_one_line_with_field_and_remedy() {
         (&["--chain-id", "c", "--p2p.seeds", "me@here"], &["p2p.seeds", "me@here"]),
         (&["--chain-id", "c", "--moniker", "a\tb"], &["moniker"]),
         (&["--chain-id", "c", "--log_level", "loud"], &["log_level", "loud", "debug"]),
-        (&["--chain-id", "c", "--block-protocol", "x"], &["block-protocol", "--help"]),
+        (
+            &["--chain-id", "c", "--block-protocol", "x"],
+            &["block-protocol", "whole number", "--help"],
+        ),
+        (&["--block-protocol=-1"], &["block-protocol", "\"-1\"", "0 or more"]),
+        (&["--block-protocol=99999999999999999999"], &["block-protocol", "too large"]),
+        (
+            &["--chain-id", "c", "--p2p.laddr", "udp://127.0.0.1:0"],
+            &["p2p.laddr", "udp", "tcp://IP:PORT"],
+        ),
+        (&["--chain-id", "c", "--p2p.laddr", "unix:///x"], &["p2p.laddr", "unix", "tcp://IP:PORT"]),
     ];
     for program in ["full_node", "seed"] {
         for (args, expected) in cases {
@@ -196,6 +206,25 @@ fn warnings_about_settings_reach_the_operator() {
         }
         assert!(log.lines().all(|line| line.contains("WARN")), "{log}");
     }
+}
+
+/// The fault: whoever writes `--seeds` was told that `--events` is similar.
+#[test]
+fn who_mistypes_a_flag_is_told_the_one_that_is_meant_or_none() {
+    let home = tempfile::tempdir().unwrap();
+    for (flag, meant) in [
+        ("--persistent_peers", "write --p2p.persistent_peers or see --help"),
+        ("--addr-book-strict", "write --p2p.addr_book_strict or see --help"),
+        ("--moniket", "write --moniker or see --help"),
+        ("--vents", "\"--vents\"; see --help"),
+        ("--frobnicate", "\"--frobnicate\"; see --help"),
+    ] {
+        for program in ["full_node", "seed"] {
+            assert_refused(command(program, home.path()).args([flag, "x"]), &[meant]);
+        }
+    }
+    let mut seeds = command("full_node", home.path());
+    assert_refused(seeds.args(["--seeds", "x"]), &["write --p2p.seeds or see --help"]);
 }
 
 #[test]

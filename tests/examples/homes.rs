@@ -9,6 +9,47 @@ use crate::{
     settings::case,
 };
 
+/// The fault: "File exists", of something that is not there.
+#[cfg(unix)]
+#[test]
+fn a_link_to_nothing_is_told_with_its_target() {
+    let home = tempfile::tempdir().unwrap();
+    let nothing = home.path().join("nothing");
+    let link = |at: &str| {
+        let at = home.path().join(at);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&nothing, &at).unwrap();
+        at
+    };
+    for program in ["full_node", "seed"] {
+        let of = |path: &Path| [path.display().to_string(), nothing.display().to_string()];
+        let told = |home: &Path, link: &Path, verb: &str| {
+            let [link, target] = of(link);
+            let mut command = command(program, home);
+            command.args([verb, "--chain-id", "c", "--p2p.laddr", "tcp://127.0.0.1:0"]);
+            assert_refused(&mut command, &[&link, &target, "a link to", "correct the link"]);
+        };
+        let whole = link(&format!("{program}-home"));
+        for verb in ["init", "start", "show-node-id"] {
+            told(&whole, &whole, verb);
+            told(&whole.join("deeper"), &whole, verb);
+        }
+        let folder = if program == "seed" { "data" } else { "config" };
+        for (n, part) in
+            [folder, "config/config.toml", "config/genesis.json", "config/node_key.json"]
+                .into_iter()
+                .enumerate()
+        {
+            // The seed needs no genesis when it is told of which chain it is.
+            if program == "seed" && part.contains("genesis") {
+                continue;
+            }
+            let part = link(&format!("{program}-{n}/{part}"));
+            told(&home.path().join(format!("{program}-{n}")), &part, "start");
+        }
+    }
+}
+
 /// What `init` of Tendermint and of CometBFT writes is taken as it is.
 #[test]
 fn vectors_config_files_start_both_programs() {

@@ -167,3 +167,27 @@ fn a_book_that_is_a_pipe_or_a_folder_is_an_error_and_nothing_is_made_beside_it()
         assert_eq!(left, ["addrbook.sqlite"], "{what}");
     }
 }
+
+/// Which descriptor is the last one, and for what, is another thing each time.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_few_descriptors_are_no_mistake_in_the_configuration() {
+    let mut told = 0;
+    for most in 6..20 {
+        let home = tempfile::tempdir().unwrap();
+        let given = home.path().join("given.json");
+        fs::write(&given, r#"{"key":"","addrs":[]}"#).unwrap();
+        let mut import = command("seed", home.path());
+        import.arg("import-addrbook").arg(&given);
+        let script = format!("ulimit -n {most}");
+        let output = crate::stderr::in_shell(&script, &import).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        // SQLite does not say why it cannot open a file.
+        if stderr.contains("Too many open files") {
+            assert_eq!(output.status.code(), Some(1), "{most}: {stderr}");
+            assert!(!stderr.contains("laddr"), "{most}: {stderr}");
+            told += 1;
+        }
+    }
+    assert!(told > 2, "{told}");
+}

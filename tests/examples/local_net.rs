@@ -46,6 +46,19 @@ fn a_network_shows_itself_in_60_columns_and_leaves_nothing() {
     assert_nothing_is_left(folder.path());
 }
 
+#[test]
+fn what_cannot_be_asked_of_a_network_is_told_by_the_flags_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for (args, parts) in [
+        (["--nodes", "0"], ["--nodes 0", "from 2 to 256"]),
+        (["--nodes", "many"], ["--nodes", "whole number"]),
+        (["--size", "1"], ["--size 1", "bytes from 24"]),
+        (["--seconds", "-1"], ["--seconds", "0 or more"]),
+    ] {
+        crate::program::assert_refused(&mut local_net(folder.path(), &args), &parts);
+    }
+}
+
 /// The fault: Ctrl-C left a folder of keys and books behind each time.
 #[test]
 fn a_network_that_is_interrupted_leaves_nothing() {

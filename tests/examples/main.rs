@@ -18,6 +18,7 @@ mod every_setting;
 mod full_node;
 mod guest;
 mod heights;
+mod help;
 #[path = "../../examples/common/input.rs"]
 #[allow(dead_code, reason = "the programs use the rest")]
 mod home_input;
@@ -44,6 +45,7 @@ mod signals;
 mod stale;
 mod states;
 mod stderr;
+mod text;
 mod told;
 mod unread;
 mod unserved;

@@ -31,7 +31,7 @@ fn day(mut news: News, facts: &Facts) -> Vec<(u64, Line)> {
 }
 
 fn news(has_names: bool) -> News {
-    News::new(has_names, MINUTE, Duration::ZERO)
+    News::new(has_names, [], MINUTE, Duration::ZERO)
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn peers_that_are_found_and_lost_are_told_once() {
     assert!((0..3).all(|_| news.hear(&failed, MINUTE).is_none()));
     let lines = news.look(&alone, MINUTE);
     assert_eq!(lines[0].0, Level::Warn);
-    let what = "no peers yet, for 60 s; 7 addresses are known, 3 dials have failed meanwhile";
+    let what = "no peers yet, for 60 s; 7 addresses known, 3 failed dials meanwhile";
     assert_eq!(told(lines), [what]);
     assert!(news.look(&alone, 2 * MINUTE).is_empty());
 
@@ -89,23 +89,79 @@ fn peers_that_are_found_and_lost_are_told_once() {
     assert!(news.hear(&up(), 7 * MINUTE).is_some(), "found again");
 }
 
+/// The fault: it was told as the first peer, and each meeting began the time without peers anew.
+#[test]
+fn a_seed_that_answers_and_hangs_up_is_no_peer_and_one_that_stays_is() {
+    let seed = NodeId::from_bytes([1; 20]);
+    let alone = Facts { addresses: 1, ..Facts::default() };
+    let with_seed = Facts { outbound: 1, seeds: 1, ..alone };
+    let second = Duration::from_secs(1);
+    let at = |seconds: u64| Duration::from_secs(seconds);
+    let mut news = News::new(true, [seed], MINUTE, Duration::ZERO);
+    // It is met every twenty seconds, for two, and then again and again: at no look it is away.
+    let mut told = Vec::new();
+    for now in 1..=600 {
+        if now % 20 == 1 {
+            told.extend(news.hear(&up(), at(now)).map(|line| (now, line)));
+        }
+        let facts = if now % 20 < 3 || now > 300 { &with_seed } else { &alone };
+        let lines = news.look(facts, at(now)).into_iter();
+        told.extend(lines.filter(|line| !line.1.starts_with("peers: ")).map(|line| (now, line)));
+    }
+    let [(60, (Level::Warn, line))] = &told[..] else { panic!("{told:?}") };
+    for part in
+        ["no peers yet, for 60 s", "its seed answers (0101", "nobody else", "1 address known"]
+    {
+        assert!(line.contains(part), "no {part:?} in {line}");
+    }
+
+    // One that stays is a peer like others; what it was called is told.
+    let mut news = News::new(true, [seed], MINUTE, Duration::ZERO);
+    assert!(news.hear(&up(), second).is_none());
+    let told: Vec<_> = (1..=200)
+        .flat_map(|now| news.look(&with_seed, at(now)).into_iter().map(move |line| (now, line)))
+        .collect();
+    let [(60, (Level::Warn, _)), (121, (Level::Info, line))] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert!(line.starts_with("first peer: 0101") && line.ends_with("\"m\""), "{line}");
+    // And so is anybody else beside it.
+    let mut news = News::new(true, [seed], MINUTE, Duration::ZERO);
+    let two = Facts { inbound: 1, ..with_seed };
+    assert!((1..=200).all(|now| news.look(&two, at(now)).is_empty()));
+    let another = SwitchEvent::PeerUp {
+        id: NodeId::from_bytes([2; 20]),
+        addr: "1.2.3.4:5".parse().unwrap(),
+        direction: Direction::Inbound,
+        moniker: "m".to_owned(),
+    };
+    assert!(news.hear(&another, at(201)).is_some());
+}
+
 #[test]
 fn a_summary_comes_every_five_minutes() {
-    let facts =
-        Facts { outbound: 3, inbound: 2, dialing: 1, addresses: 40, bad: 4, height: Some(77) };
+    let facts = Facts {
+        outbound: 3,
+        inbound: 2,
+        seeds: 0,
+        dialing: 1,
+        addresses: 40,
+        bad: 4,
+        height: Some(77),
+    };
     let mut news = news(true);
     let addr = "1.2.3.4:5".parse().unwrap();
     let reason = DisconnectReason::Evicted;
     news.hear(&SwitchEvent::Rejected { addr, id: None, reason, others: 9 }, MINUTE);
     news.hear(&up(), MINUTE);
     let lines = news.look(&facts, 5 * MINUTE);
-    let text = "height 77, 3 outbound and 2 inbound peers, 1 being dialed, 40 addresses (4 bad); in 5 \
-                min: 1 sessions began, 0 dials failed, 10 connections were refused";
+    let text = "height 77, peers: 3 outbound, 2 inbound, 1 being dialed; 40 addresses (4 bad); in 5 min: \
+                1 session, 0 failed dials, 10 refused connections";
     assert_eq!(lines, [(Level::Info, text.to_owned())]);
     let day = day(news, &Facts { height: None, ..facts });
     assert_eq!(day.len(), 24 * 12 - 1, "and nothing else, all day");
-    assert!(day.iter().all(|(_, (_, line))| line.starts_with("3 outbound")));
-    assert!(day[0].1.1.ends_with("0 connections were refused"), "since the last one");
+    assert!(day.iter().all(|(_, (_, line))| line.starts_with("peers: 3 outbound")));
+    assert!(day[0].1.1.ends_with("0 refused connections"), "since the last one");
     assert!(day.windows(2).all(|two| two[1].0 - two[0].0 == 300));
     assert!(HOUR > 5 * MINUTE);
 }
@@ -145,7 +201,7 @@ fn a_wrong_chain_and_a_book_of_bad_addresses_are_told() {
         DisconnectReason::Incompatible(ours.compatible_with(&theirs).unwrap_err())
     };
     let facts = Facts { addresses: 9, ..Facts::default() };
-    let (mut news, now) = (News::new(false, HOUR, Duration::ZERO), Duration::ZERO);
+    let (mut news, now) = (News::new(false, [], HOUR, Duration::ZERO), Duration::ZERO);
     news.hear(&failed(DisconnectReason::Refused), now);
     news.hear(&failed(other()), now);
     news.hear(&failed(other()), now);
@@ -157,12 +213,15 @@ fn a_wrong_chain_and_a_book_of_bad_addresses_are_told() {
         assert!(told[0].contains(part), "{part}: {told:?}");
     }
     // Somebody of ours is there after all.
-    let mut news = News::new(false, HOUR, now);
+    let mut news = News::new(false, [], HOUR, now);
     (0..3).for_each(|_| drop(news.hear(&failed(other()), now)));
     news.hear(&up(), now);
     assert!(warnings(&mut news, &facts).is_empty());
 
-    let mut news = News::new(false, HOUR, now);
+    let mut news = News::new(false, [], HOUR, now);
     let told = warnings(&mut news, &Facts { addresses: 4, bad: 4, ..facts });
-    assert!(told[0].contains("all 4 addresses of the address book are bad"), "{told:?}");
+    assert!(
+        told[0].contains("nothing but bad addresses is in the address book, 4 of them"),
+        "{told:?}"
+    );
 }

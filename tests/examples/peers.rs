@@ -271,6 +271,92 @@ fn who_is_bad_and_banned_is_told_to_be_and_both_are_lifted() {
     assert_refused(&mut seed(home.path(), &["unban", "somebody"]), &["somebody"]);
 }
 
+/// The fault: bans of whoever is not in the book were nowhere, although the hints of `unban` point here.
+#[test]
+fn bans_of_others_than_those_of_the_book_have_rows_of_their_own() {
+    let mut batch = batch();
+    let over = Some(now() - HOUR);
+    let gone: BanTarget = "1.2.3.4".parse().unwrap();
+    for (target, until, reason) in [
+        // Of the node at 127.8.8.5, which has another ban already.
+        (BanTarget::from(id(0x51)), None, "who"),
+        (BanTarget::from(id(0x99)), None, "nobody here"),
+        ("10.0.0.0/8".parse().unwrap(), Some(now() + HOUR * 5 / 2), "a flood"),
+        ("2001:db8::1".parse().unwrap(), None, "one of six"),
+        (gone, over, "over"),
+    ] {
+        let (reason, origin) = (reason.to_owned(), BanOrigin::Operator);
+        batch.bans.insert(target, Some(Ban { target, until, reason, origin }));
+    }
+    let home = home(&batch);
+    let text = assert_prints(&mut seed(home.path(), &["peers", "--state", "banned"]));
+    let summary =
+        "7 addresses: 2 verified, 1 unverified, 1 failing, 2 bad, 1 banned\nand 4 other bans\n";
+    assert!(text.ends_with(&format!("\n\n{summary}")), "{text}");
+    for part in
+        ["99999999  -  ", "10.0.0.0/8  ", "2 h more: a flood", "2001:db8::1  ", "127.8.8.5  "]
+    {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(!text.contains("1.2.3.4") && text.lines().all(|line| line.len() <= 80), "{text}");
+
+    let by_id = ids(&assert_prints(&mut seed(home.path(), &["peers", "--sort=id"])));
+    assert_eq!(by_id[6..], ["51", "99", "- ", "- ", "- "], "who has no ID comes last");
+
+    // Each can be lifted as it is shown.
+    let json = assert_prints(&mut seed(home.path(), &["peers", "--json", "--state=banned"]));
+    let rows: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 5);
+    for row in &rows {
+        assert_eq!(
+            (&row["state"], row["addr"].is_string()),
+            (&"banned".into(), row["id"] == id(0x51).to_string())
+        );
+        let target = row["target"].as_str().unwrap();
+        assert_prints(&mut seed(home.path(), &["unban", target]));
+    }
+    let text = assert_prints(&mut seed(home.path(), &["peers"]));
+    assert!(text.contains("2 unverified") && !text.contains("ban"), "{text}");
+
+    // A book of nobody but bans.
+    let mut batch = StoreBatch::default();
+    let target: BanTarget = "10.0.0.0/8".parse().unwrap();
+    let (reason, origin) = ("a flood".to_owned(), BanOrigin::Operator);
+    batch.bans.insert(target, Some(Ban { target, until: None, reason, origin }));
+    let home = self::home(&batch);
+    let text = assert_prints(&mut seed(home.path(), &["peers"]));
+    assert!(text.contains("nobody yet") && text.contains("10.0.0.0/8"), "{text}");
+    assert!(
+        text.ends_with(
+            "0 addresses: 0 verified, 0 unverified, 0 failing, 0 bad\nand 1 other ban\n"
+        )
+    );
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+/// The fault: columns were counted in characters, of which some take two columns and some none.
+#[test]
+fn columns_are_those_of_a_terminal_whatever_the_script() {
+    let mut batch = StoreBatch::default();
+    for (n, moniker) in [
+        (0x11, "plain"),
+        (0x12, "验证者节点验证者节点验证者节点验证者节点验证者节点"),
+        (0x13, "a\u{202e}b\u{200b}c\u{301}"),
+        (0x14, "ひらがな"),
+    ] {
+        let known = KnownAddress { moniker: moniker.to_owned(), ..known(n, "127.8.8.1:1") };
+        batch.addresses.insert(id(n), Some(known));
+    }
+    let home = home(&batch);
+    let text = assert_prints(&mut seed(home.path(), &["peers", "--sort=id"]));
+    assert!(text.lines().all(|line| crate::cli::columns(line) <= 80), "{text}");
+    assert!(text.contains("a?b?c? 0.34.24") && text.contains("ひらがな 0.34.24"), "{text}");
+    let wide = assert_prints(&mut seed(home.path(), &["peers", "--sort=id", "--wide"]));
+    let column = |line: &str| line.find("0.34.24").map(|at| crate::cli::columns(&line[..at]));
+    let columns: Vec<_> = wide.lines().filter_map(column).collect();
+    assert!(columns.len() == 4 && columns.iter().all(|at| *at == columns[0]), "{wide}");
+}
+
 /// The fault: a command that changes the book said that it had, on a full disk.
 #[test]
 fn what_cannot_be_stored_is_no_success() {

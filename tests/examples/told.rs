@@ -97,7 +97,7 @@ fn at_info_there_is_a_start_a_first_peer_and_a_stop() {
         for part in [env!("CARGO_PKG_VERSION"), "\"c\"", home, &addr, &served] {
             assert!(start.contains(part), "no {part} in {start}");
         }
-        for part in ["first peer: ", "stops on SIGTERM", "stopped; 0 sessions"] {
+        for part in ["first peer: ", "stops on SIGTERM; it ran for ", "stopped; 0 sessions"] {
             assert_eq!(lines.iter().filter(|l| l.contains(part)).count(), 1, "{part}: {lines:#?}");
         }
         assert!(lines.len() <= 8, "{lines:#?}");
@@ -145,6 +145,58 @@ fn a_node_that_knows_nobody_and_announces_no_address_is_two_warnings() {
     let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
     assert!(killed.success() && child.wait().unwrap().success());
     assert_eq!(log.all().len(), 2);
+}
+
+/// The faults: modules had the names of source files where people read, and a record had as many lines as
+/// its text. Here the home's name has two.
+#[cfg(unix)]
+#[test]
+fn a_record_is_a_line_with_the_name_of_its_module_in_either_format() {
+    for format in ["plain", "json"] {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("two\nlines");
+        let mut command = bare("full_node", &folder);
+        command.args(["--log_format", format]);
+        let log = Log::of_command(&mut command);
+        let node = Program::start_at("debug", command);
+        visit(&node);
+        node.stop();
+        let lines = log.all();
+        let module = |line: &String| match format {
+            "json" => {
+                serde_json::from_str::<Value>(line).unwrap()["module"].as_str().unwrap().into()
+            }
+            _ => {
+                assert!(line.starts_with("[20"), "{line}");
+                line.split([' ', ']']).filter(|word| !word.is_empty()).nth(2).unwrap().to_owned()
+            }
+        };
+        let modules: BTreeSet<String> = lines.iter().map(module).collect();
+        assert!(modules.contains("main") && modules.contains("p2p"), "{modules:?}");
+        let known = ["main", "p2p", "pex"];
+        assert!(modules.iter().all(|name| known.contains(&&**name)), "{modules:?}");
+        assert!(
+            lines.iter().any(|line| line.contains("two") && line.contains("lines")),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn a_module_of_which_there_are_no_lines_is_a_warning_with_those_that_there_are() {
+    let home = tempfile::tempdir().unwrap();
+    let lines_with = |level: &str| {
+        let mut command = command("full_node", home.path());
+        let output = run(command.args(["show-node-id", "--log_level", level]));
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = lines_with("p2p:debug,stat:info,consensus:debug,*:warn");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for part in ["WARN", "--log_level", "pex, p2p, main", "stat, consensus"] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert_eq!(lines_with("p2p:debug,pex:info,main:warn,tmp2p::switch:warn,*:warn"), "");
 }
 
 /// The key of Tendermint's files, at their top.
@@ -201,7 +253,7 @@ fn errors_tell_the_whole_chain_of_their_causes_once() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     let error = stderr.lines().last().unwrap();
-    for part in ["cannot read the address book: ", "cannot lock", "Is a directory (os error 21)"] {
+    for part in ["the address book", "cannot lock", "Is a directory (os error 21)"] {
         assert_eq!(error.matches(part).count(), 1, "{part}: {error}");
     }
     fs::remove_dir(&lock).unwrap();

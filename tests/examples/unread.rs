@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use clap::CommandFactory;
 use serde_json::json;
 use tmp2p::{
     PeerAddress,
@@ -305,28 +306,33 @@ struct Nothing {}
 #[test]
 fn a_process_of_its_own() {
     let Ok(role) = std::env::var(CHILD.1) else { return };
-    let _code = cli::run(["child".into()], |_: Nothing| {
-        cli::init_log(("", "info"), ("", "plain"))?;
-        match &*role {
-            "panics" => {
-                let thread = cli::spawn("worker", || panic!("on purpose"))?;
-                assert!(thread.join().is_err());
+    let _code = cli::run(
+        Nothing::command(),
+        ["child".into()],
+        |_| None,
+        |_: Nothing| {
+            cli::init_log(("", "info"), ("", "plain"))?;
+            match &*role {
+                "panics" => {
+                    let thread = cli::spawn("worker", || panic!("on purpose"))?;
+                    assert!(thread.join().is_err());
+                }
+                "logs" => {
+                    (0..MANY).for_each(|number| log::info!("{number:0100}"));
+                    println!("all is said");
+                }
+                _ => {
+                    // The test's name is in this line.
+                    println!();
+                    let console = Console::new(true, 1);
+                    let text = "x".repeat(3000);
+                    (0..MANY).for_each(|_| console.event("text", json!({ "text": text })));
+                    log::info!("all is said");
+                }
             }
-            "logs" => {
-                (0..MANY).for_each(|number| log::info!("{number:0100}"));
-                println!("all is said");
-            }
-            _ => {
-                // The test's name is in this line.
-                println!();
-                let console = Console::new(true, 1);
-                let text = "x".repeat(3000);
-                (0..MANY).for_each(|_| console.event("text", json!({ "text": text })));
-                log::info!("all is said");
-            }
-        }
-        Ok(())
-    });
+            Ok(())
+        },
+    );
 }
 
 fn child(role: &str) -> Command {
@@ -362,7 +368,7 @@ fn lines_of_the_log_that_were_lost_are_a_warning_with_their_number() {
     said.line("all is said");
     let lines = Log::of(reader).all();
     assert!(running.wait().unwrap().success());
-    let lost = lines.iter().find(|line| line.contains("lines of the log are lost")).unwrap();
+    let lost = lines.iter().find(|line| line.contains("lines of the log lost")).unwrap();
     assert!(lost.contains("WARN"), "{lost}");
     let lost: usize = lost.split_once("] ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
     let told = lines.iter().filter(|line| line.contains("INFO")).count();

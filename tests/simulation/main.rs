@@ -7,6 +7,10 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
 mod churn;
+// What the programs' news need of it.
+#[path = "../../examples/common/text.rs"]
+#[allow(dead_code, reason = "the programs use the rest")]
+mod cli;
 mod dice;
 mod discovery;
 mod document;

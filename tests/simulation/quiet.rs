@@ -77,6 +77,7 @@ fn facts(world: &World<Null>, seed: usize) -> Facts {
     Facts {
         outbound: of(Direction::Outbound),
         inbound: of(Direction::Inbound),
+        seeds: 0,
         dialing: node.switch.num_dialing(),
         addresses: book.len(),
         bad: book.num_bad(),
@@ -95,7 +96,7 @@ fn two_hours_of_a_seed_with_fifty_nodes_that_come_and_go_are_ten_lines_a_minute_
     let config = || Config { seeds: seeds.clone(), max_num_outbound_peers: 3, ..Config::default() };
     let mut nodes: Vec<(usize, bool)> = (0..50).map(|_| (world.join(config()), true)).collect();
     let mut log = Log::new([], Some(1024));
-    let mut news = News::new(false, 3600 * SECOND, std::time::Duration::ZERO);
+    let mut news = News::new(false, [], 3600 * SECOND, std::time::Duration::ZERO);
     let (mut told, mut closely, mut sessions, mut refused) = ([0; MINUTES], 0, 0, 0);
     let strangers = (0..100).map(|n| IpAddr::from([11, 0, n, 1]));
     let mut strangers: Vec<_> =

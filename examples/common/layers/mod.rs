@@ -16,7 +16,7 @@ pub(crate) use environment::Environment;
 pub(crate) use file::File;
 pub(crate) use names::normal;
 pub(crate) use p2p::{P2p, P2pFlag};
-pub(crate) use value::{Kind, switch};
+pub(crate) use value::{Kind, keys, switch};
 
 use p2p::Reading;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tmp2p::Config;
+use tmp2p::{Config, NodeId};
 use toml::{Table, Value};
 
 use super::{
@@ -34,6 +34,19 @@ impl P2p {
     /// Where this key is set, for people; `None`: it has its default.
     pub(crate) fn place(&self, key: &str) -> Option<&str> {
         self.places.get(key).map(String::as_str)
+    }
+
+    /// Takes the node itself out of the lists of those to dial: nobody connects to himself.
+    pub(crate) fn leave_out(&mut self, own: &NodeId) {
+        let Config { seeds, persistent_peers, .. } = &mut self.config;
+        for (key, list) in [("seeds", seeds), ("persistent_peers", persistent_peers)] {
+            let before = list.len();
+            list.retain(|addr| addr.id() != *own);
+            if list.len() < before {
+                let place = self.places.get(key).map_or(key, String::as_str);
+                self.warnings.push(format!("{place}: left out, {own} is this node itself"));
+            }
+        }
     }
 }
 
@@ -102,6 +115,7 @@ impl Reading {
     /// All mistakes of all layers.
     pub(super) fn finish(mut self, mut defaults: Table) -> Result<P2p, Mistake> {
         self.take_other_versions();
+        self.read_schemes();
         self.read_lists();
         for (key, Setting { value, place }) in &self.settings {
             if let Err(Unfit::Value(why)) = value::read(key, value.clone()) {
@@ -142,6 +156,26 @@ impl Reading {
             Err(why) => {
                 self.mistakes.push(format!("{place}: {why}"));
                 None
+            }
+        }
+    }
+
+    /// Go drops whatever is before `://`. Where it listens, somebody means another protocol by it, or a
+    /// Unix socket; what peers are told is the same with and without.
+    fn read_schemes(&mut self) {
+        for key in ["laddr", "external_address"] {
+            let Some(Setting { value, place }) = self.settings.get(key) else { continue };
+            let Ok(text) = value::text(value) else { continue };
+            let (scheme, addr) = text.split_once("://").unwrap_or(("tcp", &text));
+            if scheme.eq_ignore_ascii_case("tcp") {
+                continue;
+            }
+            let what = format!("{place} {text:?}: peers connect by TCP only");
+            if key == "laddr" {
+                self.mistakes.push(format!("{what}, not by {scheme}; write tcp://IP:PORT"));
+                self.settings.remove(key);
+            } else {
+                self.warnings.push(format!("{what}, and are told tcp://{addr}"));
             }
         }
     }

@@ -36,6 +36,14 @@ impl Kind {
     }
 }
 
+/// All keys of `[p2p]` that there are, as their reader lists them.
+pub(crate) fn keys() -> Vec<String> {
+    let no_key = Table::from_iter([("?".to_owned(), Value::Boolean(true))]);
+    let error = Config::deserialize(no_key).expect_err("no key is called so");
+    let known = error.message().split_once("expected one of").map_or("", |(_, known)| known);
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
 /// A key that only v0.34 has. `Config` warns of it whenever it reads it.
 pub(crate) const UPNP: &str = "upnp";
 

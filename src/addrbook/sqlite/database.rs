@@ -85,7 +85,7 @@ impl Trouble {
             ),
             _ => false,
         };
-        match failed(path, what, error) {
+        match failed(path, what, plain(error)) {
             Self::Failed(error) if is_no_log => Self::NoLog(error),
             _ if is_corrupt => Self::Corrupt(text),
             failed => failed,
@@ -374,6 +374,21 @@ fn check_library_version(number: i32, version: &str) -> Result<(), StoreError> {
         "the address book needs SQLite 3.37 or newer, this is {version}; update the library, or build \
          with the feature \"bundled\""
     )))
+}
+
+/// SQLite's error once, with its number, and as the system's where it is one: who shows an error with
+/// its causes would have the same words twice.
+pub(super) fn plain(error: rusqlite::Error) -> io::Error {
+    let rusqlite::Error::SqliteFailure(failure, _) = &error else {
+        return io::Error::other(error.to_string());
+    };
+    let kind = match failure.code {
+        ErrorCode::DiskFull => io::ErrorKind::StorageFull,
+        ErrorCode::PermissionDenied => io::ErrorKind::PermissionDenied,
+        ErrorCode::OutOfMemory => io::ErrorKind::OutOfMemory,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, format!("{error} (SQLite {})", failure.extended_code))
 }
 
 fn failed(path: &Path, what: &str, error: impl Error + Send + Sync + 'static) -> Trouble {

@@ -119,7 +119,7 @@ impl SqliteStore {
     fn failed(&self, what: &str, error: rusqlite::Error) -> StoreError {
         StoreError::with_source(
             format!("cannot {what} the address book {}", self.path.display()),
-            error,
+            database::plain(error),
         )
     }
 }

@@ -1,19 +1,7 @@
 //! Each setting counts in each layer.
 
-use serde::Deserialize;
-use tmp2p::Config;
-use toml::Table;
-
 use super::Sources;
-use crate::layers::Kind;
-
-/// The keys of `[p2p]`, as their reader lists them.
-fn keys() -> Vec<String> {
-    let wrong = Table::from_iter([("frobnicate".to_owned(), 1.into())]);
-    let error = Config::deserialize(wrong).unwrap_err();
-    let known = error.message().split_once("expected one of").unwrap().1;
-    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-}
+use crate::layers::{Kind, keys};
 
 /// Something that is not the default.
 fn other_than_default(key: &str) -> String {

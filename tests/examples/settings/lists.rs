@@ -131,6 +131,42 @@ fn one_id_with_two_addresses_keeps_both_with_a_warning() {
     assert_eq!((p2p.config.seeds.len(), p2p.warnings.len()), (1, 0));
 }
 
+/// The fault: it was left out without a word, or without one of where it is.
+#[test]
+fn the_node_itself_is_left_out_with_the_place_of_the_list() {
+    let file = format!("[p2p]\nseeds = \"{A}@1.2.3.4:1\"\n");
+    let persistent = format!("{A}@1.2.3.4:1,{B}@1.2.3.4:2");
+    let sources = Sources { flags: &[("persistent_peers", &persistent)], ..Sources::file(&file) };
+    let mut p2p = sources.p2p().unwrap();
+    p2p.leave_out(&"1".repeat(40).parse().unwrap());
+    assert_eq!((p2p.config.seeds.len(), p2p.config.persistent_peers.len()), (1, 2));
+    assert_eq!(p2p.warnings, [""; 0]);
+    p2p.leave_out(&A.parse().unwrap());
+    assert_eq!((p2p.config.seeds.len(), p2p.config.persistent_peers.len()), (0, 1));
+    assert_eq!(p2p.warnings.len(), 2);
+    assert_says(&p2p.warnings[0], &["config.toml line 2, p2p.seeds: ", A, "itself"]);
+    assert_says(&p2p.warnings[1], &["--p2p.persistent_peers: ", A, "itself"]);
+}
+
+/// The fault: whatever was before `://` was taken for TCP.
+#[test]
+fn nobody_listens_by_another_protocol_than_tcp() {
+    for text in ["udp://1.2.3.4:5", "unix:///run/p2p.sock", "http://1.2.3.4:5"] {
+        let mistake = Sources::file(&file_with("laddr", text)).p2p().unwrap_err().0;
+        assert_says(&mistake, &["p2p.laddr", text, "tcp://IP:PORT"]);
+        assert!(!mistake.contains("port is missing"), "one reason: {mistake}");
+    }
+    for text in ["tcp://1.2.3.4:5", "TCP://1.2.3.4:5", "1.2.3.4:5", ""] {
+        assert_eq!(Sources::file(&file_with("laddr", text)).p2p().unwrap().warnings, [""; 0]);
+    }
+    let p2p = Sources::file(&file_with("external_address", "http://1.2.3.4:5")).p2p().unwrap();
+    assert_eq!(p2p.config.external_address.unwrap().to_string(), "tcp://1.2.3.4:5");
+    assert_says(
+        &p2p.warnings[0],
+        &["p2p.external_address", "http://1.2.3.4:5", "told tcp://1.2.3.4:5"],
+    );
+}
+
 #[test]
 fn whole_addresses_as_ids_count_as_their_ids() {
     let text = case("config-private-ids.toml");
