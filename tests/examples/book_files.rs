@@ -323,9 +323,7 @@ fn an_export_never_replaces_what_the_seed_lives_on() {
     assert_eq!(fs::read(of("config/node_key.json")).unwrap(), key);
     assert_two(&run(&mut seed(home.path(), &["export-addrbook", "-"])).stdout);
     // The one beside the book is what scripts read.
-    assert_prints(
-        &mut seed(home.path(), &["export-addrbook", "--force"]).arg(of("data/addrbook.json")),
-    );
+    assert_prints(seed(home.path(), &["export-addrbook", "--force"]).arg(of("data/addrbook.json")));
     assert_two(&fs::read(of("data/addrbook.json")).unwrap());
 }
 

@@ -268,7 +268,12 @@ pub(crate) fn binary(name: &str) -> PathBuf {
         let status = cargo
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["build", "--quiet", "--profile", profile])
-            .args(["--example=full_node", "--example=seed", "--example=local_net"])
+            .args([
+                "--example=full_node",
+                "--example=seed",
+                "--example=local_net",
+                "--example=echo",
+            ])
             .status()
             .unwrap();
         assert!(status.success(), "the examples do not compile");
