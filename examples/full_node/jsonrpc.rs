@@ -92,10 +92,7 @@ impl<'a> Params<'a> {
         };
         match text.as_bytes().first() {
             Some(b'n') => Ok([None; N]),
-            Some(b'{') => {
-                let mut json = serde_json::Deserializer::from_str(text);
-                json.deserialize_map(Named(names)).map_err(|why| no_conversion(&why))
-            }
+            Some(b'{') => members(text, names).map_err(|why| no_conversion(&why)),
             Some(b'[') => {
                 let mut json = serde_json::Deserializer::from_str(text);
                 let read = json.deserialize_seq(Listed::<N>).map_err(|why| no_conversion(&why))?;
@@ -108,14 +105,23 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Reads the values of these names out of a map.
+/// The values of these names in an object, as they stand there; as in Go the last of several counts.
+fn members<'a, const N: usize>(
+    object: &'a str,
+    names: [&str; N],
+) -> serde_json::Result<[Option<&'a RawValue>; N]> {
+    let mut json = serde_json::Deserializer::from_str(object);
+    let values = json.deserialize_map(Named(names))?;
+    json.end().map(|()| values)
+}
+
 struct Named<'n, const N: usize>([&'n str; N]);
 
 impl<'a, const N: usize> Visitor<'a> for Named<'_, N> {
     type Value = [Option<&'a RawValue>; N];
 
     fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a map")
+        formatter.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -157,50 +163,6 @@ impl<'a, const N: usize> Visitor<'a> for Listed<N> {
     }
 }
 
-/// One call of a body, as it stands there.
-#[derive(Default)]
-struct Written<'a> {
-    jsonrpc: Option<&'a RawValue>,
-    id: Option<&'a RawValue>,
-    method: Option<&'a RawValue>,
-    params: Option<&'a RawValue>,
-}
-
-impl<'a> Deserialize<'a> for Written<'a> {
-    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ReadCall)
-    }
-}
-
-struct ReadCall;
-
-impl<'a> Visitor<'a> for ReadCall {
-    type Value = Written<'a>;
-
-    fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a call, which is an object")
-    }
-
-    /// As in Go the last one counts.
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Written<'a>, A::Error> {
-        let mut call = Written::default();
-        while let Some(key) = map.next_key::<String>()? {
-            let field = match key.as_str() {
-                "jsonrpc" => &mut call.jsonrpc,
-                "id" => &mut call.id,
-                "method" => &mut call.method,
-                "params" => &mut call.params,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-            };
-            *field = Some(map.next_value()?);
-        }
-        Ok(call)
-    }
-}
-
 /// One call that somebody wants an answer to.
 struct Call<'a> {
     id: Value,
@@ -211,14 +173,20 @@ struct Call<'a> {
 impl<'a> Call<'a> {
     /// `None` is one that nobody wants an answer to: without an ID, or with null for one. An error
     /// is what Go cannot read.
-    fn read(written: &Written<'a>) -> Result<Option<Self>, String> {
+    fn read(written: &'a str) -> Result<Option<Self>, String> {
+        if written == "null" {
+            return Ok(None);
+        }
+        let names = ["jsonrpc", "id", "method", "params"];
+        let [jsonrpc, id, method, params] =
+            members(written, names).map_err(|why| why.to_string())?;
         let text = |key: &str, value: Option<&RawValue>| match value.map(RawValue::get) {
             None | Some("null") => Ok(String::new()),
             Some(text) => serde_json::from_str(text).map_err(|_| format!("{key} is no string")),
         };
-        text("jsonrpc", written.jsonrpc)?;
-        let method = text("method", written.method)?;
-        let id = match written.id.map(RawValue::get) {
+        text("jsonrpc", jsonrpc)?;
+        let method = text("method", method)?;
+        let id = match id.map(RawValue::get) {
             None | Some("null") => return Ok(None),
             Some(id)
                 if id.starts_with(['"', '-']) || id.starts_with(|c: char| c.is_ascii_digit()) =>
@@ -235,12 +203,12 @@ impl<'a> Call<'a> {
             },
             id => id,
         };
-        Ok(Some(Self { id, method, params: Params(written.params) }))
+        Ok(Some(Self { id, method, params: Params(params) }))
     }
 }
 
 /// The calls of a body; of too many, only so many that this is seen.
-struct Batch<'a>(Vec<Option<Written<'a>>>);
+struct Batch<'a>(Vec<&'a RawValue>);
 
 impl<'a> Deserialize<'a> for Batch<'a> {
     fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
@@ -251,7 +219,7 @@ impl<'a> Deserialize<'a> for Batch<'a> {
 struct ReadBatch;
 
 impl<'a> Visitor<'a> for ReadBatch {
-    type Value = Vec<Option<Written<'a>>>;
+    type Value = Vec<&'a RawValue>;
 
     fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         formatter.write_str("a list of calls")
@@ -273,18 +241,19 @@ impl<'a> Visitor<'a> for ReadBatch {
 /// The answer to a body: what is wrong with one call is in the answer to it, and the code is 200;
 /// only what is no call at all is a 500. Nobody gets an answer who wants none.
 pub(crate) fn body(body: &[u8], mut call: impl FnMut(&str, Params<'_>) -> Outcome) -> Reply {
-    let is_batch = body.trim_ascii_start().first() == Some(&b'[');
-    let parsed = if is_batch {
-        serde_json::from_slice(body).map(|Batch(calls)| calls)
-    } else {
-        serde_json::from_slice(body).map(|call: Option<Written<'_>>| vec![call])
-    };
-    let written = match parsed {
-        Ok(written) => written,
+    let body = match std::str::from_utf8(body) {
+        Ok(body) => body.trim_ascii(),
         Err(why) => return RpcError::parse(why).reply(500),
     };
-    // Null is no call.
-    let calls = written.iter().map(|call| call.as_ref().map_or(Ok(None), Call::read));
+    let written: Vec<&str> = if body.starts_with('[') {
+        match serde_json::from_str(body) {
+            Ok(Batch(calls)) => calls.into_iter().map(RawValue::get).collect(),
+            Err(why) => return RpcError::parse(why).reply(500),
+        }
+    } else {
+        vec![body]
+    };
+    let calls = written.into_iter().map(Call::read);
     let calls: Vec<Option<Call<'_>>> = match calls.collect() {
         Ok(calls) => calls,
         Err(why) => return RpcError::parse(why).reply(500),

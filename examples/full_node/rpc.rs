@@ -232,16 +232,20 @@ fn in_quotes(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     some(tx)
 }
 
+/// Whatever the bits say that are over.
+const AS_GO: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
 /// As Go reads bytes in JSON: with line ends anywhere, and whatever the bits say that are over.
 fn in_base64(value: Option<&RawValue>) -> Result<Vec<u8>, &'static str> {
     match value.map(RawValue::get) {
         None | Some("null") => some(Vec::new()),
         Some(text) => {
             let text: String = serde_json::from_str(text).map_err(|_| "no text")?;
-            let config = GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true);
-            let engine = GeneralPurpose::new(&alphabet::STANDARD, config);
             let text = text.replace(['\r', '\n'], "");
-            some(engine.decode(text).map_err(|_| "no base64")?)
+            some(AS_GO.decode(text).map_err(|_| "no base64")?)
         }
     }
 }
