@@ -45,9 +45,9 @@ struct Claim {
 
 impl Heights {
     /// The height that the chain works on; 0 if nobody who is connected has said. It is what half
-    /// of the peers have reached, so that one liar among three changes nothing; where there are two
-    /// or one, the further one is believed, who is more often right than wrong. It does not fall
-    /// because peers come that are behind.
+    /// of the peers and two of them have reached, so that neither one liar nor half of the peers
+    /// that are stuck change it; one who is alone is believed. It does not fall because peers come
+    /// that are behind.
     pub(crate) fn height(&self) -> i64 {
         self.height
     }
@@ -115,10 +115,12 @@ impl Heights {
     fn judge(&mut self) {
         let mut claims: Vec<i64> = self.claims.values().map(|claim| claim.height).collect();
         claims.sort_unstable_by(|a, b| b.cmp(a));
-        let Some(&half) = claims.get(claims.len() / 2) else {
+        if claims.is_empty() {
             (self.height, self.confirmed) = (0, 0);
             return;
-        };
+        }
+        let needed = claims.len().div_ceil(2).max(2).min(claims.len());
+        let half = claims[needed - 1];
         let of_two = if claims.len() > 1 { half } else { 0 };
         self.confirmed = self.confirmed.max(of_two);
         if claims[0] < self.confirmed {

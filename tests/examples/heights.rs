@@ -76,6 +76,16 @@ fn it_does_not_fall_while_one_peer_confirms_it() {
     assert_eq!(after(&[(1, 30), (2, 50)]), 30, "a jump that only one peer confirms");
 }
 
+/// Nodes that wait for blocks nobody sends them say their old heights for as long as they wait.
+#[test]
+fn half_of_the_peers_stuck_hold_nobody_up() {
+    assert_eq!(after(&[(1, 2), (2, 2), (3, 2), (4, 2), (1, 60), (2, 60)]), 60);
+    assert_eq!(after(&[(1, 2), (2, 2), (3, 2), (4, 2), (1, LIE)]), 2, "one is no half");
+    assert_eq!(after(&[(1, 2), (2, 2), (3, 2), (1, 60)]), 2);
+    assert_eq!(after(&[(1, 2), (2, 2), (1, LIE)]), 2);
+    assert_eq!(after(&[(1, 2), (2, 2), (3, 2), (4, 2), (5, 2), (1, 60), (2, 60)]), 2);
+}
+
 #[test]
 fn it_follows_the_chain_block_by_block() {
     let mut heights = Heights::default();

@@ -186,13 +186,29 @@ fn mixed_network(release: Release) {
     });
     let sizes: Vec<usize> = graph.values().map(BTreeSet::len).collect();
     figure(format_args!("go {release:?}: connected after {:?}: {sizes:?}", started.elapsed()));
-    // Who has the validator as a peer hears of the chain. Ours do not take each other's word, and a
-    // Go node that has peers of ours only gets no blocks, so that it says nothing.
-    for node in &ours {
-        if graph[&node.id()].contains(&theirs[0].id()) {
-            node.event("height", |event| event["height"].as_u64() >= Some(3));
-        }
-    }
+    // Who has the validator as a peer hears of the chain, as far as half of its Go peers do: ours do
+    // not take each other's word, and a Go node that has peers of ours only gets no blocks. Before
+    // that it says nothing of its height, afterwards its old one for ever.
+    wait(2 * DEADLINE, || {
+        let states = theirs.iter().map(|node| (node.id(), node.call("/status")));
+        let states: BTreeMap<String, Value> = states.collect();
+        let tip = height(&states[&theirs[0].id()]);
+        let behind = ours.iter().filter_map(|node| {
+            let peers = node.peers();
+            let claims = states.iter().filter(|(id, state)| {
+                peers.contains(*id) && state["sync_info"]["catching_up"] == false
+            });
+            let mut claims: Vec<u64> = claims.map(|(_, state)| height(state)).collect();
+            claims.sort_unstable_by(|a, b| b.cmp(a));
+            let half = claims.len().div_ceil(2).max(2).min(claims.len());
+            let known = height(&node.program.call("/status"));
+            let hears = !peers.contains(&theirs[0].id())
+                || known >= claims.get(half.wrapping_sub(1)).copied().unwrap_or(0);
+            (!hears).then(|| format!("{} knows {known} of {claims:?}", node.id()))
+        });
+        let behind: Vec<String> = behind.collect();
+        if tip >= 3 && behind.is_empty() { Ok(()) } else { Err(format!("{tip}: {behind:?}")) }
+    });
     theirs.iter().for_each(Node::assert_content);
     ours.iter().chain([&seed]).for_each(Ours::assert_content);
 }
