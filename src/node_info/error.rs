@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{MAX_CHANNELS, MAX_NODE_INFO_SIZE};
-use crate::{AddressError, ChannelId};
+use crate::{AddressError, ChannelId, protocol::wire::DecodeError};
 
 /// A NodeInfo that nodes do not accept. What it quotes is shortened and made printable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +60,12 @@ pub enum NodeInfoError {
     /// Our own network was left empty.
     #[error("the network (chain id) is empty")]
     Network,
+}
+
+impl From<DecodeError> for NodeInfoError {
+    fn from(error: DecodeError) -> Self {
+        Self::Malformed { reason: error.to_string() }
+    }
 }
 
 /// Two nodes that have nothing to say to each other. What it quotes is shortened and made

@@ -1,15 +1,14 @@
 //! What a node says of itself after the handshake.
 
 mod error;
-mod proto;
+mod wire;
 
 pub use error::{Incompatible, NodeInfoError};
-
-use prost::Message;
 
 use crate::{
     AddressError, ChannelId, ListenAddress, NetAddress, NodeId, PeerAddress,
     address::without_scheme,
+    protocol::wire::put_delimited,
     text::{is_printable_and_not_blank, shown},
 };
 
@@ -195,12 +194,14 @@ impl NodeInfo {
     /// The protobuf message `tendermint.p2p.DefaultNodeInfo`, byte for byte as the reference
     /// encodes it.
     pub fn encode(&self) -> Vec<u8> {
-        self.to_proto().encode_to_vec()
+        wire::encode(self)
     }
 
     /// [`encode`](Self::encode) with its length in front, as it goes over the wire.
     pub fn encode_delimited(&self) -> Vec<u8> {
-        self.to_proto().encode_length_delimited_to_vec()
+        let mut delimited = Vec::new();
+        put_delimited(&wire::encode(self), &mut delimited);
+        delimited
     }
 
     /// Decodes the protobuf message (without the length in front). Says nothing about whether what
@@ -213,9 +214,7 @@ impl NodeInfo {
         if bytes.len() > MAX_NODE_INFO_SIZE {
             return Err(NodeInfoError::TooLarge { found: bytes.len() });
         }
-        proto::DefaultNodeInfo::decode(bytes)
-            .map(Self::from_proto)
-            .map_err(|error| NodeInfoError::Malformed { reason: error.to_string() })
+        wire::decode(bytes)
     }
 
     /// Whether this is a NodeInfo that nodes accept from each other, judged as the reference does
@@ -245,7 +244,7 @@ impl NodeInfo {
             return Err(NodeInfoError::RpcAddress { found: shown(&self.rpc_address) });
         }
         // Last, because only our own can get here with too much in it.
-        match self.to_proto().encoded_len() {
+        match wire::encode(self).len() {
             found if found > MAX_NODE_INFO_SIZE => Err(NodeInfoError::TooLarge { found }),
             _ => Ok(()),
         }
@@ -282,44 +281,6 @@ impl NodeInfo {
 
     fn listen_peer_address(&self) -> Result<PeerAddress, AddressError> {
         format!("{}@{}", self.id, without_scheme(&self.listen_addr)).parse()
-    }
-
-    fn to_proto(&self) -> proto::DefaultNodeInfo {
-        proto::DefaultNodeInfo {
-            protocol_version: Some(proto::ProtocolVersion {
-                p2p: self.p2p_protocol,
-                block: self.block_protocol,
-                app: self.app_protocol,
-            }),
-            default_node_id: self.id.clone(),
-            listen_addr: self.listen_addr.clone(),
-            network: self.network.clone(),
-            version: self.version.clone(),
-            channels: self.channels.iter().map(|channel| channel.as_u8()).collect(),
-            moniker: self.moniker.clone(),
-            other: Some(proto::DefaultNodeInfoOther {
-                tx_index: self.tx_index.clone(),
-                rpc_address: self.rpc_address.clone(),
-            }),
-        }
-    }
-
-    fn from_proto(message: proto::DefaultNodeInfo) -> Self {
-        let protocol = message.protocol_version.unwrap_or_default();
-        let other = message.other.unwrap_or_default();
-        Self {
-            p2p_protocol: protocol.p2p,
-            block_protocol: protocol.block,
-            app_protocol: protocol.app,
-            id: message.default_node_id,
-            listen_addr: message.listen_addr,
-            network: message.network,
-            version: message.version,
-            channels: message.channels.into_iter().map(ChannelId::new).collect(),
-            moniker: message.moniker,
-            tx_index: other.tx_index,
-            rpc_address: other.rpc_address,
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     address::NetAddress,
     channel::ChannelDescriptor,
     identity::NodeId,
-    protocol::wire::{DecodeError, Fields, put_bytes_field, put_varint_field},
+    protocol::wire::{DecodeError, Fields, put_bytes_field, put_message_field, put_varint_field},
     text::shown,
 };
 
@@ -91,7 +91,7 @@ impl PexMessage {
             None => Err(PexMessageError::Unknown),
             Some((1, request)) => {
                 // Nothing is in it, but it must be a message.
-                Fields::new(request).try_for_each(|field| field.map(|_| ()))?;
+                Fields::new(request).check()?;
                 Ok(Self::Request)
             }
             Some((_, addrs)) => decode_addrs(addrs).map(Self::Addrs),
@@ -109,16 +109,14 @@ impl PexMessage {
                     entry.clear();
                     put_bytes_field(1, addr.id().to_string().as_bytes(), &mut entry);
                     put_bytes_field(2, addr.ip().to_string().as_bytes(), &mut entry);
-                    if addr.port() != 0 {
-                        put_varint_field(3, addr.port().into(), &mut entry);
-                    }
-                    put_bytes_field(1, &entry, &mut body);
+                    put_varint_field(3, addr.port().into(), &mut entry);
+                    put_message_field(1, &entry, &mut body);
                 }
                 2
             }
         };
         let mut message = Vec::with_capacity(body.len() + 4);
-        put_bytes_field(number, &body, &mut message);
+        put_message_field(number, &body, &mut message);
         message
     }
 }

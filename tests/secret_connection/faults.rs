@@ -8,7 +8,7 @@ use tmp2p::{
             HandshakeError, KeyAgreement, NonceExhausted, Null, Opener, Progress, Sealer,
             challenge,
         },
-        wire::{DecodeError, DelimitedReader, put_bytes_field},
+        wire::{DecodeError, DelimitedReader, put_message_field},
     },
 };
 
@@ -30,7 +30,7 @@ fn nil_or_non_ed25519_or_wrong_length_auth_key() {
 
     assert_eq!(with_body(&[]), HandshakeError::KeyMissing);
     let mut no_key = Vec::new();
-    put_bytes_field(2, &signature, &mut no_key);
+    put_message_field(2, &signature, &mut no_key);
     assert_eq!(with_body(&no_key), HandshakeError::KeyMissing);
     assert_eq!(with_key(&[]), HandshakeError::KeyMissing);
     for unknown in [3, 4, 100] {

@@ -13,7 +13,10 @@ mod receive;
 mod schedule;
 mod send;
 
-use crate::{channel::ChannelDescriptor, ids::ChannelId, payload::Payload, time::Mono};
+use crate::{
+    channel::ChannelDescriptor, ids::ChannelId, payload::Payload, protocol::wire::DecodeError,
+    time::Mono,
+};
 use keepalive::KeepAlive;
 use packet::{Header, PacketError};
 use rate::{Bucket, Frames};
@@ -75,7 +78,7 @@ pub enum MConnError {
     },
     /// Bytes that are no packet.
     #[error("malformed packet: {0}")]
-    Malformed(#[source] PacketError),
+    Malformed(#[source] DecodeError),
     /// A packet that is neither ping, pong nor part of a message.
     #[error("unknown kind of packet")]
     UnknownPacket,
@@ -85,7 +88,7 @@ impl From<PacketError> for MConnError {
     fn from(error: PacketError) -> Self {
         match error {
             PacketError::UnknownKind => Self::UnknownPacket,
-            error => Self::Malformed(error),
+            PacketError::Malformed(error) => Self::Malformed(error),
         }
     }
 }

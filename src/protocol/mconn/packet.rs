@@ -3,9 +3,11 @@
 //! `Packet` is a protobuf oneof {1 ping, 2 pong, 3 msg{1 int32 channel_id, 2 bool eof, 3 bytes data}}
 //! behind a varint length (`proto/tendermint/p2p/conn.proto`). Sending writes a header and then
 //! the payload's own bytes; receiving recognises the one form that every implementation writes by
-//! its header alone; [`Packet::decode`] reads everything else.
+//! its header alone; [`Packet::decode`] reads everything else, with the reader of all messages.
 
 use thiserror::Error;
+
+use crate::protocol::wire::{DecodeError, Fields, decode_varint, varint_len};
 
 /// A packet, borrowing its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,37 +27,13 @@ pub enum Packet<'a> {
     },
 }
 
-/// Why bytes are no packet. Only what Go refuses too (gogoproto's generated `Unmarshal`), except
-/// that a channel number of more than 64 bits is not cut down to 64.
+/// Why bytes are no packet. Only what Go refuses, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PacketError {
-    /// A field goes on after the end of its message, or a group has no end.
-    #[error("a field is cut off")]
-    Truncated,
-    /// A varint of more than ten bytes.
-    #[error("a varint has more than 64 bits")]
-    VarintOverflow,
-    /// A known field is encoded as something else.
-    #[error("field {field} has wire type {wire_type}")]
-    WrongWireType {
-        /// Number of the field.
-        field: i32,
-        /// Its wire type.
-        wire_type: u8,
-    },
-    /// A field number below 1.
-    #[error("field number {0}")]
-    IllegalField(i32),
-    /// Wire type 6 or 7.
-    #[error("wire type {0}")]
-    IllegalWireType(u8),
-    /// The end of a group that has no start.
-    #[error("end of a group without its start")]
-    UnexpectedEndOfGroup,
-    /// A length of 2^63 or more.
-    #[error("negative length")]
-    NegativeLength,
+    /// No Protocol Buffers message.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
     /// Well-formed, but neither ping, pong nor msg.
     #[error("unknown kind of packet")]
     UnknownKind,
@@ -65,23 +43,20 @@ impl<'a> Packet<'a> {
     /// Reads the bytes after the length prefix as Go does: unknown fields are skipped, a repeated
     /// oneof or field replaces the earlier one, varints need not be minimal.
     pub fn decode(body: &'a [u8]) -> Result<Self, PacketError> {
-        let mut fields = Fields { rest: body };
         let mut packet = None;
-        while let Some((field, wire_type)) = fields.next()? {
-            packet = Some(match field {
+        for field in Fields::new(body) {
+            let field = field?;
+            packet = Some(match field.number {
                 1 => {
-                    skip_all(fields.message(field, wire_type)?)?;
+                    Fields::new(field.bytes()?).check()?;
                     Packet::Ping
                 }
                 2 => {
-                    skip_all(fields.message(field, wire_type)?)?;
+                    Fields::new(field.bytes()?).check()?;
                     Packet::Pong
                 }
-                3 => Self::decode_msg(fields.message(field, wire_type)?)?,
-                _ => {
-                    fields.skip(wire_type)?;
-                    continue;
-                }
+                3 => Self::decode_msg(field.bytes()?)?,
+                _ => continue,
             });
         }
         packet.ok_or(PacketError::UnknownKind)
@@ -100,15 +75,15 @@ impl<'a> Packet<'a> {
         }
     }
 
-    fn decode_msg(body: &'a [u8]) -> Result<Self, PacketError> {
-        let mut fields = Fields { rest: body };
+    fn decode_msg(body: &'a [u8]) -> Result<Self, DecodeError> {
         let (mut channel_id, mut eof, mut data) = (0, false, &[][..]);
-        while let Some((field, wire_type)) = fields.next()? {
-            match field {
-                1 => channel_id = fields.int(field, wire_type)?,
-                2 => eof = fields.bool(field, wire_type)?,
-                3 => data = fields.message(field, wire_type)?,
-                _ => fields.skip(wire_type)?,
+        for field in Fields::new(body) {
+            let field = field?;
+            match field.number {
+                1 => channel_id = field.varint()? as i64,
+                2 => eof = field.varint()? != 0,
+                3 => data = field.bytes()?,
+                _ => {}
             }
         }
         Ok(Packet::Msg { channel_id, eof, data })
@@ -199,11 +174,6 @@ pub(super) fn packet_len(channel_id: i64, eof: bool, data_len: usize) -> usize {
     1 + varint_len(inner as u64) + inner
 }
 
-/// Bytes of the varint.
-pub(super) fn varint_len(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
-}
-
 fn msg_len(channel_id: i64, eof: bool, data_len: usize) -> usize {
     let channel = if channel_id == 0 { 0 } else { 1 + varint_len(channel_id as u64) };
     let data = if data_len == 0 { 0 } else { 1 + varint_len(data_len as u64) + data_len };
@@ -233,7 +203,8 @@ pub(super) const LONGEST_HEADER: usize = 30;
 /// or one that is no u64 (`None`), both as early as they show.
 #[inline]
 pub(super) fn recognise(bytes: &[u8], limit: usize) -> Result<Recognised, Option<u64>> {
-    let Some((len, prefix_len)) = prefix(bytes)? else { return Ok(Recognised::NeedMore) };
+    let prefix = decode_varint(bytes).map_err(|_| None)?;
+    let Some((len, prefix_len)) = prefix else { return Ok(Recognised::NeedMore) };
     if len > limit as u64 {
         return Err(Some(len));
     }
@@ -252,22 +223,6 @@ pub(super) fn recognise(bytes: &[u8], limit: usize) -> Result<Recognised, Option
         Err(Unclear::NeedMore) => Recognised::NeedMore,
         Err(Unclear::Other) => Recognised::Other { prefix_len, len },
     })
-}
-
-/// The length prefix as Go's `binary.ReadUvarint` takes it, and its own length.
-#[inline]
-fn prefix(bytes: &[u8]) -> Result<Option<(u64, usize)>, Option<u64>> {
-    let mut value = 0;
-    for (i, &byte) in bytes.iter().enumerate() {
-        if i == 9 && byte > 1 {
-            return Err(None);
-        }
-        value |= u64::from(byte & 0x7f) << (7 * i);
-        if byte < 0x80 {
-            return Ok(Some((value, i + 1)));
-        }
-    }
-    Ok(None)
 }
 
 /// A packet as every implementation writes it.
@@ -367,125 +322,5 @@ impl Cursor<'_> {
             }
         }
         Err(Unclear::Other)
-    }
-}
-
-/// Cursor over the fields of a message, with the checks of gogoproto's generated code.
-struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    /// Number and wire type of the next field; `None` at the end.
-    fn next(&mut self) -> Result<Option<(i32, u8)>, PacketError> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
-        let key = self.varint()?;
-        // Go keeps 32 bits of the number.
-        let (field, wire_type) = ((key >> 3) as i32, key as u8 & 7);
-        if wire_type == 4 {
-            return Err(PacketError::UnexpectedEndOfGroup);
-        }
-        if field <= 0 {
-            return Err(PacketError::IllegalField(field));
-        }
-        Ok(Some((field, wire_type)))
-    }
-
-    fn message(&mut self, field: i32, wire_type: u8) -> Result<&'a [u8], PacketError> {
-        expect_wire_type(field, wire_type, 2)?;
-        let len = self.length()?;
-        self.take(len)
-    }
-
-    fn int(&mut self, field: i32, wire_type: u8) -> Result<i64, PacketError> {
-        expect_wire_type(field, wire_type, 0)?;
-        let start = self.rest;
-        let value = self.varint()?;
-        // Where Go drops the bits above the 64th, a channel would take the place of another.
-        if start.len() - self.rest.len() == 10 && start[9] > 1 {
-            return Err(PacketError::VarintOverflow);
-        }
-        Ok(value as i64)
-    }
-
-    fn bool(&mut self, field: i32, wire_type: u8) -> Result<bool, PacketError> {
-        expect_wire_type(field, wire_type, 0)?;
-        Ok(self.varint()? != 0)
-    }
-
-    /// Skips the value of an unknown field, groups with all that is in them. As in Go, neither the
-    /// numbers of fields inside nor that of the end are looked at. No recursion: a depth is all it
-    /// takes, so nesting costs nothing.
-    fn skip(&mut self, mut wire_type: u8) -> Result<(), PacketError> {
-        let mut depth = 0usize;
-        loop {
-            match wire_type {
-                0 => {
-                    self.varint()?;
-                }
-                1 => {
-                    self.take(8)?;
-                }
-                2 => {
-                    let len = self.length()?;
-                    self.take(len)?;
-                }
-                3 => depth += 1,
-                4 => {
-                    depth = depth.checked_sub(1).ok_or(PacketError::UnexpectedEndOfGroup)?;
-                }
-                5 => {
-                    self.take(4)?;
-                }
-                other => return Err(PacketError::IllegalWireType(other)),
-            }
-            if depth == 0 {
-                return Ok(());
-            }
-            wire_type = self.varint()? as u8 & 7;
-        }
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8], PacketError> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(PacketError::Truncated)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn length(&mut self) -> Result<usize, PacketError> {
-        let len = i64::try_from(self.varint()?).map_err(|_| PacketError::NegativeLength)?;
-        usize::try_from(len).map_err(|_| PacketError::Truncated)
-    }
-
-    /// Up to ten bytes; as in Go, bits above the 64th are dropped.
-    fn varint(&mut self) -> Result<u64, PacketError> {
-        let mut value = 0;
-        for i in 0..10 {
-            let (&byte, rest) = self.rest.split_first().ok_or(PacketError::Truncated)?;
-            self.rest = rest;
-            value |= u64::from(byte & 0x7f) << (7 * i);
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(PacketError::VarintOverflow)
-    }
-}
-
-fn skip_all(body: &[u8]) -> Result<(), PacketError> {
-    let mut fields = Fields { rest: body };
-    while let Some((_, wire_type)) = fields.next()? {
-        fields.skip(wire_type)?;
-    }
-    Ok(())
-}
-
-fn expect_wire_type(field: i32, wire_type: u8, expected: u8) -> Result<(), PacketError> {
-    if wire_type == expected {
-        Ok(())
-    } else {
-        Err(PacketError::WrongWireType { field, wire_type })
     }
 }

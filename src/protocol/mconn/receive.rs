@@ -6,9 +6,9 @@
 use super::{
     MConnError,
     channel::{Reassembly, grow},
-    packet::{LONGEST_HEADER, PING, Packet, PacketError, Recognised, packet_len, recognise},
+    packet::{LONGEST_HEADER, PING, Packet, Recognised, packet_len, recognise},
 };
-use crate::channel::ChannelDescriptor;
+use crate::{channel::ChannelDescriptor, protocol::wire::DecodeError};
 
 /// The receiving side of a connection.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Receiver {
         }
         .map_err(|len| match len {
             Some(size) => MConnError::PacketTooLarge { size, limit: self.limit },
-            None => MConnError::Malformed(PacketError::VarintOverflow),
+            None => MConnError::Malformed(DecodeError::Varint),
         })?;
         self.header_len = 0;
         match recognised {

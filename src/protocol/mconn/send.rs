@@ -2,11 +2,11 @@
 
 use super::{
     Outgoing, Sink,
-    packet::{Header, packet_len, varint_len},
+    packet::{Header, packet_len},
     rate::Bucket,
     schedule::Schedule,
 };
-use crate::{channel::ChannelDescriptor, payload::Payload, time::Mono};
+use crate::{channel::ChannelDescriptor, payload::Payload, protocol::wire::varint_len, time::Mono};
 
 /// Frames of a batch while several channels have something to send: sealed bytes cannot be
 /// overtaken, so an important message waits for up to this much. Below 16 frames throughput falls.

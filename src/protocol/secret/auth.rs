@@ -1,7 +1,9 @@
 //! The message that says who we are and proves it.
 
 use super::handshake::HandshakeError;
-use crate::protocol::wire::{DecodeError, DelimitedReader, Fields, put_bytes_field, put_delimited};
+use crate::protocol::wire::{
+    DecodeError, DelimitedReader, Fields, put_bytes_field, put_delimited, put_message_field,
+};
 
 /// Longest authentication message accepted, in bytes without its length prefix.
 ///
@@ -33,7 +35,7 @@ impl AuthSig {
         let mut key = Vec::with_capacity(34);
         put_bytes_field(ED25519, &self.key, &mut key);
         let mut body = Vec::with_capacity(102);
-        put_bytes_field(PUB_KEY, &key, &mut body);
+        put_message_field(PUB_KEY, &key, &mut body);
         put_bytes_field(SIG, &self.signature, &mut body);
         let mut message = Vec::with_capacity(103);
         put_delimited(&body, &mut message);

@@ -1,14 +1,14 @@
 //! The fields of one complete Protocol Buffers message.
 
-use super::{VarintOverflow, decode_varint, put_varint};
-
-/// Highest field number that Protocol Buffers allow.
-const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
+use super::{MAX_VARINT, put_varint};
 
 /// Iterates over the fields of a message in the order in which they were sent, unknown ones
 /// included: the reader matches on [`Field::number`] and passes over what it does not know.
 ///
-/// Ends after the first error.
+/// Takes what the code takes that gogoproto generates for Go (`Unmarshal` and `skip` of any
+/// `*.pb.go`), and refuses what that refuses: bits of a number above the 64th are dropped, only the
+/// lowest 32 bits of a field number count, and of a group only its kinds of values and its depth are
+/// looked at. Ends after the first error.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
     rest: &'a [u8],
@@ -20,8 +20,23 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    /// Reads to the end: whether it is a message, whatever is in it.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn check(mut self) -> Result<(), DecodeError> {
+        self.try_for_each(|field| field.map(drop))
+    }
+
     fn next_field(&mut self) -> Result<Field<'a>, DecodeError> {
-        let (number, wire_type) = self.key()?;
+        let key = self.varint()?;
+        let (number, wire_type) = ((key >> 3) as i32, (key & 7) as u8);
+        if wire_type == 4 {
+            return Err(DecodeError::EndGroup);
+        }
+        if number < 1 {
+            return Err(DecodeError::FieldNumber(number));
+        }
         let value = match wire_type {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
@@ -30,11 +45,10 @@ impl<'a> Fields<'a> {
                 self.skip_group()?;
                 Value::Group
             }
-            4 => return Err(DecodeError::EndGroup),
             5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
             other => return Err(DecodeError::WireType(other)),
         };
-        Ok(Field { number, value })
+        Ok(Field { number: number as u32, value })
     }
 
     /// Passes over the rest of a group. Counts the depth instead of recursing: depth is the
@@ -42,7 +56,7 @@ impl<'a> Fields<'a> {
     fn skip_group(&mut self) -> Result<(), DecodeError> {
         let mut depth = 1_usize;
         while depth > 0 {
-            match self.key()?.1 {
+            match (self.varint()? & 7) as u8 {
                 0 => drop(self.varint()?),
                 1 => drop(self.array::<8>()?),
                 2 => drop(self.length_delimited()?),
@@ -55,18 +69,17 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    fn key(&mut self) -> Result<(u32, u8), DecodeError> {
-        let key = self.varint()?;
-        match key >> 3 {
-            number @ 1..=MAX_FIELD_NUMBER => Ok((number as u32, (key & 7) as u8)),
-            number => Err(DecodeError::FieldNumber(number)),
-        }
-    }
-
     fn varint(&mut self) -> Result<u64, DecodeError> {
-        let (value, len) = decode_varint(self.rest)?.ok_or(DecodeError::Truncated)?;
-        self.rest = &self.rest[len..];
-        Ok(value)
+        let mut value = 0;
+        for at in 0..MAX_VARINT {
+            let (&byte, rest) = self.rest.split_first().ok_or(DecodeError::Truncated)?;
+            self.rest = rest;
+            value |= u64::from(byte & 0x7f) << (7 * at);
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(DecodeError::Varint)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
@@ -101,7 +114,7 @@ impl<'a> Iterator for Fields<'a> {
 /// One field as it stands on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// Which field of the message, 1 to 2^29 − 1.
+    /// Which field of the message, 1 to 2^31 − 1.
     pub number: u32,
     /// What was sent for it.
     pub value: Value<'a>,
@@ -147,21 +160,21 @@ pub enum Value<'a> {
 }
 
 /// Why bytes are no Protocol Buffers message. The peer is to blame.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// A group ends that never began.
     #[error("end of a group that never began")]
     EndGroup,
-    /// Field number 0 or above 2^29 − 1.
+    /// A field number below 1.
     #[error("field number {0}")]
-    FieldNumber(u64),
+    FieldNumber(i32),
     /// The message ends inside a field.
     #[error("message is cut off inside a field")]
     Truncated,
-    /// A number has more than 64 bits.
-    #[error(transparent)]
-    Varint(#[from] VarintOverflow),
+    /// A number has more than ten bytes.
+    #[error("number of more than ten bytes")]
+    Varint,
     /// A wire type that does not exist: 6 or 7.
     #[error("unknown wire type {0}")]
     WireType(u8),
@@ -170,14 +183,23 @@ pub enum DecodeError {
     WrongType(u32),
 }
 
-/// Appends a number, even if it is 0 (which proto3 leaves out by convention: the caller's choice).
+/// Appends a number, unless it is 0, which proto3 leaves out.
 pub fn put_varint_field(number: u32, value: u64, out: &mut Vec<u8>) {
-    put_varint(u64::from(number) << 3, out);
-    put_varint(value, out);
+    if value != 0 {
+        put_varint(u64::from(number) << 3, out);
+        put_varint(value, out);
+    }
 }
 
-/// Appends bytes, text or an encoded message, even if empty (see [`put_varint_field`]).
+/// Appends bytes or text, unless there is nothing in it, which proto3 leaves out.
 pub fn put_bytes_field(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    if !bytes.is_empty() {
+        put_message_field(number, bytes, out);
+    }
+}
+
+/// Appends an encoded message, even if there is nothing in it.
+pub fn put_message_field(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
     put_varint(u64::from(number) << 3 | 2, out);
     put_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
@@ -234,17 +256,36 @@ mod tests {
         assert_eq!(decode(&[0x0c]), Err(DecodeError::EndGroup));
         assert_eq!(decode(&[0x0e]), Err(DecodeError::WireType(6)));
         assert_eq!(decode(&[0x0b, 0x0f]), Err(DecodeError::WireType(7)));
-        assert_eq!(decode(&[0xff; 11]), Err(VarintOverflow.into()));
-        let mut far = Vec::new();
-        put_varint_field(1 << 28, 1, &mut far);
-        assert_eq!(decode(&far).unwrap()[0].number, 1 << 28);
-        let mut too_far = Vec::new();
-        put_varint(1 << 32, &mut too_far);
-        assert_eq!(decode(&too_far), Err(DecodeError::FieldNumber(1 << 29)));
+        assert_eq!(decode(&[0xff; 11]), Err(DecodeError::Varint));
+        let mut minus_one = Vec::new();
+        put_varint((1 << 35) - 8, &mut minus_one);
+        assert_eq!(decode(&minus_one), Err(DecodeError::FieldNumber(-1)));
         // A length near the end of the address space must not overflow anything.
         let mut huge = vec![0x0a];
         put_varint(u64::MAX, &mut huge);
         assert_eq!(decode(&huge), Err(DecodeError::Truncated));
+    }
+
+    /// What other readers refuse and the reference takes.
+    #[test]
+    fn what_only_go_takes() {
+        let field = |number, value| Ok(vec![Field { number, value }]);
+        // A number above 2^29 − 1, and one that is 1 in the 32 bits that count.
+        for (key, number) in
+            [(1_u64 << 32, 1 << 29), ((1 << 34) - 8, (1 << 31) - 1), (1 << 35 | 8, 1)]
+        {
+            let mut message = Vec::new();
+            put_varint(key, &mut message);
+            message.push(7);
+            assert_eq!(decode(&message), field(number, Value::Varint(7)), "{key:#x}");
+        }
+        // Ten bytes, of whose last only one bit finds room.
+        let mut message = vec![0x08];
+        message.extend([0xff; 9]);
+        message.push(0x7f);
+        assert_eq!(decode(&message), field(1, Value::Varint(u64::MAX)));
+        // A group in which fields have number 0, which ends as another one.
+        assert_eq!(decode(&[0x0b, 0x00, 0x01, 0xfc, 0x01]), field(1, Value::Group));
     }
 
     #[test]
@@ -268,11 +309,17 @@ mod tests {
         let mut message = Vec::new();
         put_varint_field(1, u64::MAX, &mut message);
         put_bytes_field(2, b"text", &mut message);
+        // What proto3 leaves out.
+        put_varint_field(3, 0, &mut message);
+        put_bytes_field(4, b"", &mut message);
+        assert_eq!(decode(&message).unwrap().len(), 2);
+        put_message_field(5, b"", &mut message);
         let fields = decode(&message).unwrap();
         assert_eq!(fields[0].varint(), Ok(u64::MAX));
         assert_eq!(fields[0].bytes(), Err(DecodeError::WrongType(1)));
         assert_eq!(fields[1].bytes(), Ok(b"text".as_slice()));
         assert_eq!(fields[1].varint(), Err(DecodeError::WrongType(2)));
+        assert_eq!(fields[2].bytes(), Ok(&[][..]));
     }
 
     proptest::proptest! {

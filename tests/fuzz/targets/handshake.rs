@@ -9,7 +9,7 @@ use tmp2p::{
         ChaCha, Cipher, EPHEMERAL, FRAME_DATA, FRAME_SEALED, FrameKeys, Handshake, KeyAgreement,
         Null, Progress, Sealer, Side, TAG, challenge,
     },
-    protocol::wire::{put_bytes_field, put_delimited},
+    protocol::wire::{put_message_field, put_delimited},
 };
 use tmp2p_fuzz::{Script, agreement, cheap_agreement};
 
@@ -148,8 +148,8 @@ fn stream<C: Cipher>(script: &mut Script, agreement: fn([u8; 32]) -> KeyAgreemen
 
 fn auth_body(key: &[u8], signature: &[u8]) -> Vec<u8> {
     let (mut public, mut body) = (Vec::new(), Vec::new());
-    put_bytes_field(1, key, &mut public);
-    put_bytes_field(1, &public, &mut body);
-    put_bytes_field(2, signature, &mut body);
+    put_message_field(1, key, &mut public);
+    put_message_field(1, &public, &mut body);
+    put_message_field(2, signature, &mut body);
     body
 }
