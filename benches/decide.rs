@@ -94,7 +94,7 @@ fn shuffled(sessions: usize, rng: &mut StdRng) -> Vec<usize> {
 fn at_switch(sessions: usize, run: u64) -> f64 {
     let mut rng = StdRng::seed_from_u64(run);
     let config = Config { max_num_inbound_peers: sessions, ..Config::default() };
-    let settings = SwitchSettings::new(id(usize::MAX), &config, Vec::new());
+    let settings = SwitchSettings::of(id(usize::MAX), &config, Vec::new());
     let mut core = SwitchCore::new(settings, Arc::default(), [1; 32]);
     let info = NodeInfo::new("bench", "bench").unwrap();
     let order = shuffled(sessions, &mut rng);
@@ -147,7 +147,7 @@ fn at_seed(sessions: usize, run: u64) -> f64 {
         }
     }
     let config = Config { seed_mode: true, ..Config::default() };
-    let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], now(0));
+    let mut core = PexCore::new(PexSettings::of(&config), book, [1; 32], now(0));
     core.start(now(0));
     let came = |n: usize| {
         let announced = NetAddress::new(id(n), ip(n), 26656);

@@ -124,8 +124,10 @@ mod ban;
 mod channel;
 mod clock;
 mod config;
+mod deadlines;
 #[doc(hidden)]
 pub mod event_loop;
+mod folder;
 mod guard;
 mod identity;
 mod ids;

@@ -25,6 +25,8 @@ const LAYERS: [&[&str]; 7] = [
         "channel",
         "clock",
         "config",
+        "deadlines",
+        "folder",
         "guard",
         "identity",
         "ids",
@@ -54,7 +56,7 @@ const NEVER: [(&str, &str, &str); 4] = [
 
 /// What decides: names none of [`WORLD`].
 ///
-/// Not in this list, because they do: `clock.rs` and `thread.rs` are the clock and the threads;
+/// Not in this list, because they do: `clock.rs` and `thread.rs` are the clock and the threads, `folder.rs` is a disk;
 /// `identity/key_file.rs` is the file and `identity/node_key.rs` makes keys; of `reactor/`, which is
 /// shared by threads, only the queue is pure; of `event_loop/`, `mio.rs` is the driver and
 /// `mailbox.rs` the lock between threads; of `switch/`, `thread.rs` is the driver,
@@ -62,11 +64,12 @@ const NEVER: [(&str, &str, &str); 4] = [
 /// `resolver.rs` has threads of its own; of `addrbook/`, `memory.rs` is a store that several switches
 /// share and `sqlite/` the database; of `pex/`, `thread.rs` and `store.rs` are the drivers, tested in `tests.rs`, and
 /// `handle.rs` is what waits for their answers; `runtime/` starts everything.
-const PURE: [&str; 18] = [
+const PURE: [&str; 19] = [
     "address/",
     "ban.rs",
     "channel.rs",
     "config/",
+    "deadlines.rs",
     "identity/node_id.rs",
     "identity/public_key.rs",
     "ids.rs",

@@ -53,10 +53,6 @@ pub(super) struct Conn<C: Cipher> {
     pub(super) out: Vec<u8>,
     pub(super) out_at: usize,
 
-    /// It is in the loop's queue of ready connections.
-    pub(super) is_queued: bool,
-    /// Its armed timer.
-    pub(super) armed: Option<Mono>,
     /// `Established` was reported, so that exactly one `Closed` must be.
     pub(super) is_established: bool,
     /// `Ending` was reported.
@@ -144,8 +140,6 @@ impl<C: Cipher> Conn<C> {
             inbuf: Vec::new(),
             out: Vec::new(),
             out_at: 0,
-            is_queued: false,
-            armed: None,
             is_established: false,
             is_ending_told: false,
             place: None,

@@ -11,8 +11,8 @@ use super::{
     pool::Pool,
     probe::Watched,
     sockets::LISTENER,
+    table::Table,
     telling::Telling,
-    timers::Timers,
 };
 use crate::{
     identity::NodeId,
@@ -58,11 +58,7 @@ pub struct LoopCore<S, I, C: Cipher> {
     pub(super) sockets: S,
     pub(super) inbox: Watched<I>,
     pub(super) key_agreement: Box<dyn FnMut() -> Option<KeyAgreement> + Send>,
-    pub(super) slots: Vec<Slot<C>>,
-    free: Vec<u32>,
-    live: usize,
-    ready: VecDeque<u32>,
-    timers: Timers,
+    pub(super) table: Table<Conn<C>>,
     pub(super) gate: Gate,
     pub(super) pool: Pool,
     pub(super) telling: Telling,
@@ -81,11 +77,6 @@ pub struct LoopCore<S, I, C: Cipher> {
     shutdown: Option<Mono>,
     is_stopped: bool,
     posts: Posts,
-}
-
-pub(super) struct Slot<C: Cipher> {
-    generation: u32,
-    pub(super) conn: Option<Box<Conn<C>>>,
 }
 
 impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
@@ -107,14 +98,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             pool: Pool::default(),
             telling: Telling::default(),
             inbox: Watched::new(inbox, settings.reactors),
+            table: Table::new(settings.event_loop),
             settings,
             sockets,
             key_agreement,
-            slots: Vec::new(),
-            free: Vec::new(),
-            live: 0,
-            ready: VecDeque::new(),
-            timers: Timers::default(),
             reports: VecDeque::new(),
             parking,
             pooled: 0,
@@ -173,7 +160,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             }
             Command::Admit { conn: id, session } => {
                 let reactors = self.settings.reactors;
-                let Some(conn) = self.conn_mut(id) else { return };
+                let Some(conn) = self.table.get_mut(id) else { return };
                 if !matches!(conn.stage, Stage::AwaitingAdmission(None)) {
                     return;
                 }
@@ -209,7 +196,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// A reactor has let go what it held of this connection's messages.
     pub fn handle_resume(&mut self, id: ConnId) {
-        let Some(mut conn) = self.take(id) else { return };
+        let Some(mut conn) = self.table.take(id) else { return };
         if let (Stage::Open, Some(opened)) = (&conn.stage, &mut conn.opened) {
             opened.inflow.resume(&opened.session, &mut self.parking, &mut self.inbox);
         }
@@ -220,7 +207,8 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// The session has queued messages.
     pub fn handle_dirty(&mut self, id: ConnId) {
-        let Some(opened) = self.conn_mut(id).and_then(|conn| conn.opened.as_mut()) else { return };
+        let conn = self.table.get_mut(id);
+        let Some(opened) = conn.and_then(|conn| conn.opened.as_mut()) else { return };
         opened.is_dirty = true;
         self.enqueue(id.slot());
     }
@@ -231,9 +219,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             self.acceptable = true;
             return;
         }
-        let Some(conn) = self.slots.get_mut(slot as usize).and_then(|s| s.conn.as_mut()) else {
-            return;
-        };
+        let Some(conn) = self.table.at_mut(slot) else { return };
         conn.readable |= readiness.readable || readiness.hung_up;
         conn.writable |= readiness.writable;
         conn.hung_up |= readiness.hung_up;
@@ -247,10 +233,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         self.look_at_delivered(now);
         let first_accepted = self.pool.next();
         self.accept(now);
-        let ready = self.ready.len();
+        let ready = self.table.num_ready();
         self.quantum = (TURN_BYTES / ready.max(1)).clamp(LEAST_READ_BYTES, READ_BYTES);
         for _ in 0..ready {
-            let Some(slot) = self.ready.pop_front() else { break };
+            let Some(slot) = self.table.pop_ready() else { break };
             self.run(slot, now);
         }
         self.ask_switch();
@@ -266,7 +252,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// Whether the next turn has something to do without anything happening before.
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty()
+        self.table.num_ready() > 0
             || self.parking.delivered.has_reached()
             || (self.pool.has_silent() && self.may_begin())
             || (self.acceptable && self.accept_after.is_none())
@@ -274,7 +260,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// When the next turn has something to do.
     pub fn next_deadline(&self) -> Option<Mono> {
-        let next = crate::time::earliest(self.timers.next(), self.accept_after);
+        let next = crate::time::earliest(self.table.next_deadline(), self.accept_after);
         let next = crate::time::earliest(next, self.parking.delivered.next_deadline());
         crate::time::earliest(next, self.shutdown)
     }
@@ -286,7 +272,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// Connections in any stage.
     pub fn num_connections(&self) -> usize {
-        self.live
+        self.table.len()
     }
 
     // ---- connections ----
@@ -304,7 +290,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             self.reports.push_back(Report::DialFailed { ticket, reason });
             return;
         }
-        let id = self.allocate();
+        let id = self.table.reserve();
         let mut conn = Conn::new(id, Direction::Outbound, addr, Stage::Connecting);
         conn.ticket = Some(ticket);
         conn.expected = Some(expected);
@@ -321,9 +307,8 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     }
 
     fn run_timers(&mut self, now: Now) {
-        while let Some(slot) = self.timers.pop_due(now.mono) {
-            let Some(conn) = self.slots[slot as usize].conn.as_mut() else { continue };
-            conn.armed = None;
+        while let Some(slot) = self.table.pop_due(now.mono) {
+            let Some(conn) = self.table.at(slot) else { continue };
             let over = conn.deadline.is_some_and(|deadline| deadline <= now.mono);
             let reason = match &conn.stage {
                 Stage::Connecting if over => {
@@ -343,7 +328,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             };
             match reason {
                 Some(reason) => {
-                    let conn = self.slots[slot as usize].conn.take().expect("checked above");
+                    let conn = self.table.take_at(slot).expect("checked above");
                     self.finish(conn, reason);
                 }
                 // Its run, later in this turn, arms the next deadline.
@@ -353,8 +338,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     }
 
     pub(super) fn run(&mut self, slot: u32, now: Now) {
-        let Some(mut conn) = self.slots[slot as usize].conn.take() else { return };
-        conn.is_queued = false;
+        let Some(mut conn) = self.table.take_at(slot) else { return };
         let next = match conn.stage {
             Stage::Connecting | Stage::Handshaking => self.run_handshake(&mut conn, now),
             Stage::AwaitingFilter => Next::Wait,
@@ -391,20 +375,19 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     /// The pool of unfinished messages is full: the largest holder goes whose place is not
     /// reserved, or else the largest.
     fn evict_from_pool(&mut self) {
-        let holders = self.slots.iter().filter_map(|slot| slot.conn.as_ref());
-        let largest = holders.max_by_key(|conn| {
+        let largest = self.table.iter().max_by_key(|conn| {
             let opened = conn.opened.as_ref().filter(|opened| opened.pooled > 0);
             opened.map(|opened| (!opened.session.is_reserved(), opened.pooled))
         });
         let Some(id) = largest.map(|conn| conn.id) else { return };
-        let Some(conn) = self.take(id) else { return };
+        let Some(conn) = self.table.take(id) else { return };
         let bytes = conn.opened.as_ref().map_or(0, |o| o.pooled);
         self.finish(conn, DisconnectReason::ReassemblyPool { bytes });
     }
 
     /// Ends a connection from our side.
     fn end(&mut self, id: ConnId, mode: CloseMode, now: Now) {
-        let Some(mut conn) = self.take(id) else { return };
+        let Some(mut conn) = self.table.take(id) else { return };
         if matches!(mode, CloseMode::Now(_)) {
             self.finish(conn, mode.reason());
             return;
@@ -429,8 +412,8 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         self.acceptable = false;
         self.accept_after = None;
         self.shutdown = Some(self.shutdown.map_or(deadline, |d| d.min(deadline)));
-        for slot in 0..self.slots.len() {
-            let Some(conn) = self.slots[slot].conn.as_ref() else { continue };
+        for slot in 0..self.table.end() {
+            let Some(conn) = self.table.at(slot) else { continue };
             let reason = DisconnectReason::Stopped;
             let mode = match conn.stage {
                 Stage::Open => CloseMode::Flush(reason),
@@ -444,13 +427,13 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     fn stop_if_done(&mut self, now: Now) {
         let Some(deadline) = self.shutdown.filter(|_| !self.is_stopped) else { return };
         if deadline <= now.mono {
-            for slot in 0..self.slots.len() {
-                if let Some(conn) = self.slots[slot].conn.take() {
+            for slot in 0..self.table.end() {
+                if let Some(conn) = self.table.take_at(slot) {
                     self.finish(conn, DisconnectReason::Stopped);
                 }
             }
         }
-        if self.live == 0 {
+        if self.table.len() == 0 {
             self.is_stopped = true;
             self.shutdown = None;
             self.reports.push_back(Report::Stopped);
@@ -460,7 +443,6 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     /// Closes the socket, frees the slot, reports.
     pub(super) fn finish(&mut self, mut conn: Box<Conn<C>>, reason: DisconnectReason) {
         let slot = conn.id.slot();
-        self.timers.disarm(slot, &mut conn.armed);
         self.sockets.close(slot);
         self.leave_pool(&mut conn);
         if let Some(opened) = &mut conn.opened {
@@ -479,63 +461,24 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             }
         };
         self.reports.extend(report);
-        self.release(slot);
+        self.table.release(slot);
     }
 
     // ---- slots ----
 
-    pub(super) fn allocate(&mut self) -> ConnId {
-        self.live += 1;
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, conn: None });
-            (self.slots.len() - 1) as u32
-        });
-        ConnId::new(self.settings.event_loop, slot, self.slots[slot as usize].generation)
-    }
-
-    pub(super) fn release(&mut self, slot: u32) {
-        self.live -= 1;
-        let entry = &mut self.slots[slot as usize];
-        entry.generation = entry.generation.wrapping_add(1);
-        self.free.push(slot);
-    }
-
-    fn conn_mut(&mut self, id: ConnId) -> Option<&mut Conn<C>> {
-        let slot = self.slots.get_mut(id.slot() as usize)?;
-        slot.conn.as_deref_mut().filter(|conn| conn.id == id)
-    }
-
-    pub(super) fn take(&mut self, id: ConnId) -> Option<Box<Conn<C>>> {
-        self.conn_mut(id)?;
-        self.slots[id.slot() as usize].conn.take()
-    }
-
-    pub(super) fn slot_mut(&mut self, slot: u32) -> Option<&mut Conn<C>> {
-        self.slots[slot as usize].conn.as_deref_mut()
-    }
-
-    pub(super) fn take_slot(&mut self, slot: u32) -> Option<Box<Conn<C>>> {
-        self.slots[slot as usize].conn.take()
-    }
-
     pub(super) fn put_back(&mut self, conn: Box<Conn<C>>) {
-        let slot = conn.id.slot() as usize;
-        self.slots[slot].conn = Some(conn);
+        self.table.put(conn.id.slot(), conn);
     }
 
     pub(super) fn enqueue(&mut self, slot: u32) {
-        if let Some(conn) = self.slots[slot as usize].conn.as_mut()
-            && !std::mem::replace(&mut conn.is_queued, true)
-        {
-            self.ready.push_back(slot);
+        if self.table.at(slot).is_some() {
+            self.table.set_ready(slot);
         }
     }
 
     pub(super) fn rearm(&mut self, slot: u32) {
-        if let Some(conn) = self.slots[slot as usize].conn.as_mut() {
-            let next = conn.next_deadline();
-            self.timers.arm(slot, &mut conn.armed, next);
-        }
+        let next = self.table.at(slot).and_then(Conn::next_deadline);
+        self.table.arm(slot, next);
     }
 
     pub(super) fn report(&mut self, report: Report) {
@@ -586,7 +529,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     }
 
     fn admit_link(&mut self, slot: u32, now: Now) {
-        let conn = self.slots[slot as usize].conn.as_mut();
+        let conn = self.table.at_mut(slot);
         if let Some(link) = conn.and_then(|conn| conn.link.as_mut()) {
             link.admit(&self.settings.link, now.mono);
         }

@@ -39,7 +39,7 @@ pub(super) struct Delivered {
     /// When to look again at those that hold too much.
     look_at: Option<Mono>,
     /// Connections are served in turn: the slot of the first one next time.
-    first: usize,
+    first: u32,
     /// They were not all served: somebody may wait for a reactor that has room.
     is_cut: bool,
     /// Sessions that are over, while there may be messages of them.
@@ -154,23 +154,23 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         if !self.parking.delivered.is_due(now.mono) {
             return;
         }
-        let conns = self.slots.iter().filter_map(|slot| slot.conn.as_ref());
+        let conns = self.table.iter();
         let sessions = conns.filter_map(|conn| Some(&*conn.opened.as_ref()?.session));
         if !self.parking.delivered.count(sessions, now.mono) {
             return;
         }
-        let first = self.parking.delivered.first.min(self.slots.len());
+        let first = self.parking.delivered.first.min(self.table.end());
         let mut waiting = Vec::new();
-        for at in (first..self.slots.len()).chain(0..first) {
+        for slot in (first..self.table.end()).chain(0..first) {
             let waits = |conn: &Conn<C>| {
                 let is_open = matches!(conn.stage, Stage::Open);
                 is_open && conn.opened.as_ref().is_some_and(|opened| !opened.inflow.is_empty())
             };
-            waiting.extend(self.slots[at].conn.as_deref().filter(|c| waits(c)).map(|c| c.id));
+            waiting.extend(self.table.at(slot).filter(|conn| waits(conn)).map(|conn| conn.id));
         }
         for id in waiting {
             // The first that gets nothing any more is the first next time.
-            self.parking.delivered.first = id.slot() as usize;
+            self.parking.delivered.first = id.slot();
             if self.parking.delivered.has_reached() {
                 self.parking.delivered.is_cut = true;
                 break;

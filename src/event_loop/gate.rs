@@ -71,8 +71,9 @@ pub(super) struct Gate {
     share: Share,
 }
 
-impl From<&Config> for GateSettings {
-    fn from(config: &Config) -> Self {
+impl GateSettings {
+    /// What of the configuration concerns it.
+    pub fn of(config: &Config) -> Self {
         Self {
             max_pending: config.max_pending_handshakes,
             max_connections: usize::MAX,
@@ -85,9 +86,7 @@ impl From<&Config> for GateSettings {
             exempt: config.exempt_cidrs.clone(),
         }
     }
-}
 
-impl GateSettings {
     /// The same for a process that may have so many descriptors. Three quarters of them are for
     /// connections, and of one half peers come first; the rest is the application's: databases, RPC,
     /// files. However many peers there may be, an eighth of all is for those who come, or nobody could.

@@ -21,13 +21,13 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             if !self.acceptable || self.accept_after.is_some() {
                 return;
             }
-            let id = self.allocate();
+            let id = self.table.reserve();
             match self.sockets.accept(id.slot()) {
                 Ok(remote) => {
                     self.take_in(id, canonical(remote), now);
                 }
                 Err(error) => {
-                    self.release(id.slot());
+                    self.table.release(id.slot());
                     match error.kind() {
                         io::ErrorKind::WouldBlock => self.acceptable = false,
                         // The one that was to be accepted is gone; the others are not.

@@ -30,8 +30,8 @@ mod share;
 mod siege;
 mod sockets;
 mod stall;
+mod table;
 mod telling;
-mod timers;
 
 pub(crate) use self::mio::start;
 pub use self::mio::{ListenError, MioSockets, SocketOptions};

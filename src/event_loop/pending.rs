@@ -27,7 +27,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             Ok(standing) => standing,
             Err(reason) => {
                 self.sockets.close(id.slot());
-                self.release(id.slot());
+                self.table.release(id.slot());
                 if let Some(others) = self.telling.refused(now.mono) {
                     self.report(Report::Refused { remote, reason, others });
                 }
@@ -55,7 +55,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// The verdict of the connection filters.
     pub(super) fn handle_filtered(&mut self, id: ConnId, verdict: Result<(), DisconnectReason>) {
-        let Some(mut conn) = self.take(id) else { return };
+        let Some(mut conn) = self.table.take(id) else { return };
         match verdict {
             _ if !matches!(conn.stage, Stage::AwaitingFilter) => self.put_back(conn),
             Err(reason) => self.finish(conn, reason),
@@ -75,7 +75,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     pub(super) fn ask_switch(&mut self) {
         while self.telling.may_ask() {
             let Some(slot) = self.pool.pop_unasked() else { return };
-            let mut conn = self.take_slot(slot).expect("one that waits is in its slot");
+            let mut conn = self.table.take_at(slot).expect("one that waits is in its slot");
             if matches!(conn.stage, Stage::AwaitingFilter) {
                 self.telling.ask();
                 self.report(Report::Accepted { conn: conn.id, remote: conn.remote });
@@ -99,15 +99,11 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     pub(super) fn begin_silent(&mut self, before: u64, now: Now) {
         while self.handshake_steps > 0 && self.may_begin() {
             let Some(slot) = self.pool.oldest_silent(before) else { return };
-            let conn = self.slot_mut(slot).expect("a silent connection is in its slot");
+            let conn = self.table.at_mut(slot).expect("a silent connection is in its slot");
             conn.may_begin = true;
             let place = conn.place.as_ref().expect("a silent connection is pending");
-            let (number, is_queued) = (place.number(), conn.is_queued);
-            self.pool.set_begun(number);
+            self.pool.set_begun(place.number());
             self.run(slot, now);
-            if let Some(conn) = self.slot_mut(slot) {
-                conn.is_queued |= is_queued;
-            }
         }
     }
 
@@ -117,7 +113,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         let (most, in_all) = (self.settings.gate.max_pending, self.settings.gate.max_connections);
         while self.pool.len() > most || self.num_connections() > in_all {
             let Some(slot) = self.pool.first_to_go(most) else { return };
-            let conn = self.take_slot(slot).expect("a pending connection is in its slot");
+            let conn = self.table.take_at(slot).expect("a pending connection is in its slot");
             let reason = match &conn.stage {
                 // It was refused already, and only its farewell is cut short.
                 Stage::Closing { reason, .. } => reason.clone(),

@@ -9,7 +9,7 @@ use crate::{ids::ConnId, protocol::secret::Cipher, reactor::Event, time::Now};
 impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     /// Asks the peer for a sign of life.
     pub(super) fn handle_probe(&mut self, id: ConnId, now: Now) {
-        let Some(mut conn) = self.take(id) else { return };
+        let Some(mut conn) = self.table.take(id) else { return };
         let is_open = matches!(conn.stage, Stage::Open);
         match (&mut conn.opened, &mut conn.link) {
             (Some(opened), Some(link)) if is_open && !opened.is_ending => {

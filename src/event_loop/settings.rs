@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::GateSettings;
-use crate::protocol::LinkSettings;
+use crate::{config::Config, protocol::LinkSettings};
 
 /// Everything that the loop has to know.
 #[derive(Clone)]
@@ -38,4 +38,32 @@ pub struct LoopSettings {
     pub gate: GateSettings,
     /// Accepted connections wait for `Filtered` before anything is sent or read.
     pub filter_connections: bool,
+}
+
+impl LoopSettings {
+    /// What of the configuration concerns it, of the only loop: with so many reactors, and nobody who
+    /// filters connections. `verdict_timeout` is how long the switch may take.
+    pub fn of(
+        config: &Config,
+        link: LinkSettings,
+        reactors: usize,
+        verdict_timeout: Duration,
+    ) -> Self {
+        Self {
+            event_loop: 0,
+            link,
+            reactors,
+            dial_timeout: config.dial_timeout,
+            handshake_timeout: config.handshake_timeout,
+            verdict_timeout,
+            close_timeout: config.close_timeout,
+            drain_timeout: config.drain_timeout,
+            parking_per_peer: config.parking_per_peer,
+            parking_total: config.parking_total,
+            delivered_total: config.delivered_total,
+            reassembly_pool: config.reassembly_pool,
+            gate: GateSettings::of(config),
+            filter_connections: false,
+        }
+    }
 }

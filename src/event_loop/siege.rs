@@ -30,7 +30,7 @@ struct Siege {
 
 impl Siege {
     fn new() -> Self {
-        let settings = GateSettings::from(&Config::default());
+        let settings = GateSettings::of(&Config::default());
         let most = settings.max_pending;
         let mut gate = Gate::new(settings);
         gate.is_full = true;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{NodeKey, PublicKey};
+use crate::folder::sync_name;
 
 /// The name that `libs/json` gives an ed25519 private key.
 const KEY_TYPE: &str = "tendermint/PrivKeyEd25519";
@@ -101,7 +102,7 @@ impl NodeKey {
             let _ = fs::remove_file(&temporary);
         }
         result?;
-        sync_folder(path)
+        sync_name(path)
     }
 }
 
@@ -218,18 +219,6 @@ fn place_if_free(temporary: &Path, path: &Path) -> io::Result<()> {
         Err(_) if fs::symlink_metadata(path).is_ok() => Err(io::ErrorKind::AlreadyExists.into()),
         Err(_) => fs::rename(temporary, path),
     }
-}
-
-/// Makes the new name survive a power cut, not only the bytes.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()
 }
 
 /// A node key could not be read or written. No message shows any of the key.

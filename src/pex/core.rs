@@ -16,13 +16,14 @@ use super::{
     ensure::Round,
     neighbour::{Neighbour, Opinion},
     outage::Outage,
-    timers::{Timer, Timers},
+    timer::Timer,
     unroutable::Unroutable,
 };
 use crate::{
     addrbook::{AutomaticTarget, Book},
     address::PeerAddress,
     ban::Ban,
+    deadlines::Deadlines,
     identity::NodeId,
     ids::ConnId,
     reactor::DisconnectReason,
@@ -45,7 +46,7 @@ pub struct PexCore {
     pub(super) rng: StdRng,
     pub(super) now: Now,
     pub(super) outputs: VecDeque<PexOutput>,
-    pub(super) timers: Timers,
+    pub(super) timers: Deadlines<Timer>,
     pub(super) neighbours: BTreeMap<ConnId, Neighbour>,
     /// **Invariant:** those of them that we dialed: a few, where guests of a seed may be many.
     pub(super) outbound: BTreeSet<ConnId>,
@@ -101,7 +102,7 @@ impl PexCore {
             rng: StdRng::from_seed(seed),
             now,
             outputs: VecDeque::new(),
-            timers: Timers::default(),
+            timers: Deadlines::default(),
             neighbours: BTreeMap::new(),
             outbound: BTreeSet::new(),
             by_id: BTreeMap::new(),
@@ -393,7 +394,7 @@ pub(super) mod tests {
         let settings = BookSettings { own: OWN, is_strict: true, limits };
         let key = BookKey::random(&mut StdRng::seed_from_u64(1));
         let book = Book::new(settings, key);
-        PexCore::new(PexSettings::new(config), book, [1; 32], NOW)
+        PexCore::new(PexSettings::of(config), book, [1; 32], NOW)
     }
 
     /// One with an empty, strict book that runs.

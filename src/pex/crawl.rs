@@ -3,15 +3,13 @@
 //! The reference dials one after the other, so that black holes make a round of a large book take
 //! days; and it hands out what it has never reached.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{PexCore, Purpose};
 use crate::{
     addrbook::{KnownAddress, Placement},
     address::PeerAddress,
+    deadlines::Deadlines,
     identity::NodeId,
     time::{Mono, Now},
 };
@@ -24,7 +22,7 @@ const TIDY_AT: usize = 1 << 16;
 /// When each address of the book is to be dialed next.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    due: BTreeSet<(Mono, NodeId)>,
+    due: Deadlines<NodeId>,
     /// **Invariant:** the time and the ID of each entry of `due`.
     by_id: BTreeMap<NodeId, Mono>,
 }
@@ -33,14 +31,13 @@ impl Queue {
     /// Dials the node at this time, instead of when it was to be.
     pub(super) fn schedule(&mut self, id: NodeId, at: Mono) {
         if let Some(earlier) = self.by_id.insert(id, at) {
-            self.due.remove(&(earlier, id));
+            self.due.remove(earlier, id);
         }
-        self.due.insert((at, id));
+        self.due.add(at, id);
     }
 
     fn pop(&mut self, now: Mono) -> Option<NodeId> {
-        let (at, id) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
-        self.due.remove(&(at, id));
+        let id = self.due.pop_due(now)?;
         self.by_id.remove(&id);
         Some(id)
     }
@@ -51,11 +48,11 @@ impl Queue {
 
     fn retain(&mut self, is_kept: impl Fn(&NodeId) -> bool) {
         self.by_id.retain(|id, _| is_kept(id));
-        self.due.retain(|(_, id)| is_kept(id));
+        self.due.retain(is_kept);
     }
 
     fn first(&self) -> Option<Mono> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.next()
     }
 }
 
@@ -175,7 +172,7 @@ mod tests {
         let settings = BookSettings { own, is_strict: true, limits: BookLimits::default() };
         let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(1)));
         let config = Config { seed_mode: true, ..config };
-        PexCore::new(PexSettings::new(&config), book, [1; 32], START)
+        PexCore::new(PexSettings::of(&config), book, [1; 32], START)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     dials::Own,
     ensure::{BAD_FOR, MAX_ATTEMPTS},
     neighbour::{Neighbour, Verdict},
-    timers::Timer,
+    timer::Timer,
 };
 use crate::{
     addrbook::{AddError, Added, AutomaticTarget, BadAddress, BadCause},

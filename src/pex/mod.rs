@@ -23,7 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod thread;
-mod timers;
+mod timer;
 mod unroutable;
 mod view;
 mod wire;

@@ -45,7 +45,7 @@ pub struct PexSettings {
 
 impl PexSettings {
     /// What of the configuration concerns it.
-    pub fn new(config: &Config) -> Self {
+    pub fn of(config: &Config) -> Self {
         Self {
             is_enabled: config.pex,
             is_seed: config.seed_mode,

@@ -41,7 +41,7 @@ struct Running {
 /// A node that keeps a book and exchanges nothing.
 fn begin() -> Start {
     Start {
-        settings: PexSettings::new(&Config { pex: false, ..Config::default() }),
+        settings: PexSettings::of(&Config { pex: false, ..Config::default() }),
         book: BookSettings { own: id(0), is_strict: true, limits: BookLimits::default() },
         private: Vec::new(),
         find: Box::new(|_| None),

@@ -334,7 +334,7 @@ impl SwitchBuilder {
         let is_database = cfg!(feature = "sqlite") && self.store.is_none();
         let store = self.store.map_or_else(|| book::open(config), |store| Ok(Some(store)))?;
         let begin = Start {
-            settings: PexSettings::new(config),
+            settings: PexSettings::of(config),
             book: BookSettings {
                 own,
                 is_strict: config.addr_book_strict,
@@ -360,7 +360,7 @@ impl SwitchBuilder {
         let reactors = self.reactors.iter();
         let reactors =
             reactors.map(|r| ReactorSettings { name: r.name.clone(), may_end: r.may_end });
-        let mut settings = SwitchSettings::new(own, config, reactors.collect());
+        let mut settings = SwitchSettings::of(own, config, reactors.collect());
         settings.connection_filters = self.connection_filters.len();
         settings.peer_filters = self.peer_filters.len();
         drop(self.reactors);
@@ -370,26 +370,17 @@ impl SwitchBuilder {
         let mut announced = None;
         let prepare = |bound: Option<SocketAddr>| {
             let node_info = announced.insert(node_info.with_listen_addr(&announce(config, bound)));
+            let link = LinkSettings {
+                key: self.key.clone(),
+                node_info: node_info.clone(),
+                channels: channels.iter().map(|(c, _)| *c).collect(),
+                mconn: MConnSettings::of(config),
+            };
+            let verdict_timeout = verdict_timeout(config);
             LoopSettings {
-                event_loop: 0,
-                link: LinkSettings {
-                    key: self.key.clone(),
-                    node_info: node_info.clone(),
-                    channels: channels.iter().map(|(c, _)| *c).collect(),
-                    mconn: mconn_settings(config),
-                },
-                reactors: names.len(),
-                dial_timeout: config.dial_timeout,
-                handshake_timeout: config.handshake_timeout,
-                verdict_timeout: verdict_timeout(config),
-                close_timeout: config.close_timeout,
-                drain_timeout: config.drain_timeout,
-                parking_per_peer: config.parking_per_peer,
-                parking_total: config.parking_total,
-                delivered_total: config.delivered_total,
-                reassembly_pool: config.reassembly_pool,
                 gate,
                 filter_connections: settings.connection_filters > 0,
+                ..LoopSettings::of(config, link, names.len(), verdict_timeout)
             }
         };
         let reports = inputs.clone();
@@ -557,18 +548,6 @@ fn listen_addr(config: &Config) -> Result<Option<SocketAddr>, StartError> {
     let mut addrs = (laddr.host().to_string(), laddr.port()).to_socket_addrs().map_err(error)?;
     let addr = addrs.next().ok_or_else(|| error(std::io::ErrorKind::NotFound.into()))?;
     Ok(Some(addr))
-}
-
-fn mconn_settings(config: &Config) -> MConnSettings {
-    MConnSettings {
-        max_packet_msg_payload_size: config.max_packet_msg_payload_size,
-        max_recv_packet_size: config.max_recv_packet_size,
-        send_rate: config.send_rate,
-        recv_rate: config.recv_rate,
-        ping_interval: config.ping_interval,
-        pong_timeout: config.pong_timeout,
-        unsolicited_pong_interval: config.unsolicited_pong_interval,
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::{config::Config, event_loop::GateSettings, guard::tell};
 /// the application. With `raises` the process may first have as many open as the system lets it. One
 /// line of the log tells of what has changed or is short.
 pub(super) fn gate(config: &Config, raises: bool) -> (GateSettings, usize) {
-    let settings = GateSettings::from(config);
+    let settings = GateSettings::of(config);
     let wanted = settings.max_pending;
     let Some(before) = system::limit() else { return (settings, usize::MAX) };
     let limit = if raises { system::raise().unwrap_or(before) } else { before };
@@ -121,7 +121,7 @@ mod tests {
     fn handshakes_leave_half_of_the_descriptors_to_the_application() {
         let config = Config::default();
         let share = |limit, peers, wanted| {
-            let settings = GateSettings { max_pending: wanted, ..(&config).into() };
+            let settings = GateSettings { max_pending: wanted, ..GateSettings::of(&config) };
             settings.within(limit, peers).max_pending
         };
         assert_eq!(peers(&config), 50);
@@ -134,7 +134,8 @@ mod tests {
         assert_eq!(share(4, 50, 1024), 1);
         // The rest is for those who have come.
         let many = Config { max_num_inbound_peers: 800, ..Config::default() };
-        let settings = GateSettings { max_pending: share(1024, 810, 1024), ..(&many).into() };
+        let settings =
+            GateSettings { max_pending: share(1024, 810, 1024), ..GateSettings::of(&many) };
         assert_eq!(most_inbound(&settings, &many), usize::MAX, "without a limit");
         let gate = settings.within(1024, 810);
         assert_eq!((gate.max_pending, most_inbound(&gate, &many)), (128, 768 - 128 - 10));

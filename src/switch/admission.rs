@@ -9,7 +9,7 @@ use super::{
     Candidate, Notice, Output, SwitchCore, SwitchEvent,
     filter::Subject,
     peer_set::{Conn, Parked, Stage},
-    timers::Timer,
+    timer::Timer,
 };
 use crate::{
     address::{GroupKey, NetAddress},

@@ -17,12 +17,13 @@ use super::{
     pacing::SessionPaces,
     peer_set::PeerSet,
     persistent::PersistentPeers,
-    timers::{Timer, Timers},
+    timer::Timer,
 };
 use crate::{
     address::{Cidr, PeerAddress},
     ban::BanTable,
     config::Config,
+    deadlines::Deadlines,
     event_loop::{Command, Report},
     identity::NodeId,
     ids::{ConnId, Direction},
@@ -112,7 +113,7 @@ pub struct SwitchCore {
     pub(super) unconditional: BTreeSet<NodeId>,
     pub(super) filters: Filters,
     pub(super) bans: Arc<BanTable>,
-    pub(super) timers: Timers,
+    pub(super) timers: Deadlines<Timer>,
     pub(super) outputs: VecDeque<Output>,
     /// What the loop was told last.
     pub(super) is_told_full: bool,
@@ -135,7 +136,7 @@ pub struct SwitchCore {
 
 impl SwitchSettings {
     /// What of it is configured; no filters.
-    pub fn new(id: NodeId, config: &Config, reactors: Vec<ReactorSettings>) -> Self {
+    pub fn of(id: NodeId, config: &Config, reactors: Vec<ReactorSettings>) -> Self {
         Self {
             id,
             reactors,
@@ -178,7 +179,7 @@ impl SwitchCore {
             persistent: PersistentPeers::default(),
             filters: Filters::default(),
             bans,
-            timers: Timers::default(),
+            timers: Deadlines::default(),
             outputs: VecDeque::new(),
             is_told_full: false,
             told_known: Arc::default(),

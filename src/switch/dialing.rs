@@ -11,7 +11,7 @@ use super::{
     filter::Subject,
     lookup::{Found, LOOKUP_TIMEOUT},
     persistent::MAX_RESOLVED,
-    timers::Timer,
+    timer::Timer,
 };
 use crate::{
     address::{NetAddress, PeerAddress},

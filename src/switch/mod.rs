@@ -26,7 +26,7 @@ mod reconnect;
 mod resolver;
 mod state;
 mod thread;
-mod timers;
+mod timer;
 
 pub use self::log::{Line, Log};
 pub use crate::origin::{Origin, Purpose};

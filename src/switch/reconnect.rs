@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Origin, Output, SwitchCore, SwitchEvent, backoff, timers::Timer};
+use super::{Origin, Output, SwitchCore, SwitchEvent, backoff, timer::Timer};
 use crate::{
     address::PeerAddress,
     event_loop::Command,

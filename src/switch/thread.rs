@@ -333,7 +333,7 @@ mod tests {
         let own = NodeKey::from_seed([2; 32]).id();
         let thread = SwitchThread {
             core: SwitchCore::new(
-                SwitchSettings::new(own, &Config::default(), Vec::new()),
+                SwitchSettings::of(own, &Config::default(), Vec::new()),
                 Arc::new(BanTable::default()),
                 [0; 32],
             ),

@@ -18,7 +18,7 @@ use tmp2p::{
     Peer, PeerAddress, SwitchEvent,
     addrbook::BookLimits,
     crossbeam_channel,
-    event_loop::{Command, GateSettings, Inbox, LoopCore, LoopSettings, Mailbox, Progress, Report},
+    event_loop::{Command, Inbox, LoopCore, LoopSettings, Mailbox, Progress, Report},
     pex::PexInput,
     protocol::secret::{Cipher, KeyAgreement},
     reactor::{Session, SessionSettings},
@@ -182,22 +182,14 @@ impl<C: Cipher> SimNode<C> {
         let mut pex = SimPex::new(key.id(), &options, own_events, store, begin, &mut dice);
         pex.core.add_own(addr);
         let bans = pex.core.book().bans().clone();
-        let settings = LoopSettings {
-            event_loop: 0,
-            link: options.link(&key, addr),
-            reactors: names.len(),
-            dial_timeout: config.dial_timeout,
-            handshake_timeout: config.handshake_timeout,
-            verdict_timeout: verdict_timeout(config),
-            close_timeout: config.close_timeout,
-            drain_timeout: config.drain_timeout,
-            parking_per_peer: config.parking_per_peer,
-            parking_total: config.parking_total,
-            delivered_total: config.delivered_total,
-            reassembly_pool: config.reassembly_pool,
-            gate: GateSettings::from(config).within(options.descriptors, 0),
-            filter_connections: options.filter_connections,
-        };
+        let mut settings = LoopSettings::of(
+            config,
+            options.link(&key, addr),
+            names.len(),
+            verdict_timeout(config),
+        );
+        settings.gate = settings.gate.within(options.descriptors, 0);
+        settings.filter_connections = options.filter_connections;
         let seed = dice.bytes();
         let agreement = Box::new(move || Some(agreement(dice.bytes())));
         let mut core = LoopCore::new(settings, sockets, inbox.clone(), agreement);
@@ -217,7 +209,7 @@ impl<C: Cipher> SimNode<C> {
         let reactor =
             |name: &String| ReactorSettings { name: name.clone(), may_end: options.may_end };
         let reactor_settings = names.iter().map(reactor).collect();
-        let mut switch = SwitchSettings::new(key.id(), config, reactor_settings);
+        let mut switch = SwitchSettings::of(key.id(), config, reactor_settings);
         switch.connection_filters = usize::from(options.filter_connections);
         switch.peer_filters = usize::from(options.filter_peers);
         let log = InitLog::default();

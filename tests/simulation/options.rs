@@ -83,15 +83,7 @@ impl Options {
                 .with_listen_addr(&ListenAddress::from(addr))
                 .with_channels(channels.iter().map(|(c, _)| c.id())),
             channels: channels.iter().map(|(c, _)| *c).collect(),
-            mconn: MConnSettings {
-                max_packet_msg_payload_size: self.config.max_packet_msg_payload_size,
-                max_recv_packet_size: self.config.max_recv_packet_size,
-                send_rate: self.config.send_rate,
-                recv_rate: self.config.recv_rate,
-                ping_interval: self.config.ping_interval,
-                pong_timeout: self.config.pong_timeout,
-                unsolicited_pong_interval: self.config.unsolicited_pong_interval,
-            },
+            mconn: MConnSettings::of(&self.config),
         }
     }
 }

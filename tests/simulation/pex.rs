@@ -86,7 +86,7 @@ impl SimPex {
         let stored = store.load().unwrap();
         let mut book = Book::load(settings, fresh, stored, now.wall, &mut rng);
         book.add_private(config.private_peer_ids.iter().copied());
-        let core = PexCore::new(PexSettings::new(config), book, dice.bytes(), now);
+        let core = PexCore::new(PexSettings::of(config), book, dice.bytes(), now);
         Self {
             core,
             inputs: VecDeque::new(),

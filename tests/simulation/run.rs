@@ -109,7 +109,7 @@ impl Run {
         };
         let reactor = |may_end| ReactorSettings { name: format!("{may_end}"), may_end };
         let own = IDS[NODES];
-        let mut settings = SwitchSettings::new(own, &config, vec![reactor(true), reactor(false)]);
+        let mut settings = SwitchSettings::of(own, &config, vec![reactor(true), reactor(false)]);
         let has_filters = dice.one_in(3);
         if has_filters {
             (settings.peer_filters, settings.connection_filters) = (dice.range(1..=2), 1);

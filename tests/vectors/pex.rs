@@ -98,7 +98,7 @@ fn receive(case: &Value) -> Outcome {
     let mut book = Book::load(settings, key, StoredBook::default(), now.wall, &mut rng);
     book.add(peer, peer, now.wall, &mut rng).unwrap();
     let config = Config { max_num_outbound_peers: 0, addr_book_strict: false, ..Config::default() };
-    let mut core = PexCore::new(PexSettings::new(&config), book, [7; 32], now);
+    let mut core = PexCore::new(PexSettings::of(&config), book, [7; 32], now);
     core.start(now);
     let conn = ConnId::new(0, 1, 1);
     core.handle(

@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::StoreError;
+use crate::folder::sync_name;
 
 /// What SQLite keeps beside a database: the write-ahead log, its index, and the rollback journal. One
 /// that is left beside another database would be replayed into it.
@@ -29,7 +30,7 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
             _ => {}
         }
     }
-    sync_folder(path).map_err(failed)?;
+    sync_name(path).map_err(failed)?;
     Ok(aside)
 }
 
@@ -89,38 +90,4 @@ fn free_name(path: &Path) -> io::Result<PathBuf> {
         name = beside(path, &format!(".corrupt-{time}-{n}"));
     }
     Ok(name)
-}
-
-/// Makes the renames last.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = fs::File::open(path.parent().expect("a resolved path has a folder"))?;
-    folder.sync_all().or_else(|error| if is_no_fault(&error) { Ok(()) } else { Err(error) })
-}
-
-/// File systems that cannot sync a folder (FUSE, CIFS) say so: what was renamed there lasts as well as
-/// it can.
-#[cfg(unix)]
-fn is_no_fault(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_cannot_be_synced_is_no_error() {
-        // EINVAL, EOPNOTSUPP, ENOSYS; EIO, ENOSPC.
-        for (number, expected) in [(22, true), (95, true), (38, true), (5, false), (28, false)] {
-            let error = io::Error::from_raw_os_error(number);
-            assert_eq!(is_no_fault(&error), expected, "{error}");
-        }
-        sync_folder(&std::env::temp_dir().join("book.db")).unwrap();
-    }
 }

@@ -14,8 +14,8 @@ mod schedule;
 mod send;
 
 use crate::{
-    channel::ChannelDescriptor, ids::ChannelId, payload::Payload, protocol::wire::DecodeError,
-    time::Mono,
+    channel::ChannelDescriptor, config::Config, ids::ChannelId, payload::Payload,
+    protocol::wire::DecodeError, time::Mono,
 };
 use keepalive::KeepAlive;
 use packet::{Header, PacketError};
@@ -46,6 +46,21 @@ pub struct MConnSettings {
     /// Time between two unsolicited pongs while we do not read what the peer sends, or have not
     /// lately. Must be below the peer's pong time-out (45 s).
     pub unsolicited_pong_interval: Duration,
+}
+
+impl MConnSettings {
+    /// What of the configuration concerns it.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            max_packet_msg_payload_size: config.max_packet_msg_payload_size,
+            max_recv_packet_size: config.max_recv_packet_size,
+            send_rate: config.send_rate,
+            recv_rate: config.recv_rate,
+            ping_interval: config.ping_interval,
+            pong_timeout: config.pong_timeout,
+            unsolicited_pong_interval: config.unsolicited_pong_interval,
+        }
+    }
 }
 
 /// What the peer did wrong.

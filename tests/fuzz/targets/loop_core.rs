@@ -128,7 +128,7 @@ impl World {
             // A few peers' budgets, so that it is reached.
             delivered_total: 2 * 3 * BUDGET,
             reassembly_pool: 40_000,
-            gate: GateSettings { max_pending: 3, ..(&Config::default()).into() },
+            gate: GateSettings { max_pending: 3, ..GateSettings::of(&Config::default()) },
             filter_connections: has_filter,
         };
         let mut ephemeral = 0_u32;

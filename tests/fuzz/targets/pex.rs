@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
     let config = Config { seed_mode: mode & 2 != 0, seeds, ..Config::default() };
     let is_reserved = mode & 4 != 0;
     let mut now = Now { mono: Mono::ZERO, wall: START };
-    let mut core = PexCore::new(PexSettings::new(&config), book, [1; 32], now);
+    let mut core = PexCore::new(PexSettings::of(&config), book, [1; 32], now);
     core.start(now);
     for (n, direction) in [(1, Direction::Inbound), (2, Direction::Outbound)] {
         let addr = of(n);

@@ -1,0 +1,227 @@
+//! What is in which slot, whose turn it is, and when somebody is due.
+
+use std::collections::VecDeque;
+
+use crate::{deadlines::Deadlines, ids::ConnId, time::Mono};
+
+/// Slots for connections. A slot is used again, each time with another generation: who holds the ID of
+/// what was there before finds nothing.
+#[derive(Debug)]
+pub(super) struct Table<T> {
+    event_loop: u8,
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    taken: usize,
+    /// Each slot at most once.
+    ready: VecDeque<u32>,
+    deadlines: Deadlines<u32>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    /// It is in `ready`; whatever becomes of it meanwhile.
+    is_ready: bool,
+    /// The deadline for which it is armed.
+    armed: Option<Mono>,
+    entry: Option<Box<T>>,
+}
+
+impl<T> Table<T> {
+    /// Without entries; the number of the loop is part of each ID.
+    pub(super) fn new(event_loop: u8) -> Self {
+        Self {
+            event_loop,
+            slots: Vec::new(),
+            free: Vec::new(),
+            taken: 0,
+            ready: VecDeque::new(),
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    /// Takes a slot, in which there is nothing yet.
+    pub(super) fn reserve(&mut self) -> ConnId {
+        self.taken += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let slot = Slot { generation: 0, is_ready: false, armed: None, entry: None };
+            self.slots.push(slot);
+            (self.slots.len() - 1) as u32
+        });
+        ConnId::new(self.event_loop, slot, self.slots[slot as usize].generation)
+    }
+
+    /// The slot is free, and its ID names nothing any more.
+    pub(super) fn release(&mut self, slot: u32) {
+        self.taken -= 1;
+        let entry = &mut self.slots[slot as usize];
+        if let Some(at) = entry.armed.take() {
+            self.deadlines.remove(at, slot);
+        }
+        entry.entry = None;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(slot);
+    }
+
+    /// Slots that are taken.
+    pub(super) fn len(&self) -> usize {
+        self.taken
+    }
+
+    /// One more than the highest slot that ever was taken.
+    pub(super) fn end(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    /// Puts an entry into a slot that is taken.
+    pub(super) fn put(&mut self, slot: u32, entry: Box<T>) {
+        self.slots[slot as usize].entry = Some(entry);
+    }
+
+    /// What the ID names.
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
+        let slot = self.slots.get_mut(id.slot() as usize)?;
+        slot.entry.as_deref_mut().filter(|_| slot.generation == id.generation())
+    }
+
+    /// Takes out what the ID names.
+    pub(super) fn take(&mut self, id: ConnId) -> Option<Box<T>> {
+        self.get_mut(id)?;
+        self.take_at(id.slot())
+    }
+
+    /// What is in the slot.
+    pub(super) fn at(&self, slot: u32) -> Option<&T> {
+        self.slots.get(slot as usize)?.entry.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
+        self.slots.get_mut(slot as usize)?.entry.as_deref_mut()
+    }
+
+    /// Takes out what is in the slot.
+    pub(super) fn take_at(&mut self, slot: u32) -> Option<Box<T>> {
+        self.slots.get_mut(slot as usize)?.entry.take()
+    }
+
+    /// All entries, by slot.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.entry.as_deref())
+    }
+
+    /// It is the slot's turn after those that are ready already.
+    pub(super) fn set_ready(&mut self, slot: u32) {
+        if !std::mem::replace(&mut self.slots[slot as usize].is_ready, true) {
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Whose turn it is. There may be nothing in it any more.
+    pub(super) fn pop_ready(&mut self) -> Option<u32> {
+        let slot = self.ready.pop_front()?;
+        self.slots[slot as usize].is_ready = false;
+        Some(slot)
+    }
+
+    /// How many are ready.
+    pub(super) fn num_ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// The slot is due then, or earlier if it was armed for an earlier time: who is due too early finds
+    /// nothing to do and is armed anew, which costs less than to change the deadline with each packet.
+    pub(super) fn arm(&mut self, slot: u32, next: Option<Mono>) {
+        let armed = &mut self.slots[slot as usize].armed;
+        let Some(next) = next.filter(|next| armed.is_none_or(|armed| *next < armed)) else {
+            return;
+        };
+        if let Some(at) = armed.replace(next) {
+            self.deadlines.remove(at, slot);
+        }
+        self.deadlines.add(next, slot);
+    }
+
+    /// A slot that is due; it is armed no more.
+    pub(super) fn pop_due(&mut self, now: Mono) -> Option<u32> {
+        let slot = self.deadlines.pop_due(now)?;
+        self.slots[slot as usize].armed = None;
+        Some(slot)
+    }
+
+    /// When the first one is due.
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.deadlines.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Option<Mono> {
+        Some(Mono::from_nanos(nanos))
+    }
+
+    #[test]
+    fn an_id_names_its_entry_and_never_the_next_one_in_the_slot() {
+        let mut table = Table::new(3);
+        let first = table.reserve();
+        assert_eq!((table.len(), table.get_mut(first)), (1, None), "nothing is in it yet");
+        table.put(first.slot(), Box::new("first"));
+        assert_eq!((first.event_loop(), table.get_mut(first)), (3, Some(&mut "first")));
+        assert_eq!(table.take(first), Some(Box::new("first")));
+        assert_eq!(table.take(first), None);
+        table.put(first.slot(), Box::new("first"));
+        table.release(first.slot());
+        assert_eq!((table.len(), table.end(), table.at(first.slot())), (0, 1, None));
+        let second = table.reserve();
+        table.put(second.slot(), Box::new("second"));
+        assert_eq!(
+            (second.slot(), table.get_mut(first), table.take(first)),
+            (first.slot(), None, None)
+        );
+        assert_eq!(table.iter().collect::<Vec<_>>(), [&"second"]);
+    }
+
+    #[test]
+    fn each_has_one_turn_however_often_it_is_called() {
+        let mut table = Table::new(0);
+        for name in ["a", "b"] {
+            let id = table.reserve();
+            table.put(id.slot(), Box::new(name));
+        }
+        [0, 1, 0, 1, 0].map(|slot| table.set_ready(slot));
+        assert_eq!((table.num_ready(), table.pop_ready()), (2, Some(0)));
+        // Its next turn is after the others'.
+        table.set_ready(0);
+        assert_eq!(
+            (table.pop_ready(), table.pop_ready(), table.pop_ready()),
+            (Some(1), Some(0), None)
+        );
+        // What is gone has its turn, too, once, also if something else is in its place.
+        table.set_ready(1);
+        table.release(1);
+        let id = table.reserve();
+        table.set_ready(id.slot());
+        assert_eq!((id.slot(), table.pop_ready(), table.pop_ready()), (1, Some(1), None));
+    }
+
+    #[test]
+    fn what_is_gone_is_due_no_more() {
+        let mut table = Table::<()>::new(0);
+        let ids = [table.reserve(), table.reserve()];
+        table.arm(0, at(5));
+        table.arm(1, at(7));
+        // Later than before: it is due too early once.
+        table.arm(0, at(9));
+        assert_eq!(table.next_deadline(), at(5));
+        table.release(ids[0].slot());
+        assert_eq!(table.next_deadline(), at(7));
+        assert_eq!(table.pop_due(Mono::from_nanos(6)), None);
+        assert_eq!(table.pop_due(Mono::from_nanos(7)), Some(1));
+        assert_eq!((table.next_deadline(), table.pop_due(Mono::from_nanos(100))), (None, None));
+        table.arm(1, at(8));
+        assert_eq!(table.next_deadline(), at(8), "it may be armed again");
+    }
+}
