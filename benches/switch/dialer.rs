@@ -18,7 +18,8 @@ use socket2::{Domain, Socket, Type};
 use tmp2p::{
     ChannelDescriptor, ChannelId, Mono, NetAddress, NodeKey, Payload, PeerAddress,
     protocol::{
-        Link, LinkSettings, Step,
+        LinkSettings,
+        link::{Handshaking, Open, Step},
         mconn::{Flow, Incoming, MConnSettings, Outgoing},
         secret::{ChaCha, KeyAgreement},
     },
@@ -136,7 +137,7 @@ pub(crate) fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Outcome<TcpStrea
 /// One authenticated connection.
 pub(crate) struct Connection {
     stream: TcpStream,
-    link: Link<ChaCha>,
+    link: Open<ChaCha>,
     /// Received and not used.
     input: Vec<u8>,
     out: Vec<u8>,
@@ -151,29 +152,29 @@ impl Connection {
     /// The same from another address of this machine.
     pub(crate) fn dial_from(source: Ipv4Addr, addr: &PeerAddress, key: NodeKey) -> Outcome<Self> {
         let target = addr.net_address().ok_or("a name instead of an address")?;
-        let stream = connect_from(source, target.socket_addr())?;
+        let mut stream = connect_from(source, target.socket_addr())?;
         let settings = settings(key, &target)?;
         let agreement = KeyAgreement::ring(&SystemRandom::new()).ok_or("no random numbers")?;
-        let mut out = Vec::new();
-        let link = Link::start(&settings, agreement, Some(addr.id()), &mut out);
-        let mut connection = Self { stream, link, input: Vec::new(), out };
-        connection.handshake(&settings)?;
-        connection.link.admit(&settings, Mono::ZERO);
-        Ok(connection)
-    }
-
-    fn handshake(&mut self, settings: &LinkSettings) -> Outcome<()> {
+        let (mut input, mut out) = (Vec::new(), Vec::new());
+        let mut link = Handshaking::start(&settings, agreement, Some(addr.id()), &mut out);
         loop {
-            let mut rest = self.input.as_slice();
-            let step = self.link.advance(settings, &mut rest, &mut self.out);
-            let used = self.input.len() - rest.len();
-            self.input.drain(..used);
-            self.write()?;
-            match step? {
-                Step::NeedMore => self.read()?,
-                Step::Stepped => {}
-                Step::Established(..) => return Ok(()),
-            }
+            let mut rest = input.as_slice();
+            let step = link.advance(&settings, &mut rest, &mut out);
+            let used = input.len() - rest.len();
+            input.drain(..used);
+            stream.write_all(&out)?;
+            out.clear();
+            link = match step.map_err(|failed| failed.error)? {
+                Step::NeedMore(link) => {
+                    read(&mut stream, &mut input)?;
+                    link
+                }
+                Step::Stepped(link) => link,
+                Step::Established(link, _) => {
+                    let link = link.admit(&settings, Mono::ZERO);
+                    return Ok(Self { stream, link, input, out });
+                }
+            };
         }
     }
 
@@ -218,7 +219,7 @@ impl Connection {
     /// Reads something; bytes of the messages that it completed.
     fn receive(&mut self) -> Outcome<usize> {
         let mut counting = Counting(0);
-        self.read()?;
+        read(&mut self.stream, &mut self.input)?;
         let whole = self.input.len() / SEALED * SEALED;
         let now = Mono::ZERO + PING_INTERVAL;
         let received = self.link.receive(&mut self.input[..whole], now, &mut counting)?;
@@ -226,21 +227,21 @@ impl Connection {
         Ok(counting.0)
     }
 
-    fn read(&mut self) -> Outcome<()> {
-        let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer)? {
-            0 => Err("the listener closed the connection".into()),
-            read => {
-                self.input.extend_from_slice(&buffer[..read]);
-                Ok(())
-            }
-        }
-    }
-
     fn write(&mut self) -> Outcome<()> {
         self.stream.write_all(&self.out)?;
         self.out.clear();
         Ok(())
+    }
+}
+
+fn read(stream: &mut TcpStream, input: &mut Vec<u8>) -> Outcome<()> {
+    let mut buffer = [0; 16 * 1024];
+    match stream.read(&mut buffer)? {
+        0 => Err("the listener closed the connection".into()),
+        read => {
+            input.extend_from_slice(&buffer[..read]);
+            Ok(())
+        }
     }
 }
 

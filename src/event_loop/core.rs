@@ -1,80 +1,28 @@
 //! The event loop's decisions, without a socket, a clock or a thread.
 
-use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr};
 
 use super::{
     Command, Inbox, LoopSettings, Mailbox, Posts, Readiness, Report, Sockets,
-    conn::{Conn, Opened, Stage},
-    delivered::Delivered,
-    gate::Gate,
-    inflow::Parking,
-    pool::Pool,
-    probe::Watched,
-    sockets::LISTENER,
+    conn::{Conn, Context, Next},
+    listener::Listener,
+    ports::LISTENER,
     table::Table,
-    telling::Telling,
 };
 use crate::{
-    identity::NodeId,
-    ids::{ConnId, Direction},
-    protocol::{
-        Link,
-        secret::{Cipher, FRAME_SEALED, KeyAgreement},
-    },
-    reactor::{CloseMode, DisconnectReason},
-    time::{Mono, Now},
+    ids::ConnId,
+    protocol::secret::{Cipher, KeyAgreement},
+    reactor::DisconnectReason,
+    time::{Mono, Now, earliest},
 };
-
-/// What one read takes at most, and the scratch buffer that all connections share. Measured:
-/// throughput is flat above 16 KiB, CPU per byte falls until 64 KiB.
-pub(super) const READ_BYTES: usize = 64 << 10;
-/// Input of one turn over all ready connections: bounds the time between two looks at timers and
-/// control (about 0.5 ms of opening frames), whatever the number of peers that flood us.
-const TURN_BYTES: usize = 256 << 10;
-/// The least that one read takes, so that many ready connections do not drown in system calls.
-const LEAST_READ_BYTES: usize = 8 << 10;
-/// Expensive handshake steps of one turn, about 110 µs each: with 4, peers wait at most 0.5 ms for
-/// a crowd of handshakes; with 32 it was 3.5 ms.
-const HANDSHAKE_STEPS_PER_TURN: usize = 4;
-/// Write buffers kept for reuse. One per connection that is being written to at the same time is
-/// enough; idle connections hold none.
-const SPARE_BUFFERS: usize = 8;
-
-/// What a connection's run ended with.
-pub(super) enum Next {
-    /// Nothing to do before something happens.
-    Wait,
-    /// There is more to do, in the next turn.
-    Again,
-    /// It is over.
-    Over(DisconnectReason),
-}
 
 /// The event loop's decisions. A driver feeds it with what happened, calls
 /// [`run_turn`](Self::run_turn), takes the reports with [`poll_report`](Self::poll_report), and
 /// sleeps until [`next_deadline`](Self::next_deadline) unless [`has_work`](Self::has_work).
 pub struct LoopCore<S, I, C: Cipher> {
-    pub(super) settings: LoopSettings,
-    pub(super) sockets: S,
-    pub(super) inbox: Watched<I>,
-    pub(super) key_agreement: Box<dyn FnMut() -> Option<KeyAgreement> + Send>,
-    pub(super) table: Table<Conn<C>>,
-    pub(super) gate: Gate,
-    pub(super) pool: Pool,
-    pub(super) telling: Telling,
-    reports: VecDeque<Report>,
-    pub(super) parking: Parking,
-    /// Bytes of unfinished messages over all connections.
-    pub(super) pooled: usize,
-    pub(super) scratch: Vec<u8>,
-    spare: Vec<Vec<u8>>,
-    /// Left in this turn.
-    pub(super) handshake_steps: usize,
-    /// What one read takes in this turn.
-    pub(super) quantum: usize,
-    pub(super) acceptable: bool,
-    pub(super) accept_after: Option<Mono>,
-    shutdown: Option<Mono>,
+    table: Table<Conn<C>>,
+    cx: Context<S, I>,
+    listener: Listener,
     is_stopped: bool,
     posts: Posts,
 }
@@ -87,31 +35,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         inbox: I,
         key_agreement: Box<dyn FnMut() -> Option<KeyAgreement> + Send>,
     ) -> Self {
-        let parking = Parking {
-            per_peer: settings.parking_per_peer,
-            total: settings.parking_total,
-            parked: 0,
-            delivered: Delivered::new(settings.delivered_total, settings.reactors),
-        };
         Self {
-            gate: Gate::new(settings.gate.clone()),
-            pool: Pool::default(),
-            telling: Telling::default(),
-            inbox: Watched::new(inbox, settings.reactors),
             table: Table::new(settings.event_loop),
-            settings,
-            sockets,
-            key_agreement,
-            reports: VecDeque::new(),
-            parking,
-            pooled: 0,
-            scratch: vec![0; READ_BYTES + FRAME_SEALED],
-            spare: Vec::new(),
-            handshake_steps: 0,
-            quantum: READ_BYTES,
-            acceptable: false,
-            accept_after: None,
-            shutdown: None,
+            cx: Context::new(settings, sockets, inbox, key_agreement),
+            listener: Listener::default(),
             is_stopped: false,
             posts: Posts::default(),
         }
@@ -122,24 +49,25 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     /// # Errors
     /// The address cannot be listened on.
     pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
-        self.acceptable = true;
-        self.sockets.listen(addr)
+        self.listener.note();
+        self.cx.sockets.listen(addr)
     }
 
     /// The sockets, for the driver that waits on them.
     pub fn sockets_mut(&mut self) -> &mut S {
-        &mut self.sockets
+        &mut self.cx.sockets
     }
 
     /// The inboxes, for a simulation that carries what they hold.
     pub fn inbox_mut(&mut self) -> &mut I {
-        &mut self.inbox.inner
+        &mut self.cx.inbox.inner
     }
 
     /// Takes what other threads have posted: commands, then resumes, then dirty sessions.
     pub fn take_posts(&mut self, mailbox: &Mailbox, now: Now) {
         let mut posts = std::mem::take(&mut self.posts);
         mailbox.take(&mut posts);
+        self.cx.now = now;
         for command in posts.commands.drain(..) {
             self.handle_command(command, now);
         }
@@ -154,115 +82,109 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// One command of the switch, or a close that anybody asked for.
     pub fn handle_command(&mut self, command: Command, now: Now) {
+        use crate::reactor::CloseMode::Graceful;
+        self.cx.now = now;
+        let door = &mut self.cx.door;
         match command {
             Command::Dial { ticket, addr, expected, within } => {
-                self.dial(ticket, addr, expected, within, now);
+                if self.cx.shutdown.is_some() {
+                    let reason = DisconnectReason::Stopped;
+                    return self.cx.report(Report::DialFailed { ticket, reason });
+                }
+                let id = self.table.reserve();
+                let conn = Conn::dialed(id, addr, ticket, expected, within, &self.cx);
+                self.table.put(id.slot(), Box::new(conn));
+                let next = match self.cx.sockets.connect(id.slot(), addr) {
+                    Ok(()) => Next::Wait,
+                    Err(error) => Next::Over(DisconnectReason::from_connect(&error)),
+                };
+                self.settle(id.slot(), next);
             }
-            Command::Admit { conn: id, session } => {
-                let reactors = self.settings.reactors;
-                let Some(conn) = self.table.get_mut(id) else { return };
-                if !matches!(conn.stage, Stage::AwaitingAdmission(None)) {
-                    return;
-                }
-                conn.stage = Stage::Open;
-                conn.deadline = None;
-                conn.opened = Some(Box::new(Opened::new(session, reactors)));
-                // The handshake may have read ahead, and no edge will come for what it read.
-                conn.readable = true;
-                let flush = conn.flush_once_admitted.take();
-                if let Some(place) = conn.place.take() {
-                    self.pool.leave(place);
-                }
-                self.admit_link(id.slot(), now);
-                self.enqueue(id.slot());
-                if let Some(mode) = flush {
-                    self.end(id, mode, now);
-                }
-            }
+            Command::Admit { conn, session } => self.with(conn, |conn, cx| conn.admit(session, cx)),
             Command::Reject { conn, reason } => {
-                self.end(conn, CloseMode::Graceful(reason), now);
+                self.with(conn, |conn, cx| conn.end(Graceful(reason), cx));
             }
-            Command::Filtered { conn, verdict } => self.handle_filtered(conn, verdict),
-            Command::Probe(conn) => self.handle_probe(conn, now),
-            Command::Bans(bans) => self.gate.bans = bans,
-            Command::Considered => self.telling.considered(),
-            Command::Heard => self.telling.heard(),
-            Command::Known(known) => self.gate.known = known,
-            Command::InboundFull(is_full) => self.gate.is_full = is_full,
-            Command::Close { conn, mode } => self.end(conn, mode, now),
-            Command::Shutdown { deadline } => self.shut_down(deadline, now),
+            Command::Filtered { conn, verdict } => {
+                self.with(conn, |conn, cx| conn.filtered(verdict, cx));
+            }
+            Command::Probe(conn) => self.with(conn, |conn, cx| conn.probe(cx)),
+            Command::Bans(bans) => door.gate.bans = bans,
+            Command::Considered => door.telling.considered(),
+            Command::Heard => door.telling.heard(),
+            Command::Known(known) => door.gate.known = known,
+            Command::InboundFull(is_full) => door.gate.is_full = is_full,
+            Command::Close { conn, mode } => self.with(conn, |conn, cx| conn.end(mode, cx)),
+            Command::Shutdown { deadline } => self.shut_down(deadline),
         }
     }
 
     /// A reactor has let go what it held of this connection's messages.
     pub fn handle_resume(&mut self, id: ConnId) {
-        let Some(mut conn) = self.table.take(id) else { return };
-        if let (Stage::Open, Some(opened)) = (&conn.stage, &mut conn.opened) {
-            opened.inflow.resume(&opened.session, &mut self.parking, &mut self.inbox);
-        }
-        self.put_back(conn);
-        // Unconditionally: whole frames may sit in the buffer, and no edge will come for them.
-        self.enqueue(id.slot());
+        self.with(id, |conn, cx| conn.resume(cx));
     }
 
     /// The session has queued messages.
     pub fn handle_dirty(&mut self, id: ConnId) {
-        let conn = self.table.get_mut(id);
-        let Some(opened) = conn.and_then(|conn| conn.opened.as_mut()) else { return };
-        opened.is_dirty = true;
-        self.enqueue(id.slot());
+        self.with(id, |conn, _| conn.set_dirty());
     }
 
     /// The poll told of a socket.
     pub fn handle_readiness(&mut self, slot: u32, readiness: Readiness) {
         if slot == LISTENER {
-            self.acceptable = true;
-            return;
+            self.listener.note();
+        } else if let Some(conn) = self.table.at_mut(slot) {
+            conn.note(readiness);
+            self.table.set_ready(slot);
         }
-        let Some(conn) = self.table.at_mut(slot) else { return };
-        conn.readable |= readiness.readable || readiness.hung_up;
-        conn.writable |= readiness.writable;
-        conn.hung_up |= readiness.hung_up;
-        self.enqueue(slot);
     }
 
     /// Everything that is due or ready, once: timers, accepts, then each ready connection.
     pub fn run_turn(&mut self, now: Now) {
-        self.handshake_steps = HANDSHAKE_STEPS_PER_TURN;
-        self.run_timers(now);
-        self.look_at_delivered(now);
-        let first_accepted = self.pool.next();
-        self.accept(now);
+        self.cx.begin_turn(now);
+        while let Some(slot) = self.table.pop_due(now.mono) {
+            match self.table.at(slot).map(|conn| conn.handle_deadline(&self.cx)) {
+                Some(Next::Over(reason)) => self.finish(slot, reason),
+                // Its run, later in this turn, arms the next deadline.
+                Some(_) => self.table.set_ready(slot),
+                None => {}
+            }
+        }
+        self.look_at_delivered();
+        let first_accepted = self.cx.door.pool.next();
+        self.accept();
         let ready = self.table.num_ready();
-        self.quantum = (TURN_BYTES / ready.max(1)).clamp(LEAST_READ_BYTES, READ_BYTES);
+        self.cx.share_input(ready);
         for _ in 0..ready {
             let Some(slot) = self.table.pop_ready() else { break };
-            self.run(slot, now);
+            self.run(slot, Conn::run);
         }
         self.ask_switch();
-        self.begin_silent(first_accepted, now);
-        self.report_gone();
-        self.stop_if_done(now);
+        self.begin_silent(first_accepted);
+        while let Some(reactor) = self.cx.inbox.pop_gone() {
+            self.cx.report(Report::ReactorGone(reactor));
+        }
+        self.stop_if_done();
     }
 
     /// The next report for the switch.
     pub fn poll_report(&mut self) -> Option<Report> {
-        self.reports.pop_front()
+        self.cx.reports.pop_front()
     }
 
     /// Whether the next turn has something to do without anything happening before.
     pub fn has_work(&self) -> bool {
+        let door = &self.cx.door;
         self.table.num_ready() > 0
-            || self.parking.delivered.has_reached()
-            || (self.pool.has_silent() && self.may_begin())
-            || (self.acceptable && self.accept_after.is_none())
+            || self.cx.parking.delivered.has_reached()
+            || (door.pool.has_silent() && door.may_begin())
+            || self.listener.is_ready()
     }
 
     /// When the next turn has something to do.
     pub fn next_deadline(&self) -> Option<Mono> {
-        let next = crate::time::earliest(self.table.next_deadline(), self.accept_after);
-        let next = crate::time::earliest(next, self.parking.delivered.next_deadline());
-        crate::time::earliest(next, self.shutdown)
+        let next = earliest(self.table.next_deadline(), self.listener.next_deadline());
+        let next = earliest(next, self.cx.parking.delivered.next_deadline());
+        earliest(next, self.cx.shutdown)
     }
 
     /// Whether `Stopped` was reported.
@@ -275,263 +197,174 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         self.table.len()
     }
 
+    /// Accepted connections that are no sessions.
+    pub fn num_pending(&self) -> usize {
+        self.cx.door.pool.len()
+    }
+
+    /// Bytes that are parked now, over all connections.
+    pub fn parked_bytes(&self) -> usize {
+        self.cx.parking.parked
+    }
+
+    /// Bytes of unfinished messages now, over all connections.
+    pub fn unfinished_bytes(&self) -> usize {
+        self.cx.pooled
+    }
+
     // ---- connections ----
 
-    fn dial(
-        &mut self,
-        ticket: u64,
-        addr: SocketAddr,
-        expected: NodeId,
-        within: Option<Duration>,
-        now: Now,
-    ) {
-        if self.shutdown.is_some() {
-            let reason = DisconnectReason::Stopped;
-            self.reports.push_back(Report::DialFailed { ticket, reason });
-            return;
-        }
-        let id = self.table.reserve();
-        let mut conn = Conn::new(id, Direction::Outbound, addr, Stage::Connecting);
-        conn.ticket = Some(ticket);
-        conn.expected = Some(expected);
-        conn.until = within.map(|within| (now.mono + within, within));
-        conn.give(self.settings.dial_timeout, now.mono);
-        if let Err(error) = self.sockets.connect(id.slot(), addr) {
-            self.finish(Box::new(conn), DisconnectReason::from_connect(&error));
-            return;
-        }
-        let slot = id.slot();
-        self.put_back(Box::new(conn));
-        self.rearm(slot);
-        self.evict_pending();
+    /// Something has happened to the connection with this ID.
+    fn with(&mut self, id: ConnId, what: impl FnOnce(&mut Conn<C>, &mut Context<S, I>) -> Next) {
+        let Some(conn) = self.table.get_mut(id) else { return };
+        let next = what(conn, &mut self.cx);
+        self.settle(id.slot(), next);
     }
 
-    fn run_timers(&mut self, now: Now) {
-        while let Some(slot) = self.table.pop_due(now.mono) {
-            let Some(conn) = self.table.at(slot) else { continue };
-            let over = conn.deadline.is_some_and(|deadline| deadline <= now.mono);
-            let reason = match &conn.stage {
-                Stage::Connecting if over => {
-                    Some(DisconnectReason::DialTimeout(conn.time_given(self.settings.dial_timeout)))
-                }
-                Stage::AwaitingFilter | Stage::Handshaking if over => {
-                    let timeout = self.settings.handshake_timeout;
-                    Some(DisconnectReason::HandshakeTimeout(conn.handshake_time(timeout)))
-                }
-                Stage::AwaitingAdmission(_) if over => {
-                    Some(DisconnectReason::SwitchBusy(self.settings.verdict_timeout))
-                }
-                // Its peer has ended the stream, and a reactor did not take the rest in time.
-                Stage::Open if over => Some(conn.end.clone().unwrap_or(DisconnectReason::Reset)),
-                Stage::Closing { reason, .. } if over => Some(reason.clone()),
-                _ => None,
-            };
-            match reason {
-                Some(reason) => {
-                    let conn = self.table.take_at(slot).expect("checked above");
-                    self.finish(conn, reason);
-                }
-                // Its run, later in this turn, arms the next deadline.
-                None => self.enqueue(slot),
-            }
-        }
-    }
-
-    pub(super) fn run(&mut self, slot: u32, now: Now) {
-        let Some(mut conn) = self.table.take_at(slot) else { return };
-        let next = match conn.stage {
-            Stage::Connecting | Stage::Handshaking => self.run_handshake(&mut conn, now),
-            Stage::AwaitingFilter => Next::Wait,
-            // Nothing is read here, and a parked connection may wait for seconds.
-            Stage::AwaitingAdmission(Some(_)) if conn.hung_up => Next::Over(DisconnectReason::Eof),
-            Stage::AwaitingAdmission(_) => {
-                self.write_out(&mut conn);
-                if conn.hung_up {
-                    self.report_ending(&mut conn);
-                }
-                Next::Wait
-            }
-            Stage::Open => self.run_open(&mut conn, now),
-            Stage::Closing { .. } => self.run_closing(&mut conn, now),
-        };
-        match next {
-            Next::Over(reason) => self.finish(conn, reason),
-            Next::Again => {
-                self.put_back(conn);
-                self.enqueue(slot);
-                self.rearm(slot);
-            }
-            Next::Wait => {
-                self.put_back(conn);
-                self.rearm(slot);
-            }
-        }
-        if self.pooled > self.settings.reassembly_pool {
+    /// It is this one's turn.
+    fn run(&mut self, slot: u32, what: impl FnOnce(&mut Conn<C>, &mut Context<S, I>) -> Next) {
+        let Some(conn) = self.table.at_mut(slot) else { return };
+        let next = what(conn, &mut self.cx);
+        self.settle(slot, next);
+        if self.cx.pooled > self.cx.settings.reassembly_pool {
             self.evict_from_pool();
         }
-        self.look_at_delivered(now);
+        self.look_at_delivered();
+    }
+
+    /// What comes next for the connection in the slot, whatever has happened to it.
+    fn settle(&mut self, slot: u32, next: Next) {
+        match next {
+            Next::Over(reason) => self.finish(slot, reason),
+            Next::Again => self.table.set_ready(slot),
+            Next::Wait => {}
+        }
+        let deadline = self.table.at(slot).and_then(Conn::next_deadline);
+        self.table.arm(slot, deadline);
+        while let Some(slot) = self.cx.door.one_too_many(self.table.len()) {
+            let reason = self.table.at(slot).map(Conn::why_evicted);
+            self.finish(slot, reason.unwrap_or(DisconnectReason::Evicted));
+        }
+    }
+
+    /// Closes the socket, frees the slot, reports.
+    fn finish(&mut self, slot: u32, reason: DisconnectReason) {
+        self.cx.sockets.close(slot);
+        if let Some(conn) = self.table.release(slot) {
+            conn.over(reason, &mut self.cx);
+        }
     }
 
     /// The pool of unfinished messages is full: the largest holder goes whose place is not
     /// reserved, or else the largest.
     fn evict_from_pool(&mut self) {
-        let largest = self.table.iter().max_by_key(|conn| {
-            let opened = conn.opened.as_ref().filter(|opened| opened.pooled > 0);
-            opened.map(|opened| (!opened.session.is_reserved(), opened.pooled))
-        });
-        let Some(id) = largest.map(|conn| conn.id) else { return };
-        let Some(conn) = self.table.take(id) else { return };
-        let bytes = conn.opened.as_ref().map_or(0, |o| o.pooled);
-        self.finish(conn, DisconnectReason::ReassemblyPool { bytes });
+        let holders = self.table.iter().filter_map(|conn| Some((conn.id(), conn.pooled()?)));
+        let largest = holders.max_by_key(|(_, (bytes, is_reserved))| (!is_reserved, *bytes));
+        if let Some((id, (bytes, _))) = largest {
+            self.finish(id.slot(), DisconnectReason::ReassemblyPool { bytes });
+        }
     }
 
-    /// Ends a connection from our side.
-    fn end(&mut self, id: ConnId, mode: CloseMode, now: Now) {
-        let Some(mut conn) = self.table.take(id) else { return };
-        if matches!(mode, CloseMode::Now(_)) {
-            self.finish(conn, mode.reason());
+    /// Takes what waits at the listener.
+    fn accept(&mut self) {
+        self.listener.begin(self.cx.now.mono);
+        while self.listener.may_accept() {
+            let id = self.table.reserve();
+            let accepted = self.listener.accept(id.slot(), &mut self.cx);
+            let entered = accepted.and_then(|remote| {
+                match self.cx.door.enter(remote.ip(), id.slot(), self.cx.now) {
+                    Ok(place) => Some((remote, place)),
+                    Err(reason) => {
+                        self.cx.sockets.close(id.slot());
+                        if let Some(others) = self.cx.door.telling.refused(self.cx.now.mono) {
+                            self.cx.report(Report::Refused { remote, reason, others });
+                        }
+                        None
+                    }
+                }
+            });
+            match entered {
+                Some((remote, place)) => {
+                    let conn = Conn::accepted(id, remote, place, &mut self.cx);
+                    self.table.put(id.slot(), Box::new(conn));
+                    self.settle(id.slot(), Next::Wait);
+                }
+                None => drop(self.table.release(id.slot())),
+            }
+        }
+    }
+
+    /// Asks the switch about those that wait for that, the oldest first, as far as it keeps up.
+    fn ask_switch(&mut self) {
+        while self.cx.door.telling.may_ask() {
+            let Some(slot) = self.cx.door.pool.pop_unasked() else { return };
+            if let Some(conn) = self.table.at_mut(slot) {
+                conn.ask(&mut self.cx);
+            }
+        }
+    }
+
+    /// Begins the handshakes of those that have sent nothing, with the steps that those who have
+    /// sent something left over. `before` is the number of the first one accepted in this turn:
+    /// what it has sent already is told by the next poll, and then our key and our
+    /// authentication go out in one write.
+    fn begin_silent(&mut self, before: u64) {
+        while self.cx.handshake_steps > 0 && self.cx.door.may_begin() {
+            let Some(slot) = self.cx.door.pool.oldest_silent(before) else { return };
+            self.run(slot, Conn::begin_silent);
+        }
+    }
+
+    /// Looks what reactors hold, if it is time, and delivers to those that may have more.
+    fn look_at_delivered(&mut self) {
+        let delivered = &mut self.cx.parking.delivered;
+        if !delivered.is_due(self.cx.now.mono) {
             return;
         }
-        let flush = matches!(mode, CloseMode::Flush(_));
-        if flush && matches!(conn.stage, Stage::AwaitingAdmission(_)) {
-            conn.flush_once_admitted = Some(mode);
-            return self.put_back(conn);
+        let sessions = self.table.iter().filter_map(Conn::session);
+        if !delivered.count(sessions, self.cx.now.mono) {
+            return;
         }
-        if matches!(conn.stage, Stage::AwaitingAdmission(_)) {
-            self.park_refused(&mut conn);
+        let first = delivered.first().min(self.table.end());
+        let slots = (first..self.table.end()).chain(0..first);
+        let waiting = slots.filter_map(|slot| self.table.at(slot)).filter(|c| c.has_undelivered());
+        let waiting: Vec<ConnId> = waiting.map(Conn::id).collect();
+        for id in waiting {
+            // The first that gets nothing any more is the first next time.
+            if self.cx.parking.delivered.is_cut_at(id.slot()) {
+                break;
+            }
+            self.handle_resume(id);
         }
-        self.begin_closing(&mut conn, mode.reason(), flush, now);
-        self.put_back(conn);
-        self.enqueue(id.slot());
-        self.rearm(id.slot());
-        self.evict_pending();
     }
 
-    fn shut_down(&mut self, deadline: Mono, now: Now) {
-        self.sockets.stop_listening();
-        self.acceptable = false;
-        self.accept_after = None;
-        self.shutdown = Some(self.shutdown.map_or(deadline, |d| d.min(deadline)));
+    // ---- the end ----
+
+    fn shut_down(&mut self, deadline: Mono) {
+        self.cx.sockets.stop_listening();
+        self.listener = Listener::default();
+        self.cx.shutdown = Some(self.cx.shutdown.map_or(deadline, |d| d.min(deadline)));
         for slot in 0..self.table.end() {
-            let Some(conn) = self.table.at(slot) else { continue };
-            let reason = DisconnectReason::Stopped;
-            let mode = match conn.stage {
-                Stage::Open => CloseMode::Flush(reason),
-                Stage::Closing { .. } => continue,
-                _ => CloseMode::Now(reason),
-            };
-            self.end(conn.id, mode, now);
+            if let Some(conn) = self.table.at_mut(slot) {
+                let next = conn.shut_down(&mut self.cx);
+                self.settle(slot, next);
+            }
         }
     }
 
-    fn stop_if_done(&mut self, now: Now) {
-        let Some(deadline) = self.shutdown.filter(|_| !self.is_stopped) else { return };
-        if deadline <= now.mono {
+    fn stop_if_done(&mut self) {
+        let Some(deadline) = self.cx.shutdown.filter(|_| !self.is_stopped) else { return };
+        if deadline <= self.cx.now.mono {
             for slot in 0..self.table.end() {
-                if let Some(conn) = self.table.take_at(slot) {
-                    self.finish(conn, DisconnectReason::Stopped);
+                if self.table.at(slot).is_some() {
+                    self.finish(slot, DisconnectReason::Stopped);
                 }
             }
         }
         if self.table.len() == 0 {
             self.is_stopped = true;
-            self.shutdown = None;
-            self.reports.push_back(Report::Stopped);
-        }
-    }
-
-    /// Closes the socket, frees the slot, reports.
-    pub(super) fn finish(&mut self, mut conn: Box<Conn<C>>, reason: DisconnectReason) {
-        let slot = conn.id.slot();
-        self.sockets.close(slot);
-        self.leave_pool(&mut conn);
-        if let Some(opened) = &mut conn.opened {
-            self.pooled -= opened.pooled;
-            opened.end(&mut self.parking);
-            self.parking.delivered.remember(&opened.session);
-        }
-        self.recycle(std::mem::take(&mut conn.out));
-        let report = match (conn.is_established, conn.ticket) {
-            (true, _) => Some(Report::Closed { conn: conn.id, reason }),
-            (false, Some(ticket)) => Some(Report::DialFailed { ticket, reason }),
-            (false, None) => {
-                let id = conn.link.as_ref().and_then(Link::peer_id);
-                let (remote, told) = (conn.remote, self.telling.failed());
-                told.map(|others| Report::HandshakeFailed { remote, id, reason, others })
-            }
-        };
-        self.reports.extend(report);
-        self.table.release(slot);
-    }
-
-    // ---- slots ----
-
-    pub(super) fn put_back(&mut self, conn: Box<Conn<C>>) {
-        self.table.put(conn.id.slot(), conn);
-    }
-
-    pub(super) fn enqueue(&mut self, slot: u32) {
-        if self.table.at(slot).is_some() {
-            self.table.set_ready(slot);
-        }
-    }
-
-    pub(super) fn rearm(&mut self, slot: u32) {
-        let next = self.table.at(slot).and_then(Conn::next_deadline);
-        self.table.arm(slot, next);
-    }
-
-    pub(super) fn report(&mut self, report: Report) {
-        self.reports.push_back(report);
-    }
-
-    /// When a close that begins now must be over.
-    pub(super) fn close_deadline(&self, now: Now) -> Mono {
-        let deadline = now.mono + self.settings.close_timeout;
-        self.shutdown.map_or(deadline, |shutdown| shutdown.min(deadline))
-    }
-
-    // ---- write buffers ----
-
-    pub(super) fn spare_buffer(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_default()
-    }
-
-    pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if buffer.capacity() > 0 && self.spare.len() < SPARE_BUFFERS {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
-    }
-
-    /// Writes what is sealed; how many bytes the socket took. An error ends writing, not reading.
-    pub(super) fn write_out(&mut self, conn: &mut Conn<C>) -> usize {
-        let mut taken = 0;
-        while conn.has_output() && conn.writable && !conn.write_failed {
-            let bytes = &conn.out[conn.out_at..];
-            match self.sockets.write(conn.id.slot(), bytes) {
-                Ok(written) => {
-                    // A short write means that the kernel's buffer is full: an edge will come.
-                    conn.writable = written == bytes.len() || !self.sockets.short_is_blocked();
-                    conn.out_at += written;
-                    taken += written;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => conn.write_failed = true,
-            }
-        }
-        if !conn.has_output() || conn.write_failed {
-            conn.out_at = 0;
-            self.recycle(std::mem::take(&mut conn.out));
-        }
-        taken
-    }
-
-    fn admit_link(&mut self, slot: u32, now: Now) {
-        let conn = self.table.at_mut(slot);
-        if let Some(link) = conn.and_then(|conn| conn.link.as_mut()) {
-            link.admit(&self.settings.link, now.mono);
+            self.cx.shutdown = None;
+            self.cx.report(Report::Stopped);
         }
     }
 }

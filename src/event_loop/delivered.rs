@@ -12,15 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Inbox, LoopCore, Sockets,
-    conn::{Conn, Stage},
-};
-use crate::{
-    protocol::secret::Cipher,
-    reactor::Session,
-    time::{Mono, Now},
-};
+use crate::{reactor::Session, time::Mono};
 
 /// Pause between two looks at a reactor that holds its share. Short enough that half a share in such a
 /// time is more than any reactor works off, long enough to cost nothing.
@@ -94,12 +86,25 @@ impl Delivered {
     }
 
     /// Whether it is to be looked what reactors hold.
-    fn is_due(&self, now: Mono) -> bool {
+    pub(super) fn is_due(&self, now: Mono) -> bool {
         self.is_due || self.look_at.is_some_and(|at| at <= now)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         self.look_at
+    }
+
+    /// The slot that is served first.
+    pub(super) fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// It is this slot's turn to be served. True: somebody before it has used up what there was, and it
+    /// will be the first next time.
+    pub(super) fn is_cut_at(&mut self, slot: u32) -> bool {
+        self.first = slot;
+        self.is_cut |= self.is_due;
+        self.is_due
     }
 
     /// A session is over, and what reactors hold of it is held on.
@@ -124,7 +129,11 @@ impl Delivered {
     }
 
     /// What each holds in truth. True: one that got nothing may get something now.
-    fn count<'a>(&mut self, sessions: impl Iterator<Item = &'a Session>, now: Mono) -> bool {
+    pub(super) fn count<'a>(
+        &mut self,
+        sessions: impl Iterator<Item = &'a Session>,
+        now: Mono,
+    ) -> bool {
         self.is_due = false;
         self.reactors.iter_mut().for_each(|held| held.bytes = 0);
         let mut add = |session: &Session| {
@@ -145,38 +154,6 @@ impl Delivered {
         }
         self.look_at = is_any_full.then(|| now + LOOK_AFTER);
         is_open
-    }
-}
-
-impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
-    /// Looks what reactors hold, if it is time, and delivers to those that may have more.
-    pub(super) fn look_at_delivered(&mut self, now: Now) {
-        if !self.parking.delivered.is_due(now.mono) {
-            return;
-        }
-        let conns = self.table.iter();
-        let sessions = conns.filter_map(|conn| Some(&*conn.opened.as_ref()?.session));
-        if !self.parking.delivered.count(sessions, now.mono) {
-            return;
-        }
-        let first = self.parking.delivered.first.min(self.table.end());
-        let mut waiting = Vec::new();
-        for slot in (first..self.table.end()).chain(0..first) {
-            let waits = |conn: &Conn<C>| {
-                let is_open = matches!(conn.stage, Stage::Open);
-                is_open && conn.opened.as_ref().is_some_and(|opened| !opened.inflow.is_empty())
-            };
-            waiting.extend(self.table.at(slot).filter(|conn| waits(conn)).map(|conn| conn.id));
-        }
-        for id in waiting {
-            // The first that gets nothing any more is the first next time.
-            self.parking.delivered.first = id.slot();
-            if self.parking.delivered.has_reached() {
-                self.parking.delivered.is_cut = true;
-                break;
-            }
-            self.handle_resume(id);
-        }
     }
 }
 

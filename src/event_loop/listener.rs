@@ -2,48 +2,79 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use super::{Inbox, LoopCore, Report, Sockets};
-use crate::{protocol::secret::Cipher, reactor::DisconnectReason, time::Now};
+use super::{Inbox, Report, Sockets, conn::Context};
+use crate::{reactor::DisconnectReason, time::Mono};
 
 /// Accepts of one turn: a burst of connections must not hold up the peers that we have.
 const ACCEPTS_PER_TURN: usize = 64;
 /// Pause after a failed accept: without descriptors no new edge will come, so time must retry.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
-    /// Takes what waits at the listener, up to the limit of a turn. An error never ends accepting.
-    pub(super) fn accept(&mut self, now: Now) {
-        if self.accept_after.is_some_and(|after| after <= now.mono) {
-            self.accept_after = None;
-            self.acceptable = true;
+/// What is known of the listener, if there is one.
+#[derive(Debug, Default)]
+pub(super) struct Listener {
+    /// There may be somebody.
+    is_readable: bool,
+    /// Accepting has failed, and is not tried before.
+    after: Option<Mono>,
+    /// Accepts that are left in this turn.
+    left: usize,
+}
+
+impl Listener {
+    /// The poll told of it.
+    pub(super) fn note(&mut self) {
+        self.is_readable = true;
+    }
+
+    /// Whether somebody may be there, and it is no time to pause.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_readable && self.after.is_none()
+    }
+
+    /// When it is tried again.
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.after
+    }
+
+    /// A turn begins.
+    pub(super) fn begin(&mut self, now: Mono) {
+        self.left = ACCEPTS_PER_TURN;
+        if self.after.is_some_and(|after| after <= now) {
+            self.after = None;
+            self.is_readable = true;
         }
-        for _ in 0..ACCEPTS_PER_TURN {
-            if !self.acceptable || self.accept_after.is_some() {
-                return;
-            }
-            let id = self.table.reserve();
-            match self.sockets.accept(id.slot()) {
-                Ok(remote) => {
-                    self.take_in(id, canonical(remote), now);
-                }
-                Err(error) => {
-                    self.table.release(id.slot());
-                    match error.kind() {
-                        io::ErrorKind::WouldBlock => self.acceptable = false,
-                        // The one that was to be accepted is gone; the others are not.
-                        io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                        _ => {
-                            // What the kernel has queued would be served by nobody.
-                            let shed = |_: &usize| self.sockets.shed_one();
-                            (0..ACCEPTS_PER_TURN).take_while(shed).for_each(drop);
-                            self.accept_after = Some(now.mono + ACCEPT_PAUSE);
-                            let why = DisconnectReason::from_io(&error);
-                            self.report(Report::AcceptFailed(why));
-                        }
-                    }
-                }
+    }
+
+    /// Whether to accept one more in this turn.
+    pub(super) fn may_accept(&self) -> bool {
+        self.left > 0 && self.is_ready()
+    }
+
+    /// Accepts one into the slot; where from. An error never ends accepting.
+    pub(super) fn accept<S: Sockets, I: Inbox>(
+        &mut self,
+        slot: u32,
+        cx: &mut Context<S, I>,
+    ) -> Option<SocketAddr> {
+        self.left -= 1;
+        let error = match cx.sockets.accept(slot) {
+            Ok(remote) => return Some(canonical(remote)),
+            Err(error) => error,
+        };
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.is_readable = false,
+            // The one that was to be accepted is gone; the others are not.
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
+            _ => {
+                // What the kernel has queued would be served by nobody.
+                let shed = |_: &usize| cx.sockets.shed_one();
+                (0..ACCEPTS_PER_TURN).take_while(shed).for_each(drop);
+                self.after = Some(cx.now.mono + ACCEPT_PAUSE);
+                cx.report(Report::AcceptFailed(DisconnectReason::from_io(&error)));
             }
         }
+        None
     }
 }
 

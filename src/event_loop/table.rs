@@ -51,16 +51,16 @@ impl<T> Table<T> {
         ConnId::new(self.event_loop, slot, self.slots[slot as usize].generation)
     }
 
-    /// The slot is free, and its ID names nothing any more.
-    pub(super) fn release(&mut self, slot: u32) {
+    /// Frees the slot, whose ID names nothing any more; what was in it.
+    pub(super) fn release(&mut self, slot: u32) -> Option<Box<T>> {
         self.taken -= 1;
         let entry = &mut self.slots[slot as usize];
         if let Some(at) = entry.armed.take() {
             self.deadlines.remove(at, slot);
         }
-        entry.entry = None;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(slot);
+        entry.entry.take()
     }
 
     /// Slots that are taken.
@@ -84,12 +84,6 @@ impl<T> Table<T> {
         slot.entry.as_deref_mut().filter(|_| slot.generation == id.generation())
     }
 
-    /// Takes out what the ID names.
-    pub(super) fn take(&mut self, id: ConnId) -> Option<Box<T>> {
-        self.get_mut(id)?;
-        self.take_at(id.slot())
-    }
-
     /// What is in the slot.
     pub(super) fn at(&self, slot: u32) -> Option<&T> {
         self.slots.get(slot as usize)?.entry.as_deref()
@@ -98,11 +92,6 @@ impl<T> Table<T> {
     /// The same, to be changed.
     pub(super) fn at_mut(&mut self, slot: u32) -> Option<&mut T> {
         self.slots.get_mut(slot as usize)?.entry.as_deref_mut()
-    }
-
-    /// Takes out what is in the slot.
-    pub(super) fn take_at(&mut self, slot: u32) -> Option<Box<T>> {
-        self.slots.get_mut(slot as usize)?.entry.take()
     }
 
     /// All entries, by slot.
@@ -170,17 +159,11 @@ mod tests {
         assert_eq!((table.len(), table.get_mut(first)), (1, None), "nothing is in it yet");
         table.put(first.slot(), Box::new("first"));
         assert_eq!((first.event_loop(), table.get_mut(first)), (3, Some(&mut "first")));
-        assert_eq!(table.take(first), Some(Box::new("first")));
-        assert_eq!(table.take(first), None);
-        table.put(first.slot(), Box::new("first"));
-        table.release(first.slot());
+        assert_eq!(table.release(first.slot()), Some(Box::new("first")));
         assert_eq!((table.len(), table.end(), table.at(first.slot())), (0, 1, None));
         let second = table.reserve();
         table.put(second.slot(), Box::new("second"));
-        assert_eq!(
-            (second.slot(), table.get_mut(first), table.take(first)),
-            (first.slot(), None, None)
-        );
+        assert_eq!((second.slot(), table.get_mut(first)), (first.slot(), None));
         assert_eq!(table.iter().collect::<Vec<_>>(), [&"second"]);
     }
 
@@ -191,7 +174,9 @@ mod tests {
             let id = table.reserve();
             table.put(id.slot(), Box::new(name));
         }
-        [0, 1, 0, 1, 0].map(|slot| table.set_ready(slot));
+        for slot in [0, 1, 0, 1, 0] {
+            table.set_ready(slot);
+        }
         assert_eq!((table.num_ready(), table.pop_ready()), (2, Some(0)));
         // Its next turn is after the others'.
         table.set_ready(0);

@@ -9,4 +9,4 @@ pub mod mconn;
 pub mod secret;
 pub mod wire;
 
-pub use link::{Link, LinkError, LinkSettings, Received, Step};
+pub use link::{LinkError, LinkSettings};

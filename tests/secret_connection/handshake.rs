@@ -7,7 +7,7 @@ use tmp2p::{
             ChaCha, EPHEMERAL, Established, FRAME_SEALED, FrameError, Handshake, HandshakeError,
             MAX_AUTH, MAX_AUTH_FRAMES, MAX_EMPTY_FRAMES, Null, Progress, Sealer,
         },
-        wire::{DelimitedError, put_bytes_field},
+        wire::{DelimitedError, put_message_field},
     },
 };
 
@@ -144,7 +144,7 @@ fn an_authentication_message_is_bounded_exactly() {
         let mut body = peer.auth()[1..].to_vec();
         // An unknown field: key of 1 byte, length of 2.
         let padding = vec![0; length - body.len() - 3];
-        put_bytes_field(15, &padding, &mut body);
+        put_message_field(15, &padding, &mut body);
         assert_eq!(body.len(), length);
         peer.send(&delimited(&body));
         peer.sent
@@ -161,7 +161,7 @@ fn an_authentication_message_is_bounded_exactly() {
 fn frames_before_authentication_are_bounded() {
     let mut peer = Peer::<Null>::new();
     let mut body = peer.auth()[1..].to_vec();
-    put_bytes_field(15, &[0; MAX_AUTH - 102 - 3], &mut body);
+    put_message_field(15, &[0; MAX_AUTH - 102 - 3], &mut body);
     assert_eq!(body.len(), MAX_AUTH);
     // The longest way to write the length, and one byte a frame: exactly the bound.
     let prefix = [0x80, 0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00];

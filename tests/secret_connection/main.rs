@@ -14,7 +14,7 @@ use tmp2p::{
             Cipher, EPHEMERAL, FRAME_DATA, FRAME_SEALED, FrameKeys, Handshake, HandshakeError,
             Progress, Sealer, Side, TAG, challenge,
         },
-        wire::put_bytes_field,
+        wire::put_message_field,
     },
 };
 
@@ -99,8 +99,8 @@ impl<C: Cipher> Peer<C> {
 /// An `AuthSigMessage`.
 fn auth_body(key: &[u8], signature: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
-    put_bytes_field(1, key, &mut body);
-    put_bytes_field(2, signature, &mut body);
+    put_message_field(1, key, &mut body);
+    put_message_field(2, signature, &mut body);
     body
 }
 

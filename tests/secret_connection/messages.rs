@@ -2,7 +2,7 @@
 
 use tmp2p::protocol::{
     secret::KeyAgreement,
-    wire::{put_bytes_field, put_delimited},
+    wire::{put_delimited, put_message_field},
 };
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -22,7 +22,7 @@ pub(crate) fn agreement(private: [u8; 32]) -> KeyAgreement {
 /// A `PublicKey` with this field set.
 pub(crate) fn key_message(field: u32, key: &[u8]) -> Vec<u8> {
     let mut message = Vec::new();
-    put_bytes_field(field, key, &mut message);
+    put_message_field(field, key, &mut message);
     message
 }
 

@@ -27,7 +27,7 @@ pub enum Packet<'a> {
     },
 }
 
-/// Why bytes are no packet. Only what Go refuses, too.
+/// Why bytes are no packet. Only what Go refuses, too, and channel numbers of more than 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PacketError {
@@ -80,7 +80,8 @@ impl<'a> Packet<'a> {
         for field in Fields::new(body) {
             let field = field?;
             match field.number {
-                1 => channel_id = field.varint()? as i64,
+                // Where Go drops the bits above the 64th, a channel would take the place of another.
+                1 => channel_id = field.whole_varint()? as i64,
                 2 => eof = field.varint()? != 0,
                 3 => data = field.bytes()?,
                 _ => {}

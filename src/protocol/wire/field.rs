@@ -38,7 +38,7 @@ impl<'a> Fields<'a> {
             return Err(DecodeError::FieldNumber(number));
         }
         let value = match wire_type {
-            0 => Value::Varint(self.varint()?),
+            0 => self.number()?,
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => Value::Bytes(self.length_delimited()?),
             3 => {
@@ -67,6 +67,13 @@ impl<'a> Fields<'a> {
             }
         }
         Ok(())
+    }
+
+    fn number(&mut self) -> Result<Value<'a>, DecodeError> {
+        let start = self.rest;
+        let value = self.varint()?;
+        let is_cut = start.len() - self.rest.len() == MAX_VARINT && start[MAX_VARINT - 1] > 1;
+        Ok(if is_cut { Value::Cut(value) } else { Value::Varint(value) })
     }
 
     fn varint(&mut self) -> Result<u64, DecodeError> {
@@ -138,8 +145,19 @@ impl<'a> Field<'a> {
     /// [`DecodeError::WrongType`] if it was sent as something else.
     pub const fn varint(&self) -> Result<u64, DecodeError> {
         match self.value {
-            Value::Varint(value) => Ok(value),
+            Value::Varint(value) | Value::Cut(value) => Ok(value),
             _ => Err(DecodeError::WrongType(self.number)),
+        }
+    }
+
+    /// The same where a number that loses bits would stand for another thing.
+    ///
+    /// # Errors
+    /// As [`varint`](Self::varint), and [`DecodeError::Varint`] if it has more than 64 bits.
+    pub const fn whole_varint(&self) -> Result<u64, DecodeError> {
+        match self.value {
+            Value::Cut(_) => Err(DecodeError::Varint),
+            _ => self.varint(),
         }
     }
 }
@@ -149,6 +167,8 @@ impl<'a> Field<'a> {
 pub enum Value<'a> {
     /// A number of variable length.
     Varint(u64),
+    /// What is left of one with more than 64 bits.
+    Cut(u64),
     /// Eight bytes, little-endian.
     Fixed64(u64),
     /// Bytes, text or a nested message, without the length.
@@ -172,8 +192,8 @@ pub enum DecodeError {
     /// The message ends inside a field.
     #[error("message is cut off inside a field")]
     Truncated,
-    /// A number has more than ten bytes.
-    #[error("number of more than ten bytes")]
+    /// A number has more than ten bytes, or more than 64 bits where that is an error.
+    #[error("number of more than 64 bits")]
     Varint,
     /// A wire type that does not exist: 6 or 7.
     #[error("unknown wire type {0}")]
@@ -283,7 +303,9 @@ mod tests {
         let mut message = vec![0x08];
         message.extend([0xff; 9]);
         message.push(0x7f);
-        assert_eq!(decode(&message), field(1, Value::Varint(u64::MAX)));
+        assert_eq!(decode(&message), field(1, Value::Cut(u64::MAX)));
+        let cut = decode(&message).unwrap()[0];
+        assert_eq!((cut.varint(), cut.whole_varint()), (Ok(u64::MAX), Err(DecodeError::Varint)));
         // A group in which fields have number 0, which ends as another one.
         assert_eq!(decode(&[0x0b, 0x00, 0x01, 0xfc, 0x01]), field(1, Value::Group));
     }

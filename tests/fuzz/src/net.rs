@@ -10,7 +10,8 @@ use tmp2p::{
     ChannelDescriptor, Mono, Payload,
     event_loop::Sockets,
     protocol::{
-        Link, LinkSettings, Step,
+        LinkSettings,
+        link::{Handshaking, Open, Step},
         mconn::{Flow, Incoming, Outgoing},
         secret::Null,
     },
@@ -177,14 +178,19 @@ impl Sockets for Net {
 /// The node at the other end: keeps to the protocol unless the script puts bytes into its stream.
 pub struct Far {
     settings: LinkSettings,
-    link: Link<Null>,
+    link: FarLink,
     input: Vec<u8>,
-    is_open: bool,
     pub is_dead: bool,
     pub queues: Vec<VecDeque<Payload>>,
     /// Messages ever queued, per channel.
     pub sent: Vec<u32>,
     pub got: Vec<(usize, Payload)>,
+}
+
+enum FarLink {
+    Handshaking(Handshaking<Null>),
+    Open(Box<Open<Null>>),
+    Dead,
 }
 
 struct Taker<'a>(&'a mut Vec<(usize, Payload)>);
@@ -208,12 +214,11 @@ impl Far {
     fn new(seed: u8, channels: &[ChannelDescriptor]) -> (Self, Vec<u8>) {
         let settings = link_settings(seed, channels);
         let mut first = Vec::new();
-        let link = Link::start(&settings, cheap_agreement([seed; 32]), None, &mut first);
+        let link = Handshaking::start(&settings, cheap_agreement([seed; 32]), None, &mut first);
         let far = Self {
             settings,
-            link,
+            link: FarLink::Handshaking(link),
             input: Vec::new(),
-            is_open: false,
             is_dead: false,
             queues: channels.iter().map(|_| VecDeque::new()).collect(),
             sent: vec![0; channels.len()],
@@ -226,30 +231,34 @@ impl Far {
     pub fn run(&mut self, came: &[u8], now: Mono) -> Vec<u8> {
         let mut out = Vec::new();
         self.input.extend_from_slice(came);
-        while !self.is_open && !self.is_dead {
+        while matches!(self.link, FarLink::Handshaking(_)) {
+            let FarLink::Handshaking(link) = std::mem::replace(&mut self.link, FarLink::Dead)
+            else {
+                unreachable!("seen above")
+            };
             let mut input = self.input.as_slice();
-            let step = self.link.advance(&self.settings, &mut input, &mut out);
+            let step = link.advance(&self.settings, &mut input, &mut out);
             let used = self.input.len() - input.len();
             self.input.drain(..used);
             match step {
-                Ok(Step::NeedMore) => return out,
-                Ok(Step::Stepped) => {}
-                Ok(Step::Established(..)) => {
-                    self.link.admit(&self.settings, now);
-                    self.is_open = true;
+                Ok(Step::NeedMore(link)) => {
+                    self.link = FarLink::Handshaking(link);
+                    return out;
+                }
+                Ok(Step::Stepped(link)) => self.link = FarLink::Handshaking(link),
+                Ok(Step::Established(link, _)) => {
+                    self.link = FarLink::Open(Box::new(link.admit(&self.settings, now)));
                 }
                 Err(_) => self.is_dead = true,
             }
         }
-        if self.is_dead {
-            return out;
-        }
-        match self.link.receive(&mut self.input, now, &mut Taker(&mut self.got)) {
+        let FarLink::Open(link) = &mut self.link else { return out };
+        match link.receive(&mut self.input, now, &mut Taker(&mut self.got)) {
             Ok(received) => drop(self.input.drain(..received.consumed)),
             Err(_) => self.is_dead = true,
         }
         while !self.is_dead {
-            match self.link.fill(&mut out, &mut Giver(&mut self.queues), now) {
+            match link.fill(&mut out, &mut Giver(&mut self.queues), now) {
                 Ok(filled) if filled.more => {}
                 Ok(_) => break,
                 Err(_) => self.is_dead = true,

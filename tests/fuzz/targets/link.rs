@@ -7,7 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use tmp2p::{
     ChannelDescriptor, Mono, Payload,
     protocol::{
-        Link, LinkSettings, Step,
+        LinkSettings,
+        link::{Handshaking, Open, Step},
         mconn::{Flow, Incoming, Outgoing},
         secret::{ChaCha, FRAME_SEALED},
     },
@@ -46,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
             5 => ms += script.word() as u64,
             6 => sides[who].timeout(time),
             7 => {
-                if let Some(link) = &mut sides[who].link {
+                if let Link::Open(link) = &mut sides[who].link {
                     if script.flag() {
                         link.suspend_reading(time)
                     } else {
@@ -68,7 +69,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(other.sent[channel].starts_with(got), "what arrived was not sent");
         }
         let is_clean = sides.iter().all(|side| !side.is_spoiled && side.error.is_none());
-        if is_clean && side.is_open && other.is_open {
+        if is_clean && side.is_open() && other.is_open() {
             assert_eq!(side.got, other.sent, "something is missing");
         }
         let may_fail = sides.iter().any(|side| side.is_spoiled);
@@ -117,10 +118,8 @@ fn spoil(side: &mut Side, script: &mut Script) {
 /// One end.
 struct Side {
     settings: LinkSettings,
-    /// `None` after an error.
-    link: Option<Link<ChaCha>>,
+    link: Link,
     error: Option<String>,
-    is_open: bool,
     input: Vec<u8>,
     out: Vec<u8>,
     is_spoiled: bool,
@@ -128,6 +127,13 @@ struct Side {
     queues: [VecDeque<Payload>; 2],
     sent: [Vec<Vec<u8>>; 2],
     got: [Vec<Vec<u8>>; 2],
+}
+
+enum Link {
+    Handshaking(Handshaking<ChaCha>),
+    Open(Box<Open<ChaCha>>),
+    /// After an error.
+    Dead,
 }
 
 struct Taker<'a> {
@@ -154,12 +160,11 @@ impl Side {
     fn new(seed: u8, channels: &[ChannelDescriptor]) -> Self {
         let settings = link_settings(seed, channels);
         let mut out = Vec::new();
-        let link = Link::start(&settings, cheap_agreement([seed; 32]), None, &mut out);
+        let link = Handshaking::start(&settings, cheap_agreement([seed; 32]), None, &mut out);
         Self {
             settings,
-            link: Some(link),
+            link: Link::Handshaking(link),
             error: None,
-            is_open: false,
             input: Vec::new(),
             out,
             is_spoiled: false,
@@ -172,27 +177,35 @@ impl Side {
 
     fn fail(&mut self, error: impl std::fmt::Debug) {
         self.error = Some(format!("{error:?}"));
-        self.link = None;
+        self.link = Link::Dead;
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.link, Link::Open(_))
     }
 
     fn run(&mut self, time: Mono, stops: bool) {
-        while !self.is_open {
-            let Some(link) = &mut self.link else { return };
+        while matches!(self.link, Link::Handshaking(_)) {
+            let Link::Handshaking(link) = std::mem::replace(&mut self.link, Link::Dead) else {
+                unreachable!("seen above")
+            };
             let mut input = self.input.as_slice();
             let step = link.advance(&self.settings, &mut input, &mut self.out);
             let used = self.input.len() - input.len();
             self.input.drain(..used);
             match step {
-                Ok(Step::NeedMore) => return,
-                Ok(Step::Stepped) => {}
-                Ok(Step::Established(..)) => {
-                    link.admit(&self.settings, time);
-                    self.is_open = true;
+                Ok(Step::NeedMore(link)) => {
+                    self.link = Link::Handshaking(link);
+                    return;
                 }
-                Err(error) => return self.fail(error),
+                Ok(Step::Stepped(link)) => self.link = Link::Handshaking(link),
+                Ok(Step::Established(link, _)) => {
+                    self.link = Link::Open(Box::new(link.admit(&self.settings, time)));
+                }
+                Err(failed) => return self.fail(failed.error),
             }
         }
-        let Some(link) = &mut self.link else { return };
+        let Link::Open(link) = &mut self.link else { return };
         let mut taker = Taker { got: &mut self.got, stops };
         match link.receive(&mut self.input, time, &mut taker) {
             Ok(received) => {
@@ -205,7 +218,7 @@ impl Side {
     }
 
     fn fill(&mut self, time: Mono) {
-        let Some(link) = self.link.as_mut().filter(|_| self.is_open) else { return };
+        let Link::Open(link) = &mut self.link else { return };
         match link.fill(&mut self.out, &mut Giver(&mut self.queues), time) {
             Ok(filled) => self.more = filled.more,
             Err(error) => self.fail(error),
@@ -213,18 +226,18 @@ impl Side {
     }
 
     fn timeout(&mut self, time: Mono) {
-        let Some(link) = &mut self.link else { return };
+        let Link::Open(link) = &mut self.link else { return };
         if let Err(error) = link.handle_timeout(time) {
             self.fail(error);
         }
     }
 
     fn has_rest(&self) -> bool {
-        self.link.as_ref().is_some_and(Link::has_rest)
+        matches!(&self.link, Link::Open(link) if link.has_rest())
     }
 
     fn is_idle(&self) -> bool {
-        let wants = self.link.as_ref().is_some_and(Link::wants_control);
-        !self.is_open || (!self.more && !wants && self.queues.iter().all(VecDeque::is_empty))
+        let Link::Open(link) = &self.link else { return true };
+        !self.more && !link.wants_control() && self.queues.iter().all(VecDeque::is_empty)
     }
 }

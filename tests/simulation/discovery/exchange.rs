@@ -190,12 +190,12 @@ fn unsolicited_pex() {
 fn what_no_node_makes_is_punished_and_what_may_be_an_accident_is_not() {
     let entry = |ip: &str, port: u64| {
         let (mut entry, mut list, mut message) = (Vec::new(), Vec::new(), Vec::new());
-        use tmp2p::protocol::wire::{put_bytes_field, put_varint_field};
-        put_bytes_field(1, id(7).to_string().as_bytes(), &mut entry);
-        put_bytes_field(2, ip.as_bytes(), &mut entry);
+        use tmp2p::protocol::wire::{put_message_field, put_varint_field};
+        put_message_field(1, id(7).to_string().as_bytes(), &mut entry);
+        put_message_field(2, ip.as_bytes(), &mut entry);
         put_varint_field(3, port, &mut entry);
-        put_bytes_field(1, &entry, &mut list);
-        put_bytes_field(2, &list, &mut message);
+        put_message_field(1, &entry, &mut list);
+        put_message_field(2, &list, &mut message);
         message
     };
     for (message, is_ban) in [
@@ -231,16 +231,16 @@ fn peer_supplied_host_names_resolved_by_blocking_dns() {
 
 #[test]
 fn heap_amplification_by_many_tiny_entries() {
-    use tmp2p::protocol::wire::put_bytes_field;
+    use tmp2p::protocol::wire::put_message_field;
     for (count, is_refused) in [(250, false), (251, true), (31_000, true)] {
         let (mut list, mut message) = (Vec::new(), Vec::new());
         for n in 0..count {
             let one = PexMessage::Addrs(vec![addr(n)]).encode();
             // Two bytes each where there are many.
             let entry = if count > 1000 { &[][..] } else { &one[4..] };
-            put_bytes_field(1, entry, &mut list);
+            put_message_field(1, entry, &mut list);
         }
-        put_bytes_field(2, &list, &mut message);
+        put_message_field(2, &list, &mut message);
         let decoded = PexMessage::decode(&message);
         assert_eq!(decoded == Err(PexMessageError::TooMany), is_refused, "{count}");
     }

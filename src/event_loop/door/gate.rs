@@ -47,7 +47,7 @@ pub struct GateSettings {
 
 /// What is known of an address before anything was read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(in crate::event_loop) enum Standing {
     /// Nothing.
     Stranger,
     /// A persistent peer is configured to be there: whatever others of its network do, it comes
@@ -59,13 +59,13 @@ pub(super) enum Standing {
 
 /// The rules, and what they remember.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(in crate::event_loop) struct Gate {
     settings: GateSettings,
-    pub(super) bans: Arc<BanTable>,
+    pub(in crate::event_loop) bans: Arc<BanTable>,
     /// Where persistent peers are.
-    pub(super) known: Arc<BTreeSet<IpAddr>>,
+    pub(in crate::event_loop) known: Arc<BTreeSet<IpAddr>>,
     /// There is no room for inbound peers but reserved ones.
-    pub(super) is_full: bool,
+    pub(in crate::event_loop) is_full: bool,
     ips: Buckets<IpAddr>,
     subnets: Buckets<Cidr>,
     share: Share,
@@ -100,7 +100,7 @@ impl GateSettings {
 }
 
 impl Gate {
-    pub(super) fn new(settings: GateSettings) -> Self {
+    pub(in crate::event_loop) fn new(settings: GateSettings) -> Self {
         Self {
             bans: Arc::default(),
             known: Arc::default(),
@@ -127,7 +127,7 @@ impl Gate {
     /// pool. `Ok` counts against the rates, and so does the refusal for lack of room, which leaves
     /// everybody else's chances where they are. Other refusals do not count, so that an address
     /// which keeps trying is served at its rate.
-    pub(super) fn admit(
+    pub(in crate::event_loop) fn admit(
         &mut self,
         ip: IpAddr,
         pool: &Pool,

@@ -14,12 +14,11 @@ use mio::{
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::{
-    Command, Inbox, LISTENER, LoopCore, LoopSettings, Mailbox, Readiness, Report, Sockets,
-};
+use super::Mailbox;
 use crate::{
     ban::BanTable,
     clock::Clock,
+    event_loop::{Command, Inbox, LISTENER, LoopCore, LoopSettings, Readiness, Report, Sockets},
     guard::guarded,
     protocol::secret::{ChaCha, KeyAgreement},
     thread::{self, Thread},

@@ -8,7 +8,7 @@ use crate::address::Cidr;
 
 /// How far a connection has come. Who has come less far goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Class {
+pub(in crate::event_loop) enum Class {
     /// We have refused it, and only its farewell is under way.
     Refused,
     /// Has not proven who it is.
@@ -21,7 +21,7 @@ pub(super) enum Class {
 
 /// All pending connections. As large as its owner lets it become.
 #[derive(Debug, Default)]
-pub(super) struct Pool {
+pub(in crate::event_loop) struct Pool {
     strangers: Group,
     /// Those for whom room is kept.
     favoured: Group,
@@ -43,7 +43,7 @@ struct Group {
 
 /// A connection's place in the pool.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::event_loop) struct Place {
     /// Later ones have a greater number.
     number: u64,
     /// Those later in the class have a greater one.
@@ -57,14 +57,18 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn number(&self) -> u64 {
+    pub(in crate::event_loop) fn number(&self) -> u64 {
         self.number
     }
 }
 
 impl Pool {
     /// Takes the connection in. `None` is one that counts for no rule about addresses.
-    pub(super) fn join(&mut self, slot: u32, who: Option<(IpAddr, Standing)>) -> Place {
+    pub(in crate::event_loop) fn join(
+        &mut self,
+        slot: u32,
+        who: Option<(IpAddr, Standing)>,
+    ) -> Place {
         let number = self.next;
         self.next += 1;
         let (ip, is_favoured, has_networks) = match who {
@@ -86,7 +90,7 @@ impl Pool {
     }
 
     /// The connection is over, or a session.
-    pub(super) fn leave(&mut self, mut place: Place) {
+    pub(in crate::event_loop) fn leave(&mut self, mut place: Place) {
         self.group(place.is_favoured).remove(&place);
         self.silent.remove(&place.number);
         self.unasked.remove(&place.number);
@@ -94,7 +98,7 @@ impl Pool {
     }
 
     /// How far it has come: with a class it is the newest of that class.
-    pub(super) fn set_class(&mut self, place: &mut Place, class: Class) {
+    pub(in crate::event_loop) fn set_class(&mut self, place: &mut Place, class: Class) {
         if place.class == class {
             return;
         }
@@ -114,50 +118,50 @@ impl Pool {
     }
 
     /// The handshake may begin and has not.
-    pub(super) fn set_silent(&mut self, place: &Place, slot: u32) {
+    pub(in crate::event_loop) fn set_silent(&mut self, place: &Place, slot: u32) {
         self.silent.insert(place.number, slot);
     }
 
     /// The handshake of the connection with this number has begun.
-    pub(super) fn set_begun(&mut self, number: u64) {
+    pub(in crate::event_loop) fn set_begun(&mut self, number: u64) {
         self.silent.remove(&number);
     }
 
     /// The oldest that has not begun, among those that joined before that number was next.
-    pub(super) fn oldest_silent(&self, before: u64) -> Option<u32> {
+    pub(in crate::event_loop) fn oldest_silent(&self, before: u64) -> Option<u32> {
         let (number, slot) = self.silent.first_key_value()?;
         (*number < before).then_some(*slot)
     }
 
     /// Whether somebody has not begun.
-    pub(super) fn has_silent(&self) -> bool {
+    pub(in crate::event_loop) fn has_silent(&self) -> bool {
         !self.silent.is_empty()
     }
 
     /// The switch is to be asked about it.
-    pub(super) fn set_unasked(&mut self, place: &Place, slot: u32) {
+    pub(in crate::event_loop) fn set_unasked(&mut self, place: &Place, slot: u32) {
         self.unasked.insert(place.number, slot);
     }
 
     /// Takes out the oldest that the switch is to be asked about.
-    pub(super) fn pop_unasked(&mut self) -> Option<u32> {
+    pub(in crate::event_loop) fn pop_unasked(&mut self) -> Option<u32> {
         self.unasked.pop_first().map(|(_, slot)| slot)
     }
 
     /// Whether the switch is to be asked about somebody.
-    pub(super) fn has_unasked(&self) -> bool {
+    pub(in crate::event_loop) fn has_unasked(&self) -> bool {
         !self.unasked.is_empty()
     }
 
     /// The number that the next one gets.
-    pub(super) fn next(&self) -> u64 {
+    pub(in crate::event_loop) fn next(&self) -> u64 {
         self.next
     }
 
     /// Who has to go for somebody else, of so many places: who was refused; then, if more than a
     /// quarter of the places is theirs, who has authenticated itself and sends nothing more; then a
     /// stranger, unless the others have more than half of the places.
-    pub(super) fn first_to_go(&self, most: usize) -> Option<u32> {
+    pub(in crate::event_loop) fn first_to_go(&self, most: usize) -> Option<u32> {
         let refused = self.strangers.places.first_key_value();
         if let Some(((Class::Refused, _), slot)) = refused {
             return Some(*slot);
@@ -174,15 +178,15 @@ impl Pool {
         groups.iter().find_map(|group| group.places.first_key_value()).map(|(_, slot)| *slot)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::event_loop) fn len(&self) -> usize {
         self.strangers.places.len() + self.favoured.places.len()
     }
 
-    pub(super) fn of_ip(&self, ip: &IpAddr) -> usize {
+    pub(in crate::event_loop) fn of_ip(&self, ip: &IpAddr) -> usize {
         self.per_ip.of(ip)
     }
 
-    pub(super) fn of_network(&self, network: &Cidr) -> usize {
+    pub(in crate::event_loop) fn of_network(&self, network: &Cidr) -> usize {
         self.per_network.of(network)
     }
 

@@ -1,8 +1,6 @@
-//! What the event loop needs of the world: sockets, and inboxes to deliver to.
+//! What the event loop needs of the world: sockets.
 
 use std::{io, net::SocketAddr};
-
-use crate::reactor::Event;
 
 /// The slot that stands for the listener where readiness is told.
 pub const LISTENER: u32 = u32::MAX;
@@ -49,21 +47,4 @@ pub trait Sockets {
     fn shutdown_write(&mut self, slot: u32);
     /// Closes the socket; the slot is free.
     fn close(&mut self, slot: u32);
-}
-
-/// Where events for reactors go. Never blocks.
-pub trait Inbox {
-    /// Puts the event into the reactor's inbox. False: its receiver is gone, and so is the event.
-    fn deliver(&mut self, reactor: usize, event: Event) -> bool;
-    /// How far the reactor has come with what everybody delivered to it.
-    fn progress(&self, reactor: usize) -> Progress;
-}
-
-/// How far a reactor has come with its inbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Events put into the inbox so far.
-    pub delivered: u64,
-    /// How many of them still lie there.
-    pub waiting: usize,
 }

@@ -2,8 +2,8 @@
 
 use parking_lot::Mutex;
 
-use super::Command;
 use crate::{
+    event_loop::Command,
     ids::ConnId,
     reactor::{CloseMode, Notify},
     wake::Sleeper,

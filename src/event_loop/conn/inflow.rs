@@ -3,13 +3,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Inbox, LoopCore, Sockets, delivered::Delivered, probe::Watched};
 use crate::{
+    event_loop::{Inbox, LoopSettings, delivered::Delivered, inbox::Watched},
     payload::Payload,
-    protocol::{
-        mconn::{Flow, Incoming},
-        secret::Cipher,
-    },
+    protocol::mconn::{Flow, Incoming},
     reactor::{Envelope, Event, Peer, Permit, Session},
     time::Mono,
     wake::Charged,
@@ -17,22 +14,33 @@ use crate::{
 
 /// Limits of parking, and how much all connections of the loop have parked.
 #[derive(Debug)]
-pub(super) struct Parking {
+pub(in crate::event_loop) struct Parking {
     /// Bytes per connection; above, the connection is not read.
-    pub(super) per_peer: usize,
+    pub(in crate::event_loop) per_peer: usize,
     /// Bytes over all connections: what a crowd of peers that all talk to one stuck reactor may
     /// make us hold.
-    pub(super) total: usize,
+    pub(in crate::event_loop) total: usize,
     /// Parked now, over all connections.
-    pub(super) parked: usize,
+    pub(in crate::event_loop) parked: usize,
     /// What has left it.
-    pub(super) delivered: Delivered,
+    pub(in crate::event_loop) delivered: Delivered,
+}
+
+impl Parking {
+    pub(in crate::event_loop) fn new(settings: &LoopSettings) -> Self {
+        Self {
+            per_peer: settings.parking_per_peer,
+            total: settings.parking_total,
+            parked: 0,
+            delivered: Delivered::new(settings.delivered_total, settings.reactors),
+        }
+    }
 }
 
 /// What one connection has received and not yet delivered. Nothing is ever dropped for lack of
 /// room: the sender counts a message as delivered once its send succeeded.
 #[derive(Debug)]
-pub(super) struct Inflow {
+pub(in crate::event_loop) struct Inflow {
     lanes: Box<[Lane]>,
     parked: usize,
     /// A message that found the parking full. Until it is delivered, nothing is read.
@@ -49,33 +57,33 @@ struct Lane {
 }
 
 impl Inflow {
-    pub(super) fn new(reactors: usize) -> Self {
+    pub(in crate::event_loop) fn new(reactors: usize) -> Self {
         let lanes = (0..reactors).map(|_| Lane::default()).collect();
         Self { lanes, parked: 0, stalled: None, has_delivered: false }
     }
 
     /// Whether nothing may be read because a message waits.
-    pub(super) fn is_stalled(&self) -> bool {
+    pub(in crate::event_loop) fn is_stalled(&self) -> bool {
         self.stalled.is_some()
     }
 
     /// Bytes of the message that waits for room in the parking.
-    pub(super) fn stalled_bytes(&self) -> usize {
+    pub(in crate::event_loop) fn stalled_bytes(&self) -> usize {
         self.stalled.as_ref().map_or(0, |(_, payload)| payload.len())
     }
 
     /// Whether everything received was delivered.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::event_loop) fn is_empty(&self) -> bool {
         self.parked == 0 && self.stalled.is_none()
     }
 
     /// True once: the first message was delivered since the last call.
-    pub(super) fn take_first(&mut self, reported: &mut bool) -> bool {
+    pub(in crate::event_loop) fn take_first(&mut self, reported: &mut bool) -> bool {
         self.has_delivered && !std::mem::replace(reported, true)
     }
 
     /// A budget has room again: delivers what is parked, in order, as far as budgets go.
-    pub(super) fn resume(
+    pub(in crate::event_loop) fn resume(
         &mut self,
         session: &Arc<Session>,
         parking: &mut Parking,
@@ -99,7 +107,7 @@ impl Inflow {
     }
 
     /// Drops what was not delivered.
-    pub(super) fn clear(&mut self, parking: &mut Parking) {
+    pub(in crate::event_loop) fn clear(&mut self, parking: &mut Parking) {
         parking.parked -= self.parked;
         self.parked = 0;
         self.stalled = None;
@@ -154,12 +162,12 @@ impl Inflow {
 }
 
 /// Takes complete messages from the link.
-pub(super) struct Delivery<'a, I> {
-    pub(super) inflow: &'a mut Inflow,
-    pub(super) session: &'a Arc<Session>,
-    pub(super) parking: &'a mut Parking,
-    pub(super) inbox: &'a mut Watched<I>,
-    pub(super) now: Mono,
+pub(in crate::event_loop) struct Delivery<'a, I> {
+    pub(in crate::event_loop) inflow: &'a mut Inflow,
+    pub(in crate::event_loop) session: &'a Arc<Session>,
+    pub(in crate::event_loop) parking: &'a mut Parking,
+    pub(in crate::event_loop) inbox: &'a mut Watched<I>,
+    pub(in crate::event_loop) now: Mono,
 }
 
 impl<I: Inbox> Incoming for Delivery<'_, I> {
@@ -167,17 +175,5 @@ impl<I: Inbox> Incoming for Delivery<'_, I> {
         self.session.channels[channel].counters.on_received(payload.len());
         self.session.heard(self.now);
         self.inflow.offer(self.session, channel, payload, self.parking, self.inbox)
-    }
-}
-
-impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
-    /// Bytes that are parked now, over all connections.
-    pub fn parked_bytes(&self) -> usize {
-        self.parking.parked
-    }
-
-    /// Bytes of unfinished messages now, over all connections.
-    pub fn unfinished_bytes(&self) -> usize {
-        self.pooled
     }
 }

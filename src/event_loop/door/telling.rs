@@ -19,7 +19,7 @@ const REFUSALS_TOLD: (u32, u32) = (20, 50);
 
 /// What the switch was told and has not taken.
 #[derive(Debug)]
-pub(super) struct Telling {
+pub(in crate::event_loop) struct Telling {
     questions: usize,
     statements: usize,
     refusals: Bucket,
@@ -35,28 +35,28 @@ impl Default for Telling {
 
 impl Telling {
     /// Whether the switch may be asked about one more.
-    pub(super) fn may_ask(&self) -> bool {
+    pub(in crate::event_loop) fn may_ask(&self) -> bool {
         self.questions < MAX_QUESTIONS
     }
 
     /// The switch is asked about one.
-    pub(super) fn ask(&mut self) {
+    pub(in crate::event_loop) fn ask(&mut self) {
         self.questions += 1;
     }
 
     /// The switch has looked at one that it was asked about.
-    pub(super) fn considered(&mut self) {
+    pub(in crate::event_loop) fn considered(&mut self) {
         self.questions = self.questions.saturating_sub(1);
     }
 
     /// The switch has read of a failure or refusal.
-    pub(super) fn heard(&mut self) {
+    pub(in crate::event_loop) fn heard(&mut self) {
         self.statements = self.statements.saturating_sub(1);
     }
 
     /// A handshake has failed. `Some` if this one is to be told, with the number of those that
     /// were not.
-    pub(super) fn failed(&mut self) -> Option<u64> {
+    pub(in crate::event_loop) fn failed(&mut self) -> Option<u64> {
         if self.statements >= MAX_STATEMENTS {
             self.untold += 1;
             return None;
@@ -66,7 +66,7 @@ impl Telling {
     }
 
     /// A connection was refused as soon as it came; the same.
-    pub(super) fn refused(&mut self, now: Mono) -> Option<u64> {
+    pub(in crate::event_loop) fn refused(&mut self, now: Mono) -> Option<u64> {
         if self.statements < MAX_STATEMENTS && self.refusals.take(now) {
             return self.failed();
         }

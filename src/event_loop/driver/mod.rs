@@ -1,0 +1,10 @@
+//! What does: the only files of the event loop that know mio, threads, locks and clocks.
+
+mod mailbox;
+mod mio;
+
+pub(crate) use self::mio::start;
+pub use self::{
+    mailbox::{Mailbox, Posts},
+    mio::{ListenError, MioSockets, SocketOptions},
+};

@@ -1,0 +1,33 @@
+//! One connection's protocol from the first byte to the last, a type for each part of its life:
+//! [`Handshaking`] (secret connection, then both NodeInfos), [`Established`] (who is there is known, and
+//! nothing flows), [`Open`] (MConnection). Each has only what means something in its part.
+//!
+//! Runs on the event loop's thread. Pure: bytes and time go in, bytes, messages and errors come out.
+
+mod error;
+mod established;
+mod handshaking;
+mod open;
+
+use std::sync::Arc;
+
+use super::mconn::MConnSettings;
+use crate::{channel::ChannelDescriptor, identity::NodeKey, node_info::NodeInfo};
+
+pub use error::LinkError;
+pub use established::Established;
+pub use handshaking::{Failed, Handshaking, MAX_NODE_INFO_FRAMES, Step};
+pub use open::{Open, Received};
+
+/// What every connection of a switch needs to know of the switch.
+#[derive(Clone)]
+pub struct LinkSettings {
+    /// Our identity.
+    pub key: NodeKey,
+    /// What we say of ourselves, and against which peers are judged.
+    pub node_info: NodeInfo,
+    /// Every channel of the switch, in descriptor order.
+    pub channels: Arc<[ChannelDescriptor]>,
+    /// Packet sizes, rates, keep-alive.
+    pub mconn: MConnSettings,
+}

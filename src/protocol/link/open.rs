@@ -1,0 +1,216 @@
+//! Messages flow.
+
+use std::time::Duration;
+
+use super::{Established, LinkError, LinkSettings};
+use crate::{
+    payload::Payload,
+    protocol::{
+        mconn::{Filled, Flow, Incoming, MConn, Outgoing, Sink},
+        secret::{Cipher, FRAME_SEALED, FrameWriter, Opener, Sealer},
+    },
+    time::Mono,
+};
+
+/// Frames of one write while a single channel is pending; `mconn` lowers it while several are.
+/// Measured: throughput is flat above 16, and 64 frames fill the 64 KiB that a read takes.
+const MAX_BATCH_FRAMES: usize = 64;
+
+/// A connection on which messages flow. After an error it keeps that error: everything that can fail
+/// fails with it.
+pub struct Open<C: Cipher> {
+    sealer: Sealer<C>,
+    opener: Opener<C>,
+    mconn: MConn,
+    /// Opened bytes that came after the message at which the receiver said stop: less than a frame,
+    /// or what followed the NodeInfo.
+    rest: Vec<u8>,
+    error: Option<LinkError>,
+}
+
+/// How far [`Open::receive`] got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Sealed bytes that were consumed: whole frames.
+    pub consumed: usize,
+    /// The receiver said stop: no further frame was opened.
+    pub stopped: bool,
+}
+
+impl<C: Cipher> Open<C> {
+    pub(super) fn new(established: Established<C>, settings: &LinkSettings, now: Mono) -> Self {
+        let Established { sealer, opener, rest, .. } = established;
+        let mconn = MConn::new(&settings.mconn, &settings.channels, now);
+        Self { sealer, opener, mconn, rest, error: None }
+    }
+
+    /// Opens whole frames in place and hands complete messages to `incoming`, until the frames
+    /// are used up or it says stop. With an empty `sealed` only what is left of an earlier frame
+    /// is looked at.
+    ///
+    /// # Errors
+    /// What the peer did wrong.
+    pub fn receive(
+        &mut self,
+        sealed: &mut [u8],
+        now: Mono,
+        incoming: &mut impl Incoming,
+    ) -> Result<Received, LinkError> {
+        self.check()?;
+        let received = self.receive_frames(sealed, now, incoming);
+        self.keep(received)
+    }
+
+    fn receive_frames(
+        &mut self,
+        sealed: &mut [u8],
+        now: Mono,
+        incoming: &mut impl Incoming,
+    ) -> Result<Received, LinkError> {
+        let mut incoming = Stoppable { incoming, stopped: false };
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            let used = self.mconn.receive(&rest, now, &mut incoming).map_err(LinkError::MConn)?;
+            if used < rest.len() {
+                self.rest = rest[used..].to_vec();
+            }
+        }
+        let mut consumed = 0;
+        for frame in sealed.chunks_exact_mut(FRAME_SEALED) {
+            if incoming.stopped {
+                break;
+            }
+            consumed += FRAME_SEALED;
+            let plain = self.opener.open(frame).map_err(LinkError::Frame)?;
+            let used = self.mconn.receive(plain, now, &mut incoming).map_err(LinkError::MConn)?;
+            self.mconn.end_frame(plain.len());
+            if used < plain.len() {
+                self.rest = plain[used..].to_vec();
+            }
+        }
+        Ok(Received { consumed, stopped: incoming.stopped })
+    }
+
+    /// Seals what is pending into `out`, up to one batch.
+    ///
+    /// # Errors
+    /// Only those of before, and that the nonces are used up.
+    pub fn fill(
+        &mut self,
+        out: &mut Vec<u8>,
+        outgoing: &mut impl Outgoing,
+        now: Mono,
+    ) -> Result<Filled, LinkError> {
+        self.check()?;
+        let mut writer = FrameSink(self.sealer.writer(out, MAX_BATCH_FRAMES));
+        let filled = self.mconn.fill(&mut writer, outgoing, now);
+        // What was sealed before the last nonce may still go out; the next call ends the session.
+        self.error = writer.0.finish().err().map(LinkError::Nonce);
+        Ok(filled)
+    }
+
+    /// Time has passed: keep-alive.
+    ///
+    /// # Errors
+    /// The peer did not answer in time.
+    pub fn handle_timeout(&mut self, now: Mono) -> Result<(), LinkError> {
+        self.check()?;
+        let judged = self.mconn.handle_timeout(now).map_err(LinkError::MConn);
+        self.keep(judged)
+    }
+
+    /// Asks for a sign of life: sends a ping now, unless one is unanswered.
+    pub fn probe(&mut self, now: Mono) {
+        self.mconn.probe(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        self.mconn.next_deadline()
+    }
+
+    /// Whether a ping or pong waits to be written.
+    pub fn wants_control(&self) -> bool {
+        self.mconn.wants_control()
+    }
+
+    /// Whether opened bytes wait for the receiver.
+    pub fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// Plain bytes that the receive rate allows now; 0 means not before
+    /// [`recv_deadline`](Self::recv_deadline).
+    pub fn recv_allowance(&mut self, now: Mono) -> usize {
+        self.mconn.recv_allowance(now)
+    }
+
+    /// When the receive rate allows more.
+    pub fn recv_deadline(&self) -> Option<Mono> {
+        self.mconn.recv_deadline()
+    }
+
+    /// There are bytes to read that we do not read: the peer's pongs may be among them.
+    pub fn suspend_reading(&mut self, now: Mono) {
+        self.mconn.suspend_reading(now);
+    }
+
+    /// We have read up to the end of what there is.
+    pub fn resume_reading(&mut self, now: Mono) {
+        self.mconn.resume_reading(now);
+    }
+
+    /// Bytes held by unfinished messages.
+    pub fn reassembly_bytes(&self) -> usize {
+        self.mconn.reassembly_bytes()
+    }
+
+    /// Last measured round trip of a ping.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.mconn.rtt()
+    }
+
+    fn check(&self) -> Result<(), LinkError> {
+        match &self.error {
+            None => Ok(()),
+            Some(error) => Err(error.clone()),
+        }
+    }
+
+    fn keep<T>(&mut self, result: Result<T, LinkError>) -> Result<T, LinkError> {
+        if let Err(error) = &result {
+            self.error = Some(error.clone());
+        }
+        result
+    }
+}
+
+/// Remembers that the receiver said stop, also when it said so at the very end of a frame.
+struct Stoppable<'a, I> {
+    incoming: &'a mut I,
+    stopped: bool,
+}
+
+impl<I: Incoming> Incoming for Stoppable<'_, I> {
+    fn message(&mut self, channel: usize, payload: Payload) -> Flow {
+        let flow = self.incoming.message(channel, payload);
+        self.stopped = flow == Flow::Stop;
+        flow
+    }
+}
+
+struct FrameSink<'a, C: Cipher>(FrameWriter<'a, C>);
+
+impl<C: Cipher> Sink for FrameSink<'_, C> {
+    fn room(&self) -> usize {
+        self.0.room()
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.0.put(bytes);
+    }
+
+    fn limit_frames(&mut self, frames: usize) {
+        self.0.set_max_frames(frames);
+    }
+}
