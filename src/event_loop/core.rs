@@ -125,7 +125,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// The session has queued messages.
     pub fn handle_dirty(&mut self, id: ConnId) {
-        self.with(id, |conn, _| conn.set_dirty());
+        if let Some(conn) = self.table.get_mut(id) {
+            conn.set_dirty();
+            self.table.set_ready(id.slot());
+        }
     }
 
     /// The poll told of a socket.

@@ -275,11 +275,10 @@ impl<C: Cipher> Conn<C> {
     }
 
     /// The session has queued messages.
-    pub(super) fn set_dirty(&mut self) -> Next {
+    pub(super) fn set_dirty(&mut self) {
         if let Stage::Open(open) = &mut self.stage {
             open.set_dirty();
         }
-        Next::Again
     }
 
     /// A reactor has let go what it held of this connection's messages.

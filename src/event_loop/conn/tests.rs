@@ -481,7 +481,7 @@ fn messages_flow_both_ways_and_the_first_is_told() {
     peer.try_send(0x20, b"hi".to_vec()).unwrap();
     assert!(matches!(run(&mut conn, &mut cx), Next::Wait));
     assert_eq!(far.receive(&mut cx), [] as [Payload; 0], "nobody has said that there is something");
-    assert!(matches!(conn.set_dirty(), Next::Again));
+    conn.set_dirty();
     assert!(matches!(run(&mut conn, &mut cx), Next::Wait));
     assert_eq!(far.receive(&mut cx), [Payload::from(b"hi".to_vec())]);
 }
