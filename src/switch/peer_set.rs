@@ -74,7 +74,7 @@ pub(super) enum Parked {
 pub(super) struct PeerSet {
     conns: BTreeMap<ConnId, Conn>,
     /// **Invariant:** all connections, by node.
-    by_id: BTreeMap<NodeId, BTreeSet<ConnId>>,
+    by_id: BTreeSet<(NodeId, ConnId)>,
     /// **Invariant:** exactly the connections that are `Introducing` or `Up`, one per ID.
     sessions: BTreeMap<NodeId, ConnId>,
     /// **Invariant:** exactly the connections that are `Filtering`, at most one per ID.
@@ -99,7 +99,7 @@ pub(super) struct Held {
 
 impl PeerSet {
     pub(super) fn insert(&mut self, id: ConnId, new: Conn) {
-        self.by_id.entry(new.id).or_default().insert(id);
+        self.by_id.insert((new.id, id));
         self.conns.insert(id, new);
         self.tally(id, true);
     }
@@ -109,12 +109,7 @@ impl PeerSet {
         self.tally(id, false);
         let conn = self.conns.remove(&id)?;
         self.unlist(conn.id, id);
-        if let Some(conns) = self.by_id.get_mut(&conn.id) {
-            conns.remove(&id);
-            if conns.is_empty() {
-                self.by_id.remove(&conn.id);
-            }
-        }
+        self.by_id.remove(&(conn.id, id));
         Some(conn)
     }
 
@@ -133,8 +128,9 @@ impl PeerSet {
 
     /// The connections with this node.
     pub(super) fn of(&self, node: &NodeId) -> impl Iterator<Item = (ConnId, &Conn)> {
-        let conns = self.by_id.get(node).into_iter().flatten();
-        conns.filter_map(|id| Some((*id, self.conns.get(id)?)))
+        let first = ConnId::new(0, 0, 0);
+        let conns = self.by_id.range((*node, first)..).take_while(move |(of, _)| of == node);
+        conns.filter_map(|(_, id)| Some((*id, self.conns.get(id)?)))
     }
 
     /// Puts the connection into another stage, and on the lists where it belongs.
@@ -357,7 +353,7 @@ mod tests {
                 for of in (0..6).map(node) {
                     prop_assert_eq!(peers.of(&of).count(), count(&|c| c.id == of));
                 }
-                prop_assert_eq!(peers.by_id.values().map(BTreeSet::len).sum::<usize>(), peers.conns.len());
+                prop_assert_eq!(peers.by_id.len(), peers.conns.len());
             }
             for n in 0..12 {
                 peers.remove(conn(n));

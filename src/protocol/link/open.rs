@@ -76,12 +76,13 @@ impl<C: Cipher> Open<C> {
             }
         }
         let mut consumed = 0;
+        let mut reader = self.opener.reader();
         for frame in sealed.chunks_exact_mut(FRAME_SEALED) {
             if incoming.stopped {
                 break;
             }
             consumed += FRAME_SEALED;
-            let plain = self.opener.open(frame).map_err(LinkError::Frame)?;
+            let plain = reader.open(frame).map_err(LinkError::Frame)?;
             let used = self.mconn.receive(plain, now, &mut incoming).map_err(LinkError::MConn)?;
             self.mconn.end_frame(plain.len());
             if used < plain.len() {

@@ -4,7 +4,9 @@
 //! to 1028 bytes; sealed it is 1044. Each direction counts its frames from 0 and the count is the
 //! nonce.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
+
+use zeroize::Zeroizing;
 
 use super::cipher::{BadFrame, Cipher, TAG};
 
@@ -37,10 +39,12 @@ pub const MAX_EMPTY_FRAMES: u32 = 16;
 #[error("nonces exhausted")]
 pub struct NonceExhausted;
 
-/// Seals what we send.
+/// Seals what we send. It keeps the key and not the cipher, which is made anew for each batch: of
+/// ring's some 550 bytes there would be two in every idle connection.
 pub struct Sealer<C> {
-    cipher: C,
+    key: Zeroizing<[u8; 32]>,
     counter: u64,
+    cipher: PhantomData<fn() -> C>,
 }
 
 impl<C: Cipher> Sealer<C> {
@@ -51,19 +55,13 @@ impl<C: Cipher> Sealer<C> {
 
     /// A sealer whose next frame has this count; **for tests**.
     pub fn with_counter(key: &[u8; 32], counter: u64) -> Self {
-        Self { cipher: C::new(key), counter }
+        Self { key: Zeroizing::new(*key), counter, cipher: PhantomData }
     }
 
     /// Starts a batch of at most `max_frames` frames, which are appended to `out`.
     pub fn writer<'a>(&'a mut self, out: &'a mut Vec<u8>, max_frames: usize) -> FrameWriter<'a, C> {
-        FrameWriter { sealer: self, out, slot: None, frames: 0, max_frames, exhausted: false }
-    }
-
-    fn seal(&mut self, clear: &mut [u8]) -> Result<[u8; TAG], NonceExhausted> {
-        let next = self.counter.checked_add(1).ok_or(NonceExhausted)?;
-        let tag = self.cipher.seal(self.counter, clear);
-        self.counter = next;
-        Ok(tag)
+        let (cipher, counter) = (C::new(&self.key), &mut self.counter);
+        FrameWriter { cipher, counter, out, slot: None, frames: 0, max_frames, exhausted: false }
     }
 }
 
@@ -80,7 +78,8 @@ impl<C> fmt::Debug for Sealer<C> {
 /// there is lost, but never seen in clear on the wire.
 #[must_use = "only `finish` seals the last slot"]
 pub struct FrameWriter<'a, C> {
-    sealer: &'a mut Sealer<C>,
+    cipher: C,
+    counter: &'a mut u64,
     out: &'a mut Vec<u8>,
     /// Where in `out` the unsealed slot starts. Everything behind it is that slot.
     slot: Option<usize>,
@@ -156,13 +155,14 @@ impl<C: Cipher> FrameWriter<'_, C> {
         self.out[slot..slot + LENGTH].copy_from_slice(&(data as u32).to_le_bytes());
         // Zeros, whatever an earlier batch left in this memory: the peer can read the padding.
         self.out.resize(slot + FRAME_CLEAR, 0);
-        match self.sealer.seal(&mut self.out[slot..]) {
-            Ok(tag) => self.out.extend_from_slice(&tag),
-            Err(NonceExhausted) => {
-                self.out.truncate(slot);
-                self.exhausted = true;
-            }
-        }
+        let Some(next) = self.counter.checked_add(1) else {
+            self.out.truncate(slot);
+            self.exhausted = true;
+            return;
+        };
+        let tag = self.cipher.seal(*self.counter, &mut self.out[slot..]);
+        self.out.extend_from_slice(&tag);
+        *self.counter = next;
     }
 }
 
@@ -183,11 +183,12 @@ impl<C> fmt::Debug for FrameWriter<'_, C> {
     }
 }
 
-/// Opens what the peer sends.
+/// Opens what the peer sends. Like [`Sealer`] it keeps the key alone.
 pub struct Opener<C> {
-    cipher: C,
+    key: Zeroizing<[u8; 32]>,
     counter: u64,
     empty_in_a_row: u32,
+    cipher: PhantomData<fn() -> C>,
 }
 
 impl<C: Cipher> Opener<C> {
@@ -198,9 +199,31 @@ impl<C: Cipher> Opener<C> {
 
     /// An opener that expects this count next; **for tests**.
     pub fn with_counter(key: &[u8; 32], counter: u64) -> Self {
-        Self { cipher: C::new(key), counter, empty_in_a_row: 0 }
+        let key = Zeroizing::new(*key);
+        Self { key, counter, empty_in_a_row: 0, cipher: PhantomData }
     }
 
+    /// Starts a batch of frames.
+    pub fn reader(&mut self) -> FrameReader<'_, C> {
+        FrameReader { cipher: C::new(&self.key), opener: self }
+    }
+
+    /// Opens a frame that comes alone, see [`FrameReader::open`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open<'a>(&mut self, frame: &'a mut [u8]) -> Result<&'a [u8], FrameError> {
+        self.reader().open(frame)
+    }
+}
+
+/// Opens frames that come together.
+pub struct FrameReader<'a, C> {
+    cipher: C,
+    opener: &'a mut Opener<C>,
+}
+
+impl<C: Cipher> FrameReader<'_, C> {
     /// Opens one frame of [`FRAME_SEALED`] bytes in place and returns its data: at most
     /// [`FRAME_DATA`] bytes, possibly none, which is not the end of anything. The padding is not
     /// looked at: Go leaves stale bytes there.
@@ -209,21 +232,28 @@ impl<C: Cipher> Opener<C> {
     /// After any error the session is over: drop the connection.
     pub fn open<'a>(&mut self, frame: &'a mut [u8]) -> Result<&'a [u8], FrameError> {
         debug_assert_eq!(frame.len(), FRAME_SEALED, "frames have one size");
-        let next = self.counter.checked_add(1).ok_or(NonceExhausted)?;
-        let clear: &[u8] = self.cipher.open(self.counter, frame)?;
-        self.counter = next;
+        let opener = &mut *self.opener;
+        let next = opener.counter.checked_add(1).ok_or(NonceExhausted)?;
+        let clear: &[u8] = self.cipher.open(opener.counter, frame)?;
+        opener.counter = next;
         let (length, data) = clear.split_first_chunk::<LENGTH>().ok_or(BadFrame)?;
         let length = u32::from_le_bytes(*length);
         let data = data.get(..length as usize).ok_or(FrameError::TooLong(length))?;
         if !data.is_empty() {
-            self.empty_in_a_row = 0;
+            opener.empty_in_a_row = 0;
             return Ok(data);
         }
-        self.empty_in_a_row += 1;
-        if self.empty_in_a_row > MAX_EMPTY_FRAMES {
+        opener.empty_in_a_row += 1;
+        if opener.empty_in_a_row > MAX_EMPTY_FRAMES {
             return Err(FrameError::TooManyEmpty);
         }
         Ok(data)
+    }
+}
+
+impl<C> fmt::Debug for FrameReader<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameReader").field("opener", &self.opener).finish_non_exhaustive()
     }
 }
 

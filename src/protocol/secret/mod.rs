@@ -19,8 +19,8 @@ pub use agreement::KeyAgreement;
 pub use auth::MAX_AUTH;
 pub use cipher::{BadFrame, ChaCha, Cipher, Null, TAG};
 pub use frame::{
-    FRAME_DATA, FRAME_SEALED, FrameError, FrameWriter, MAX_EMPTY_FRAMES, NonceExhausted, Opener,
-    Sealer,
+    FRAME_DATA, FRAME_SEALED, FrameError, FrameReader, FrameWriter, MAX_EMPTY_FRAMES,
+    NonceExhausted, Opener, Sealer,
 };
 pub use handshake::{EPHEMERAL, Established, Handshake, HandshakeError, MAX_AUTH_FRAMES, Progress};
 pub use key_schedule::{FrameKeys, Side};
