@@ -23,7 +23,8 @@ pub enum BanTarget {
 pub enum BanOrigin {
     /// A person or a program on this side, with [`SwitchHandle::ban`](crate::SwitchHandle::ban).
     Operator,
-    /// The library, for misbehaviour that it saw. Never for a range of addresses.
+    /// The library, for misbehaviour that it saw. Always of a node: others would have to pay for one of
+    /// an address.
     Automatic,
 }
 

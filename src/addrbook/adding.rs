@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use super::{BUCKET_SIZE, Book, KnownAddress, MAX_NEW_BUCKETS, Placement, sampler::draw};
+use super::{
+    Book, KnownAddress, Placement,
+    buckets::{MAX_NEW_BUCKETS, start},
+};
 use crate::{address::NetAddress, identity::NodeId};
 
 /// What became of an address that was told.
@@ -204,10 +207,4 @@ impl Book {
         };
         *first.iter().chain(later).min_by_key(rank).expect("a full bucket is not empty")
     }
-}
-
-/// Where to begin looking for who has to leave a full bucket: by chance, so that nobody can
-/// arrange whom it hits.
-pub(super) fn start(rng: &mut impl Rng) -> usize {
-    draw(BUCKET_SIZE, rng)
 }

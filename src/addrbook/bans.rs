@@ -1,13 +1,12 @@
 //! Bans: who gets no connection.
 
 use std::{
-    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
     time::Duration,
 };
 
-use super::{AUTOMATIC_IP_BAN, AutomaticTarget, BanError, Book, UnbanError};
+use super::{BanError, Book, UnbanError};
 use crate::{
     address::Cidr,
     ban::{Ban, BanOrigin, BanTable, BanTarget},
@@ -70,24 +69,18 @@ impl Book {
         }
     }
 
-    /// The library's own ban. `None` if it changes nothing: the target is banned by an operator, or
+    /// The library's own ban. `None` if it changes nothing: the node is banned by an operator, or
     /// for as long already, or there are too many that all end later, or it is ourselves.
     pub fn ban_automatically(
         &mut self,
-        target: AutomaticTarget,
+        id: NodeId,
         duration: Duration,
         reason: &str,
         wall: Duration,
     ) -> Option<Ban> {
-        let (target, duration) = match target {
-            AutomaticTarget::Id(id) if id == self.own() => return None,
-            AutomaticTarget::Id(id) => {
-                (BanTarget::from(id), duration.min(self.settings.limits.automatic_ban))
-            }
-            AutomaticTarget::Ip(ip) => (BanTarget::from(ip), duration.min(AUTOMATIC_IP_BAN)),
-        };
-        let until = wall.saturating_add(duration);
-        if until <= wall {
+        let target = BanTarget::from(id);
+        let until = wall.saturating_add(duration.min(self.settings.limits.automatic_ban));
+        if id == self.own() || until <= wall {
             return None;
         }
         if let Some(earlier) = self.bans.get(&target).filter(|ban| ban.is_in_force(wall)) {
@@ -141,11 +134,13 @@ impl Book {
             (BanTarget::Id(id), _) if id == self.own() => None,
             (BanTarget::Cidr(cidr), _) if covers_everything(&cidr) => None,
             (_, BanOrigin::Operator) => Some(ban),
-            (BanTarget::Cidr(_), BanOrigin::Automatic) => None,
+            (BanTarget::Ip(_) | BanTarget::Cidr(_), BanOrigin::Automatic) => None,
+            // No longer than those last: more is left of it if the wall clock was set back since.
             (BanTarget::Id(_), BanOrigin::Automatic) => {
-                clamped(ban, wall, self.settings.limits.automatic_ban)
+                let latest = wall.saturating_add(self.settings.limits.automatic_ban);
+                ban.until = Some(ban.until?.min(latest));
+                Some(ban)
             }
-            (BanTarget::Ip(_), BanOrigin::Automatic) => clamped(ban, wall, AUTOMATIC_IP_BAN),
         }
     }
 
@@ -155,13 +150,13 @@ impl Book {
         let (target, origin) = (ban.target, ban.origin);
         if let Some(until) = ban.until {
             self.ban_ends.insert((until, target));
-            if let Some((ends, _)) = self.automatic(&target, origin) {
-                ends.insert((until, target));
+            if origin == BanOrigin::Automatic {
+                self.automatic_ids.insert((until, target));
             }
         }
         Arc::make_mut(&mut self.bans).insert(ban);
-        let (ends, limit) = self.automatic(&target, origin)?;
-        let first = ends.first().filter(|_| ends.len() > limit).map(|(_, target)| *target)?;
+        let is_over = self.automatic_ids.len() > self.settings.limits.automatic_ids;
+        let (_, first) = self.automatic_ids.first().copied().filter(|_| is_over)?;
         self.take_ban(&first)
     }
 
@@ -171,36 +166,10 @@ impl Book {
         let ban = Arc::make_mut(&mut self.bans).remove(target)?;
         if let Some(until) = ban.until {
             self.ban_ends.remove(&(until, *target));
-            if let Some((ends, _)) = self.automatic(target, ban.origin) {
-                ends.remove(&(until, *target));
-            }
+            self.automatic_ids.remove(&(until, *target));
         }
         Some(ban)
     }
-
-    /// The index of the automatic bans of the target's kind, and its limit.
-    fn automatic(
-        &mut self,
-        target: &BanTarget,
-        origin: BanOrigin,
-    ) -> Option<(&mut BTreeSet<(Duration, BanTarget)>, usize)> {
-        match (origin, target) {
-            (BanOrigin::Automatic, BanTarget::Id(_)) => {
-                Some((&mut self.automatic_ids, self.settings.limits.automatic_ids))
-            }
-            (BanOrigin::Automatic, BanTarget::Ip(_)) => {
-                Some((&mut self.automatic_ips, self.settings.limits.automatic_ips))
-            }
-            (BanOrigin::Automatic, BanTarget::Cidr(_)) | (BanOrigin::Operator, _) => None,
-        }
-    }
-}
-
-/// The automatic ban, which lasts no longer than those do: more is left of it if the wall clock was
-/// set back since. None of them is for ever.
-fn clamped(mut ban: Ban, wall: Duration, longest: Duration) -> Option<Ban> {
-    ban.until = Some(ban.until?.min(wall.saturating_add(longest)));
-    Some(ban)
 }
 
 /// The target in the one form in which it is looked up.

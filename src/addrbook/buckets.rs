@@ -1,6 +1,20 @@
 //! Buckets of entries.
 
-use super::BUCKET_SIZE;
+use rand::Rng;
+
+use super::sampler::draw;
+
+/// Buckets of addresses that are only told.
+pub(super) const NEW_BUCKETS: u16 = 256;
+
+/// Buckets of addresses that proved good.
+pub(super) const OLD_BUCKETS: u16 = 64;
+
+/// Entries of a bucket. The reference means 64 too, but its check lets one more in.
+pub(super) const BUCKET_SIZE: usize = 64;
+
+/// New buckets that one address can be in, each by another group of sources.
+pub(super) const MAX_NEW_BUCKETS: usize = 4;
 
 /// Some buckets, each with the numbers of at most [`BUCKET_SIZE`] entries.
 #[derive(Clone, Debug)]
@@ -53,4 +67,10 @@ impl Buckets {
             self.occupied.swap_remove(at.expect("a bucket with an entry is occupied"));
         }
     }
+}
+
+/// Where to begin looking for who has to leave a full bucket: by chance, so that nobody can
+/// arrange whom it hits.
+pub(super) fn start(rng: &mut impl Rng) -> usize {
+    draw(BUCKET_SIZE, rng)
 }

@@ -4,7 +4,10 @@ use std::fmt::{self, Write};
 
 use highway::{HighwayHash, HighwayHasher, Key};
 
-use super::{BookKey, NEW_BUCKETS, OLD_BUCKETS};
+use super::{
+    BookKey,
+    buckets::{NEW_BUCKETS, OLD_BUCKETS},
+};
 use crate::address::NetAddress;
 
 /// New buckets that the addresses told by one group of sources can be in. Who owns a subnet fills

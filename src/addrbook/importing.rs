@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use rand::Rng;
 
 use super::{
-    AddError, Added, Book, KnownAddress, Placement, adding::start, json::ImportedBook,
+    AddError, Added, Book, KnownAddress, Placement, buckets::start, json::ImportedBook,
     loading::without_future,
 };
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::Rng;
 
 use super::{
-    AddError, Book, BookKey, BookSettings, KnownAddress, MAX_NEW_BUCKETS, Placement, StoredBook,
-    adding::start,
+    AddError, Book, BookKey, BookSettings, KnownAddress, Placement, StoredBook,
+    buckets::{MAX_NEW_BUCKETS, start},
 };
 
 impl Book {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    KnownAddress, NEW_BUCKETS, OLD_BUCKETS, Placement,
-    buckets::Buckets,
+    KnownAddress, Placement,
+    buckets::{Buckets, NEW_BUCKETS, OLD_BUCKETS},
     dense::Dense,
     sources::{Sources, Told},
 };
@@ -337,7 +337,7 @@ impl Table {
         }
         let count = |buckets: &Buckets, all: u16| -> usize {
             let sizes = (0..all).map(|bucket| buckets.get(bucket as u8).len());
-            sizes.inspect(|size| assert!(*size <= super::BUCKET_SIZE)).sum()
+            sizes.inspect(|size| assert!(*size <= crate::addrbook::buckets::BUCKET_SIZE)).sum()
         };
         assert_eq!(count(&self.new, NEW_BUCKETS), places);
         assert_eq!(count(&self.old, OLD_BUCKETS), old);

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use super::{
-    Command, Inbox, LoopSettings, Mailbox, Posts, Readiness, Report, Sockets,
+    Command, LoopSettings, Mailbox, Posts, Readiness, Report, Sockets,
     conn::{Conn, Context, Next},
     listener::Listener,
     ports::LISTENER,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     ids::ConnId,
     protocol::secret::{Cipher, KeyAgreement},
-    reactor::DisconnectReason,
+    reactor::{DisconnectReason, Inbox},
     time::{Mono, Now, earliest},
 };
 

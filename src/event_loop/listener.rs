@@ -2,8 +2,11 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use super::{Inbox, Report, Sockets, conn::Context};
-use crate::{reactor::DisconnectReason, time::Mono};
+use super::{Report, Sockets, conn::Context};
+use crate::{
+    reactor::{DisconnectReason, Inbox},
+    time::Mono,
+};
 
 /// Accepts of one turn: a burst of connections must not hold up the peers that we have.
 const ACCEPTS_PER_TURN: usize = 64;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{MAX_CHANNELS, MAX_NODE_INFO_SIZE};
+use super::limits::{MAX_CHANNELS, MAX_NODE_INFO_SIZE};
 use crate::{AddressError, ChannelId, protocol::wire::DecodeError};
 
 /// A NodeInfo that nodes do not accept. What it quotes is shortened and made printable.

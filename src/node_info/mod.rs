@@ -1,23 +1,18 @@
 //! What a node says of itself after the handshake.
 
 mod error;
+mod limits;
 mod wire;
 
 pub use error::{Incompatible, NodeInfoError};
+pub use limits::MAX_NODE_INFO_SIZE;
 
+use self::limits::MAX_CHANNELS;
 use crate::{
     AddressError, ChannelId, ListenAddress, NetAddress, NodeId, PeerAddress,
     address::without_scheme,
-    protocol::wire::put_delimited,
     text::{is_printable_and_not_blank, shown},
 };
-
-/// Largest encoded NodeInfo, bytes without the length in front (`p2p/node_info.go`,
-/// `maxNodeInfoSize`). Bounds everything that one is decoded to.
-pub const MAX_NODE_INFO_SIZE: usize = 10_240;
-
-/// Most channels that a node may have (`p2p/node_info.go`, `maxNumChannels`).
-const MAX_CHANNELS: usize = 16;
 
 /// The p2p protocol that this crate speaks (`version/version.go`, `P2PProtocol`).
 const P2P_PROTOCOL: u64 = 8;
@@ -191,32 +186,6 @@ impl NodeInfo {
         &self.rpc_address
     }
 
-    /// The protobuf message `tendermint.p2p.DefaultNodeInfo`, byte for byte as the reference
-    /// encodes it.
-    pub fn encode(&self) -> Vec<u8> {
-        wire::encode(self)
-    }
-
-    /// [`encode`](Self::encode) with its length in front, as it goes over the wire.
-    pub fn encode_delimited(&self) -> Vec<u8> {
-        let mut delimited = Vec::new();
-        put_delimited(&wire::encode(self), &mut delimited);
-        delimited
-    }
-
-    /// Decodes the protobuf message (without the length in front). Says nothing about whether what
-    /// it holds makes sense: see [`validate`](Self::validate).
-    ///
-    /// # Errors
-    /// [`NodeInfoError::TooLarge`], or [`NodeInfoError::Malformed`], which also covers text that is
-    /// not UTF-8.
-    pub fn decode(bytes: &[u8]) -> Result<Self, NodeInfoError> {
-        if bytes.len() > MAX_NODE_INFO_SIZE {
-            return Err(NodeInfoError::TooLarge { found: bytes.len() });
-        }
-        wire::decode(bytes)
-    }
-
     /// Whether this is a NodeInfo that nodes accept from each other, judged as the reference does
     /// and in its order (`p2p/node_info.go`, `Validate`), but without resolving anything: an
     /// announced host name is fine, it just cannot be dialed.
@@ -244,7 +213,7 @@ impl NodeInfo {
             return Err(NodeInfoError::RpcAddress { found: shown(&self.rpc_address) });
         }
         // Last, because only our own can get here with too much in it.
-        match wire::encode(self).len() {
+        match self.encode().len() {
             found if found > MAX_NODE_INFO_SIZE => Err(NodeInfoError::TooLarge { found }),
             _ => Ok(()),
         }

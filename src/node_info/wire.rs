@@ -1,9 +1,11 @@
 //! The message on the wire, `proto/tendermint/p2p/types.proto`.
 
-use super::{NodeInfo, NodeInfoError};
+use super::{MAX_NODE_INFO_SIZE, NodeInfo, NodeInfoError};
 use crate::{
     ChannelId,
-    protocol::wire::{DecodeError, Fields, put_bytes_field, put_message_field, put_varint_field},
+    protocol::wire::{
+        DecodeError, Fields, put_bytes_field, put_delimited, put_message_field, put_varint_field,
+    },
 };
 
 /// Field numbers of `DefaultNodeInfo`.
@@ -25,60 +27,78 @@ const APP: u32 = 3;
 const TX_INDEX: u32 = 1;
 const RPC_ADDRESS: u32 = 2;
 
-/// Byte for byte as the reference encodes it: both messages in it are there, whatever is in them.
-pub(super) fn encode(info: &NodeInfo) -> Vec<u8> {
-    let (mut message, mut part) = (Vec::new(), Vec::new());
-    put_varint_field(P2P, info.p2p_protocol, &mut part);
-    put_varint_field(BLOCK, info.block_protocol, &mut part);
-    put_varint_field(APP, info.app_protocol, &mut part);
-    put_message_field(PROTOCOL_VERSION, &part, &mut message);
-    put_bytes_field(ID, info.id.as_bytes(), &mut message);
-    put_bytes_field(LISTEN_ADDR, info.listen_addr.as_bytes(), &mut message);
-    put_bytes_field(NETWORK, info.network.as_bytes(), &mut message);
-    put_bytes_field(VERSION, info.version.as_bytes(), &mut message);
-    let channels: Vec<u8> = info.channels.iter().map(|channel| channel.as_u8()).collect();
-    put_bytes_field(CHANNELS, &channels, &mut message);
-    put_bytes_field(MONIKER, info.moniker.as_bytes(), &mut message);
-    part.clear();
-    put_bytes_field(TX_INDEX, info.tx_index.as_bytes(), &mut part);
-    put_bytes_field(RPC_ADDRESS, info.rpc_address.as_bytes(), &mut part);
-    put_message_field(OTHER, &part, &mut message);
-    message
-}
-
-/// The last of several fields counts, and of the messages in it the last of each of their fields, as in
-/// the reference.
-pub(super) fn decode(bytes: &[u8]) -> Result<NodeInfo, NodeInfoError> {
-    let mut info = NodeInfo {
-        p2p_protocol: 0,
-        block_protocol: 0,
-        app_protocol: 0,
-        id: String::new(),
-        listen_addr: String::new(),
-        network: String::new(),
-        version: String::new(),
-        channels: Vec::new(),
-        moniker: String::new(),
-        tx_index: String::new(),
-        rpc_address: String::new(),
-    };
-    for field in Fields::new(bytes) {
-        let field = field?;
-        match field.number {
-            PROTOCOL_VERSION => decode_versions(field.bytes()?, &mut info)?,
-            ID => info.id = text(field.bytes()?)?,
-            LISTEN_ADDR => info.listen_addr = text(field.bytes()?)?,
-            NETWORK => info.network = text(field.bytes()?)?,
-            VERSION => info.version = text(field.bytes()?)?,
-            CHANNELS => {
-                info.channels = field.bytes()?.iter().copied().map(ChannelId::new).collect();
-            }
-            MONIKER => info.moniker = text(field.bytes()?)?,
-            OTHER => decode_other(field.bytes()?, &mut info)?,
-            _ => {}
-        }
+impl NodeInfo {
+    /// The protobuf message `tendermint.p2p.DefaultNodeInfo`, byte for byte as the reference
+    /// encodes it: both messages in it are there, whatever is in them.
+    pub fn encode(&self) -> Vec<u8> {
+        let (mut message, mut part) = (Vec::new(), Vec::new());
+        put_varint_field(P2P, self.p2p_protocol, &mut part);
+        put_varint_field(BLOCK, self.block_protocol, &mut part);
+        put_varint_field(APP, self.app_protocol, &mut part);
+        put_message_field(PROTOCOL_VERSION, &part, &mut message);
+        put_bytes_field(ID, self.id.as_bytes(), &mut message);
+        put_bytes_field(LISTEN_ADDR, self.listen_addr.as_bytes(), &mut message);
+        put_bytes_field(NETWORK, self.network.as_bytes(), &mut message);
+        put_bytes_field(VERSION, self.version.as_bytes(), &mut message);
+        let channels: Vec<u8> = self.channels.iter().map(|channel| channel.as_u8()).collect();
+        put_bytes_field(CHANNELS, &channels, &mut message);
+        put_bytes_field(MONIKER, self.moniker.as_bytes(), &mut message);
+        part.clear();
+        put_bytes_field(TX_INDEX, self.tx_index.as_bytes(), &mut part);
+        put_bytes_field(RPC_ADDRESS, self.rpc_address.as_bytes(), &mut part);
+        put_message_field(OTHER, &part, &mut message);
+        message
     }
-    Ok(info)
+
+    /// [`encode`](Self::encode) with its length in front, as it goes over the wire.
+    pub fn encode_delimited(&self) -> Vec<u8> {
+        let mut delimited = Vec::new();
+        put_delimited(&self.encode(), &mut delimited);
+        delimited
+    }
+
+    /// Decodes the protobuf message (without the length in front). Says nothing about whether what
+    /// it holds makes sense: see [`validate`](Self::validate). The last of several fields counts, and of
+    /// the messages in it the last of each of their fields, as in the reference.
+    ///
+    /// # Errors
+    /// [`NodeInfoError::TooLarge`], or [`NodeInfoError::Malformed`], which also covers text that is
+    /// not UTF-8.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NodeInfoError> {
+        if bytes.len() > MAX_NODE_INFO_SIZE {
+            return Err(NodeInfoError::TooLarge { found: bytes.len() });
+        }
+        let mut info = Self {
+            p2p_protocol: 0,
+            block_protocol: 0,
+            app_protocol: 0,
+            id: String::new(),
+            listen_addr: String::new(),
+            network: String::new(),
+            version: String::new(),
+            channels: Vec::new(),
+            moniker: String::new(),
+            tx_index: String::new(),
+            rpc_address: String::new(),
+        };
+        for field in Fields::new(bytes) {
+            let field = field?;
+            match field.number {
+                PROTOCOL_VERSION => decode_versions(field.bytes()?, &mut info)?,
+                ID => info.id = text(field.bytes()?)?,
+                LISTEN_ADDR => info.listen_addr = text(field.bytes()?)?,
+                NETWORK => info.network = text(field.bytes()?)?,
+                VERSION => info.version = text(field.bytes()?)?,
+                CHANNELS => {
+                    info.channels = field.bytes()?.iter().copied().map(ChannelId::new).collect();
+                }
+                MONIKER => info.moniker = text(field.bytes()?)?,
+                OTHER => decode_other(field.bytes()?, &mut info)?,
+                _ => {}
+            }
+        }
+        Ok(info)
+    }
 }
 
 fn decode_versions(message: &[u8], info: &mut NodeInfo) -> Result<(), DecodeError> {

@@ -11,16 +11,15 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     PexInput, PexNotice, PexOutput, PexSettings, Standings,
     alone::Alone,
-    crawl::Queue,
-    dials::Dials,
-    ensure::Round,
+    dials::{Dials, Round},
     neighbour::{Neighbour, Opinion},
     outage::Outage,
+    queue::Queue,
     timer::Timer,
     unroutable::Unroutable,
 };
 use crate::{
-    addrbook::{AutomaticTarget, Book},
+    addrbook::Book,
     address::PeerAddress,
     ban::Ban,
     deadlines::Deadlines,
@@ -164,13 +163,6 @@ impl PexCore {
         self.handle_timeout(now);
         match input {
             PexInput::Request(request) => self.request(request),
-            PexInput::Misbehaved(case) => {
-                let is_wanted =
-                    matches!(case.who, AutomaticTarget::Id(id) if self.standings.is_reserved(&id));
-                if !is_wanted {
-                    self.ban_automatically(case.who, case.duration, &case.reason, now);
-                }
-            }
             PexInput::PeerUp(facts) => self.peer_up(facts, now),
             PexInput::Message { conn, payload } => self.message(conn, &payload, now),
             PexInput::PeerDown { conn, reason } => self.peer_down(conn, &reason, now),
@@ -329,12 +321,12 @@ impl PexCore {
     /// The library's own ban, which everybody learns of.
     pub(super) fn ban_automatically(
         &mut self,
-        who: AutomaticTarget,
+        id: NodeId,
         duration: Duration,
         reason: &str,
         now: Now,
     ) {
-        if let Some(ban) = self.book.ban_automatically(who, duration, reason, now.wall) {
+        if let Some(ban) = self.book.ban_automatically(id, duration, reason, now.wall) {
             self.unpublished.push(ban);
             self.publish_in_time();
             self.store(true);
@@ -369,11 +361,11 @@ impl PexCore {
 pub(super) mod tests {
     use super::*;
     use crate::{
-        addrbook::{AutomaticTarget, BanError, BookKey, BookLimits, BookSettings, UnbanError},
+        addrbook::{BanError, BookKey, BookLimits, BookSettings, UnbanError},
         ban::BanTarget,
         config::Config,
         identity::NodeId,
-        pex::{Misbehaviour, PexAnswer, PexRequest},
+        pex::{PexAnswer, PexRequest},
     };
 
     const OWN: NodeId = id(0);
@@ -416,10 +408,9 @@ pub(super) mod tests {
         PexInput::Request(PexRequest::Ban { ticket: 7, target, duration, reason })
     }
 
-    fn misbehaved(n: u8) -> PexInput {
-        let who = AutomaticTarget::Id(id(n));
-        let duration = Duration::from_secs(3600);
-        PexInput::Misbehaved(Misbehaviour { who, duration, reason: "spam".to_owned() })
+    fn misbehaves(core: &mut PexCore, n: u8, now: Now) {
+        core.handle_timeout(now);
+        core.ban_automatically(id(n), Duration::from_secs(3600), "spam", now);
     }
 
     pub(in crate::pex) fn outputs(core: &mut PexCore) -> Vec<PexOutput> {
@@ -539,12 +530,25 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_the_library_saw_is_published_and_stored_at_once() {
+        let mut core = core();
+        misbehaves(&mut core, 1, at(0));
+        let outputs = outputs(&mut core);
+        let [PexOutput::Publish { added, .. }, PexOutput::Store { batch, is_urgent: true }] =
+            &outputs[..]
+        else {
+            panic!("{outputs:?}")
+        };
+        assert_eq!((added.len(), batch.bans.len()), (1, 1));
+    }
+
+    #[test]
     fn automatic_bans_are_published_together_after_a_pause() {
         let mut core = core();
-        core.handle(misbehaved(1), at(0));
+        misbehaves(&mut core, 1, at(0));
         assert_eq!(num_published(&outputs(&mut core)), 1);
         for n in 2..=4 {
-            core.handle(misbehaved(n), at(u64::from(n)));
+            misbehaves(&mut core, n, at(u64::from(n)));
         }
         assert_eq!(num_published(&outputs(&mut core)), 0);
         assert_eq!(core.next_deadline(), Some(at(200).mono));

@@ -3,13 +3,12 @@
 //! The reference dials one after the other, so that black holes make a round of a large book take
 //! days; and it hands out what it has never reached.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::{PexCore, Purpose};
 use crate::{
     addrbook::{KnownAddress, Placement},
     address::PeerAddress,
-    deadlines::Deadlines,
     identity::NodeId,
     time::{Mono, Now},
 };
@@ -18,43 +17,6 @@ use crate::{
 /// bad addresses are 40,960: more is left behind by whoever tells of ever new addresses, and would
 /// grow for as long as black holes hold the crawl up.
 const TIDY_AT: usize = 1 << 16;
-
-/// When each address of the book is to be dialed next.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    due: Deadlines<NodeId>,
-    /// **Invariant:** the time and the ID of each entry of `due`.
-    by_id: BTreeMap<NodeId, Mono>,
-}
-
-impl Queue {
-    /// Dials the node at this time, instead of when it was to be.
-    pub(super) fn schedule(&mut self, id: NodeId, at: Mono) {
-        if let Some(earlier) = self.by_id.insert(id, at) {
-            self.due.remove(earlier, id);
-        }
-        self.due.add(at, id);
-    }
-
-    fn pop(&mut self, now: Mono) -> Option<NodeId> {
-        let id = self.due.pop_due(now)?;
-        self.by_id.remove(&id);
-        Some(id)
-    }
-
-    fn len(&self) -> usize {
-        self.by_id.len()
-    }
-
-    fn retain(&mut self, is_kept: impl Fn(&NodeId) -> bool) {
-        self.by_id.retain(|id, _| is_kept(id));
-        self.due.retain(is_kept);
-    }
-
-    fn first(&self) -> Option<Mono> {
-        self.due.next()
-    }
-}
 
 impl PexCore {
     /// Puts every address of the book into the queue, each when its time comes.

@@ -27,6 +27,15 @@ pub(super) struct Own {
     pub(super) attempted_before: Option<Duration>,
 }
 
+/// What has come of the attempts of a round so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Round {
+    /// Nodes that were dialed.
+    pub(super) dialed: usize,
+    /// One of them is more than a node that refuses after the handshake.
+    pub(super) has_reached: bool,
+}
+
 impl Dials {
     /// Peer exchange asks the switch to dial.
     pub(super) fn ask(&mut self, id: NodeId, purpose: Purpose, attempted_before: Option<Duration>) {

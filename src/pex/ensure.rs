@@ -32,15 +32,6 @@ const MAX_ANCHORS: usize = 4;
 /// nodes want, each of them would otherwise ask all seeds in every round for ever.
 const ALL_SEEDS_ROUNDS: u32 = 10;
 
-/// What has come of a round so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Round {
-    /// Nodes that were dialed.
-    pub(super) dialed: usize,
-    /// One of them is more than a node that refuses after the handshake.
-    pub(super) has_reached: bool,
-}
-
 impl PexCore {
     /// The first round comes at once: there are no peers yet.
     pub(super) fn start_ensuring(&mut self, now: Now) {

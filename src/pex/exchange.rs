@@ -11,7 +11,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    addrbook::{AddError, Added, AutomaticTarget, BadAddress, BadCause},
+    addrbook::{AddError, Added, BadAddress, BadCause},
     address::{NetAddress, PeerAddress},
     identity::NodeId,
     ids::{ConnId, Direction},
@@ -418,10 +418,10 @@ impl PexCore {
         neighbour_over(&mut self.neighbours, conn);
         self.outputs.push_back(PexOutput::Stop { conn, reason: why.clone() });
         let Some(neighbour) = self.neighbours.get(&conn) else { return };
+        let id = neighbour.facts.id;
         // The operator wants this peer whatever it does: it comes back, and starts anew.
-        if !self.standings.is_reserved(&neighbour.facts.id) {
-            let who = AutomaticTarget::Id(neighbour.facts.id);
-            self.ban_automatically(who, time, &why, now);
+        if !self.standings.is_reserved(&id) {
+            self.ban_automatically(id, time, &why, now);
         }
     }
 }

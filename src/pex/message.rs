@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{BookView, Candidates, PeerFacts};
 use crate::{
-    addrbook::{
-        AutomaticTarget, BadAddress, BanError, ImportReport, StoreBatch, UnbanError,
-        json::ImportedBook,
-    },
+    addrbook::{BadAddress, BanError, ImportReport, StoreBatch, UnbanError, json::ImportedBook},
     address::{NetAddress, PeerAddress},
     ban::{Ban, BanTable, BanTarget},
     identity::NodeId,
@@ -22,8 +19,6 @@ use crate::{
 pub enum PexInput {
     /// Somebody wants something.
     Request(PexRequest),
-    /// The library saw it and bans for it.
-    Misbehaved(Misbehaviour),
     /// A session began.
     PeerUp(PeerFacts),
     /// A message on channel 0x00.
@@ -162,17 +157,6 @@ pub enum PexRequest {
         /// What was read.
         imported: ImportedBook,
     },
-}
-
-/// Who misbehaved, and what it costs them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misbehaviour {
-    /// Who.
-    pub who: AutomaticTarget,
-    /// How long they are banned; an IP address for ten minutes at most.
-    pub duration: Duration,
-    /// What they did.
-    pub reason: String,
 }
 
 /// What a request is answered with.

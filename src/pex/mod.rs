@@ -1,8 +1,8 @@
 //! Peer exchange, and the book that it fills.
 //!
 //! [`PexCore`] decides and owns the [`Book`](crate::addrbook::Book); the thread `p2p-pex` drives it
-//! and publishes the bans. It never waits for a disk: the thread `p2p-store`, which exists only if
-//! there is a store, writes what has changed.
+//! and publishes the bans. It never waits for a disk: it leaves what has changed to the book's thread
+//! `p2p-store`, if there is a store.
 
 mod alone;
 mod core;
@@ -14,12 +14,11 @@ mod handle;
 mod message;
 mod neighbour;
 mod outage;
-mod pending;
 mod picking;
+mod queue;
 mod requests;
 mod settings;
 mod standing;
-mod store;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -31,11 +30,9 @@ mod wire;
 pub use crate::origin::Purpose;
 pub use core::PexCore;
 pub(crate) use handle::PexHandle;
-pub use message::{Misbehaviour, PexAnswer, PexInput, PexNotice, PexOutput, PexRequest};
+pub use message::{PexAnswer, PexInput, PexNotice, PexOutput, PexRequest};
 pub use neighbour::PeerFacts;
-pub use settings::PexSettings;
-pub use standing::Standings;
-pub(crate) use store::StoreEnd;
+pub use settings::{PexSettings, Standings};
 pub(crate) use thread::{FoundBook, Pex, Prepared, Start};
 pub use view::{BookEntry, BookState, BookView, Candidates};
 pub use wire::{CHANNEL, MAX_ADDRS, MAX_MESSAGE_SIZE, PexMessage, PexMessageError, channel};

@@ -1,8 +1,10 @@
 //! What handles and reactors ask of the book.
 
-use super::{PexAnswer, PexCore, PexOutput, PexRequest, neighbour::Opinion, view};
+use std::collections::BTreeSet;
+
+use super::{Candidates, PexAnswer, PexCore, PexOutput, PexRequest, neighbour::Opinion, view};
 use crate::{
-    addrbook::{BadAddress, BadCause, json},
+    addrbook::{BadAddress, BadCause, KnownAddress, Placement, json},
     ban::Ban,
     identity::NodeId,
     switch::SwitchEvent,
@@ -126,5 +128,36 @@ impl PexCore {
 
     fn answer(&mut self, ticket: u64, answer: PexAnswer) {
         self.outputs.push_back(PexOutput::Answer { ticket, answer });
+    }
+
+    /// Who is known and not connected, from after this node on, and no more than so many.
+    pub(super) fn candidates(
+        &self,
+        after: Option<NodeId>,
+        limit: usize,
+        besides: &BTreeSet<NodeId>,
+    ) -> Candidates {
+        let wall = self.now.wall;
+        let is_candidate = |known: &&KnownAddress| {
+            let id = known.addr.id();
+            known.placement != Placement::Bad
+                && !self.is_met(&id)
+                && !besides.contains(&id)
+                && !self.standings.is_persistent(&id)
+                && !self.book.is_banned(&known.addr, wall)
+        };
+        let mut candidates = Candidates::default();
+        for known in self.book.iter().filter(is_candidate) {
+            candidates.total += 1;
+            if after.is_some_and(|after| known.addr.id() <= after) {
+                continue;
+            }
+            if candidates.page.len() < limit {
+                candidates.page.push(known.clone());
+            } else if candidates.next.is_none() {
+                candidates.next = candidates.page.last().map(|last| last.addr.id());
+            }
+        }
+        candidates
     }
 }

@@ -1,11 +1,11 @@
 //! What peer exchange has to know.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use super::Standings;
 use crate::{
     address::PeerAddress,
     config::{Config, PexBias},
+    identity::NodeId,
 };
 
 /// The configuration of peer exchange.
@@ -84,6 +84,28 @@ impl PexSettings {
     /// node without room refuses after the handshake.
     pub(super) fn proven_after(&self) -> Duration {
         self.ensure_peers_period / 3
+    }
+}
+
+/// Persistent and unconditional nodes, as configured and as changed since.
+#[derive(Clone, Debug, Default)]
+pub struct Standings {
+    /// The switch dials them; their addresses are never bad.
+    pub persistent: BTreeSet<NodeId>,
+    /// They are admitted whatever the limits.
+    pub unconditional: BTreeSet<NodeId>,
+}
+
+impl Standings {
+    /// Whether the switch dials the node.
+    pub(super) fn is_persistent(&self, id: &NodeId) -> bool {
+        self.persistent.contains(id)
+    }
+
+    /// Whether the node has a place of its own: no decision of a machine ends its session or keeps
+    /// it out.
+    pub(super) fn is_reserved(&self, id: &NodeId) -> bool {
+        self.persistent.contains(id) || self.unconditional.contains(id)
     }
 }
 

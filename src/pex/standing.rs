@@ -1,31 +1,7 @@
 //! Who has a standing of its own: what the operator says of nodes.
 
-use std::collections::BTreeSet;
-
 use super::{PexCore, PexOutput};
 use crate::{identity::NodeId, switch::SwitchEvent, time::Now};
-
-/// Persistent and unconditional nodes, as configured and as changed since.
-#[derive(Clone, Debug, Default)]
-pub struct Standings {
-    /// The switch dials them; their addresses are never bad.
-    pub persistent: BTreeSet<NodeId>,
-    /// They are admitted whatever the limits.
-    pub unconditional: BTreeSet<NodeId>,
-}
-
-impl Standings {
-    /// Whether the switch dials the node.
-    pub(super) fn is_persistent(&self, id: &NodeId) -> bool {
-        self.persistent.contains(id)
-    }
-
-    /// Whether the node has a place of its own: no decision of a machine ends its session or keeps
-    /// it out.
-    pub(super) fn is_reserved(&self, id: &NodeId) -> bool {
-        self.persistent.contains(id) || self.unconditional.contains(id)
-    }
-}
 
 impl PexCore {
     /// The operator has changed what a node is to us.

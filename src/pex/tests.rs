@@ -5,14 +5,11 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, Sender};
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{
-    FoundBook, Misbehaviour, Pex, PexHandle, PexInput, PexSettings, Prepared, Start,
-    store::StoreEnd,
-};
+use super::{FoundBook, Pex, PexHandle, PexSettings, Prepared, Start};
 use crate::{
     addrbook::{
-        AutomaticTarget, BanError, BookKey, BookLimits, BookSettings, BookStore, KnownAddress,
-        MemoryStore, StoreBatch, StoreError, StoredBook, UnbanError,
+        BanError, BookKey, BookLimits, BookSettings, BookStore, KnownAddress, MemoryStore,
+        StoreBatch, StoreEnd, StoreError, StoredBook, UnbanError,
         json::{self, ImportedBook},
     },
     address::NetAddress,
@@ -180,19 +177,6 @@ fn a_reactor_that_praises_every_message_does_not_fill_the_queue() {
     handle.mark_good(id(1));
     assert_eq!(handle.bad_addresses().unwrap(), [], "it is heard again once it was taken");
     pex.stop(clock.mono() + LONG);
-}
-
-#[test]
-fn what_the_library_saw_is_published_and_stored_at_once() {
-    let (store, written, result) = told();
-    let running = start(Some(store));
-    let who = AutomaticTarget::Id(id(1));
-    let case = Misbehaviour { who, duration: LONG * 1000, reason: "x".into() };
-    running.handle.inputs.send(PexInput::Misbehaved(case)).unwrap();
-    assert!(running.published.recv_timeout(LONG).unwrap().1.len() == 1);
-    assert_eq!(written.recv_timeout(LONG).unwrap().len(), 1);
-    drop(result);
-    assert_eq!(running.stop(), Some(StoreEnd::Written));
 }
 
 #[test]

@@ -8,14 +8,12 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     CHANNEL, PeerFacts, PexCore, PexHandle, PexInput, PexNotice, PexOutput, PexRequest,
-    PexSettings,
-    handle::Shared,
-    store::{StoreEnd, StoreWriter},
+    PexSettings, handle::Shared,
 };
 use crate::{
     addrbook::{
-        Book, BookKey, BookSettings, BookStore, ImportReport, StoreError, StoredBook,
-        json::ImportedBook,
+        Book, BookKey, BookSettings, BookStore, ImportReport, StoreEnd, StoreError, StoreWriter,
+        StoredBook, json::ImportedBook,
     },
     ban::BanTable,
     clock::Clock,

@@ -1,8 +1,7 @@
 //! The book as people look at it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
-use super::PexCore;
 use crate::{
     addrbook::{Book, KnownAddress, Placement},
     identity::NodeId,
@@ -56,39 +55,6 @@ pub struct Candidates {
     pub total: usize,
     /// Where the next page begins: `after` of the next call. `None`: this was the last.
     pub next: Option<NodeId>,
-}
-
-impl PexCore {
-    /// Who is known and not connected, from after this node on, and no more than so many.
-    pub(super) fn candidates(
-        &self,
-        after: Option<NodeId>,
-        limit: usize,
-        besides: &BTreeSet<NodeId>,
-    ) -> Candidates {
-        let wall = self.now.wall;
-        let is_candidate = |known: &&KnownAddress| {
-            let id = known.addr.id();
-            known.placement != Placement::Bad
-                && !self.is_met(&id)
-                && !besides.contains(&id)
-                && !self.standings.is_persistent(&id)
-                && !self.book.is_banned(&known.addr, wall)
-        };
-        let mut candidates = Candidates::default();
-        for known in self.book.iter().filter(is_candidate) {
-            candidates.total += 1;
-            if after.is_some_and(|after| known.addr.id() <= after) {
-                continue;
-            }
-            if candidates.page.len() < limit {
-                candidates.page.push(known.clone());
-            } else if candidates.next.is_none() {
-                candidates.next = candidates.page.last().map(|last| last.addr.id());
-            }
-        }
-        candidates
-    }
 }
 
 /// Looks at a book.

@@ -6,17 +6,24 @@
 mod broadcast;
 mod disconnect;
 mod event;
+mod inbox;
+mod inboxes;
 mod peer;
+mod send_error;
 mod send_queue;
 mod session;
+mod waiter;
 
-pub use broadcast::{Broadcast, BroadcastHandle};
+pub use broadcast::{BroadcastHandle, start_broadcast};
 pub use disconnect::{DisconnectReason, LocalFault, Room};
 pub(crate) use event::Permit;
 pub use event::{Envelope, Event};
-pub use peer::{ChannelStatus, Peer, PeerStatus, SendError, SendErrorKind};
+pub use inbox::{Inbox, Progress};
+pub(crate) use inboxes::{Inboxes, Revocable, Revoker};
+pub use peer::{ChannelStatus, Peer, PeerStatus};
+pub use send_error::{SendError, SendErrorKind};
 pub use send_queue::{Pushed, Refused, SendQueue};
-pub(crate) use session::Waiter;
 pub use session::{
     Admission, CloseMode, Never, Notify, Session, SessionSettings, Verdicts, Vitals,
 };
+pub(crate) use waiter::Waiter;

@@ -13,9 +13,9 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
-use super::{Broadcast, DisconnectReason, SendErrorKind, SendQueue};
+use super::{DisconnectReason, SendErrorKind, SendQueue, Waiter};
 use crate::{
     address::{NetAddress, PeerAddress},
     channel::ChannelDescriptor,
@@ -122,45 +122,6 @@ pub struct Admission {
     pub is_persistent: bool,
     /// It is persistent or unconditional: it has its place whatever the limits say.
     pub is_reserved: bool,
-}
-
-/// Who waits for a place in a send queue.
-#[derive(Clone, Debug)]
-pub(crate) enum Waiter {
-    /// A blocked thread.
-    Thread(Arc<WaitCell>),
-    /// One peer of a broadcast.
-    Broadcast(Arc<Broadcast>, usize),
-}
-
-impl Waiter {
-    pub(crate) fn settle(self, outcome: Result<(), SendErrorKind>) {
-        match self {
-            Self::Thread(cell) => cell.settle(outcome),
-            Self::Broadcast(broadcast, peer) => broadcast.settle(peer, outcome),
-        }
-    }
-}
-
-/// Where a blocked thread waits: its own, so that exactly it is woken.
-#[derive(Debug, Default)]
-pub(crate) struct WaitCell {
-    outcome: Mutex<Option<Result<(), SendErrorKind>>>,
-    settled: Condvar,
-}
-
-impl WaitCell {
-    fn settle(&self, outcome: Result<(), SendErrorKind>) {
-        *self.outcome.lock() = Some(outcome);
-        self.settled.notify_one();
-    }
-
-    /// Waits for the outcome, `None` after the timeout.
-    pub(super) fn wait_for(&self, timeout: Duration) -> Option<Result<(), SendErrorKind>> {
-        let mut outcome = self.outcome.lock();
-        self.settled.wait_while_for(&mut outcome, |o| o.is_none(), timeout);
-        outcome.take()
-    }
 }
 
 /// A session: send queues, budgets and counters, shared by the event loop, the switch and the

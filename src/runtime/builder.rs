@@ -9,9 +9,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use log::Level;
 
-use super::{
-    Inboxes, Revocable, Switch, SwitchHandle, book, descriptors, handle::Inner, switch::Threads,
-};
+use super::{Switch, SwitchHandle, book, descriptors, handle::Inner, switch::Threads};
 use crate::{
     addrbook::{BookLimits, BookSettings, BookStore, StoreError},
     address::{ListenAddress, PeerAddress},
@@ -25,7 +23,7 @@ use crate::{
     node_info::{NodeInfo, NodeInfoError},
     pex::{self, PexSettings, Prepared, Start},
     protocol::{LinkSettings, mconn::MConnSettings},
-    reactor::{Event, Peer, SessionSettings},
+    reactor::{Event, Inboxes, Peer, Revocable, SessionSettings},
     switch::{
         Candidate, Decision, Filter, Hook, Input, Lineup, Log, ReactorSettings, Resolver,
         ResolverPool, Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,

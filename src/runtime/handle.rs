@@ -21,7 +21,7 @@ use crate::{
     node_info::NodeInfo,
     payload::Payload,
     pex::PexHandle,
-    reactor::{Broadcast, BroadcastHandle, DisconnectReason, Peer, SendErrorKind},
+    reactor::{BroadcastHandle, DisconnectReason, Peer, SendErrorKind, start_broadcast},
     switch::{Answer, Input, Metrics, Origin, Request, Shared, SwitchEvent},
     thread,
     time::Mono,
@@ -155,7 +155,7 @@ impl SwitchHandle {
     ) -> BroadcastHandle {
         let channel = channel.into();
         let deadline = self.0.clock.mono() + self.0.send_timeout;
-        Broadcast::start(self.peers_with(channel), channel, &payload.into(), deadline)
+        start_broadcast(self.peers_with(channel), channel, &payload.into(), deadline)
     }
 
     /// The same, but a full queue is a refusal. The outcome per peer, by ID.

@@ -6,12 +6,10 @@ mod builder;
 mod control;
 mod descriptors;
 mod handle;
-mod inboxes;
 mod switch;
 
 pub use book::ImportBookError;
 pub use builder::{Reactor, RegisterError, StartError, SwitchBuilder};
 pub use control::{BanManyError, DialPeersError};
 pub use handle::{DialError, DialTicket, NumPeers, Stopped, SwitchHandle};
-use inboxes::{Inboxes, Revocable, Revoker};
 pub use switch::{StopError, StopReport, Switch};

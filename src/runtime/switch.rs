@@ -7,14 +7,15 @@ use std::{
 
 use log::Level;
 
-use super::{Revoker, SwitchBuilder, SwitchHandle};
+use super::{SwitchBuilder, SwitchHandle};
 use crate::{
+    addrbook::StoreEnd,
     config::Config,
     guard::tell,
     identity::NodeKey,
     node_info::NodeInfo,
-    pex::{Pex, StoreEnd},
-    reactor::DisconnectReason,
+    pex::Pex,
+    reactor::{DisconnectReason, Revoker},
     switch::{Busy, StopReason},
     thread::{self, Joined, Thread},
     time::Mono,

@@ -11,7 +11,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     Answer, Input, Limits, Notice, Output, Request, SwitchEvent,
-    dialing::Dialing,
+    attempt::Dialing,
     filter::{Filters, Subject},
     lookup::Lookups,
     pacing::SessionPaces,

@@ -1,13 +1,11 @@
-//! Attempts to connect: at most one per node, from the moment it is scheduled.
+//! How attempts to connect go on: at most one per node, from the moment it is scheduled.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use super::{
-    Answer, Notice, Origin, Output, ResolveRequest, Resolved, SwitchCore, SwitchEvent, backoff,
+    Answer, Notice, Origin, Output, ResolveRequest, Resolved, SwitchCore, SwitchEvent,
+    attempt::{Attempt, AttemptStage, OWN_TICKET},
+    backoff,
     filter::Subject,
     lookup::{Found, LOOKUP_TIMEOUT},
     persistent::MAX_RESOLVED,
@@ -22,105 +20,10 @@ use crate::{
     time::{Mono, Now},
 };
 
-/// Tickets of attempts that no user waits for have this bit, which the users' counter never
-/// reaches.
-const OWN_TICKET: u64 = 1 << 63;
-
 /// How long an attempt of peer exchange may take in all. Addresses are told by anybody: one where
 /// somebody takes the connection and says nothing would else hold a place for dial and handshake
 /// time-out, 23 s. A node of the reference that has no room does so, too.
 const DISCOVERY: Duration = Duration::from_secs(6);
-
-/// An attempt to connect to a node.
-#[derive(Debug)]
-pub(super) struct Attempt {
-    pub(super) addr: PeerAddress,
-    pub(super) origin: Origin,
-    /// Addresses of the name that were not tried.
-    untried: VecDeque<SocketAddr>,
-    /// Why the first one failed that did not for a fault of our own: a machine without IPv6 fails at
-    /// half of the addresses of a name, and the node is gone all the same.
-    failed: Option<DisconnectReason>,
-    /// When all of it must be over.
-    until: Option<Mono>,
-    /// The operator has put the node on a list: what its name stands for goes into the book.
-    is_listed: bool,
-    stage: AttemptStage,
-    /// Since when it is in this stage, or will be.
-    since: Mono,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AttemptStage {
-    /// Begins at this time.
-    Scheduled(Mono),
-    /// The name is being resolved, until this time.
-    LookingUp(Mono),
-    /// The connection filters were asked.
-    Filtering,
-    /// The loop has it.
-    Connecting,
-}
-
-/// Attempts that have not brought a connection.
-#[derive(Debug, Default)]
-pub(super) struct Dialing {
-    attempts: BTreeMap<u64, Attempt>,
-    /// **Invariant:** the ticket of each attempt, by node.
-    by_id: BTreeMap<NodeId, u64>,
-    last_own: u64,
-}
-
-impl Dialing {
-    pub(super) fn len(&self) -> usize {
-        self.attempts.len()
-    }
-
-    pub(super) fn contains(&self, id: &NodeId) -> bool {
-        self.by_id.contains_key(id)
-    }
-
-    /// Takes an attempt out: it has brought a connection, or failed.
-    pub(super) fn remove(&mut self, ticket: u64) -> Option<Attempt> {
-        let attempt = self.attempts.remove(&ticket)?;
-        self.by_id.remove(&attempt.addr.id());
-        Some(attempt)
-    }
-
-    /// Each with the time since when, or until when it waits if it is only scheduled.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Attempt> {
-        self.attempts.values()
-    }
-
-    fn add(&mut self, ticket: u64, attempt: Attempt) {
-        self.by_id.insert(attempt.addr.id(), ticket);
-        self.attempts.insert(ticket, attempt);
-    }
-
-    fn own_ticket(&mut self) -> u64 {
-        self.last_own += 1;
-        OWN_TICKET | self.last_own
-    }
-
-    fn tickets(&self) -> Vec<u64> {
-        self.attempts.keys().copied().collect()
-    }
-}
-
-impl Attempt {
-    /// When it begins, while it is only scheduled.
-    pub(super) fn scheduled(&self) -> Option<Mono> {
-        match self.stage {
-            AttemptStage::Scheduled(at) => Some(at),
-            _ => None,
-        }
-    }
-
-    /// Since when it is in its stage.
-    pub(super) fn since(&self) -> Mono {
-        self.since
-    }
-}
 
 impl SwitchCore {
     /// A user's dial, which begins at once.
@@ -212,11 +115,11 @@ impl SwitchCore {
 
     /// Nobody wants this persistent peer any more: an attempt that has not begun is none.
     pub(super) fn unschedule(&mut self, id: &NodeId) {
-        let Some(ticket) = self.dialing.by_id.get(id).copied() else { return };
+        let Some(ticket) = self.dialing.ticket_of(id) else { return };
         let is_waiting = |attempt: &Attempt| {
             attempt.origin == Origin::Persistent && attempt.scheduled().is_some()
         };
-        if self.dialing.attempts.get(&ticket).is_some_and(is_waiting)
+        if self.dialing.get(ticket).is_some_and(is_waiting)
             && let Some(Attempt { addr, origin, .. }) = self.dialing.remove(ticket)
         {
             let reason = DisconnectReason::Operator("not persistent any more".to_owned());
@@ -226,7 +129,7 @@ impl SwitchCore {
 
     /// A timer of an attempt: it begins, or its name was not resolved in time.
     pub(super) fn attempt_due(&mut self, ticket: u64, now: Now) {
-        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        let Some(attempt) = self.dialing.get(ticket) else { return };
         match attempt.stage {
             AttemptStage::Scheduled(at) if at <= now.mono => self.begin(ticket, now),
             AttemptStage::LookingUp(until) if until <= now.mono => {
@@ -238,7 +141,7 @@ impl SwitchCore {
     }
 
     fn begin(&mut self, ticket: u64, now: Now) {
-        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        let Some(attempt) = self.dialing.get(ticket) else { return };
         let id = attempt.addr.id();
         match self.why_not_begin(&id, now) {
             None => {}
@@ -251,7 +154,7 @@ impl SwitchCore {
             }
             Some(reason) => return self.fail_attempt(ticket, reason, now),
         }
-        let attempt = self.dialing.attempts.get_mut(&ticket).expect("looked at above");
+        let attempt = self.dialing.get_mut(ticket).expect("looked at above");
         attempt.since = now.mono;
         attempt.until = attempt.origin.is_discovery().then(|| now.mono + DISCOVERY);
         let event = SwitchEvent::Dialing { addr: attempt.addr.clone() };
@@ -264,7 +167,7 @@ impl SwitchCore {
     }
 
     fn look_up(&mut self, ticket: u64, now: Now) {
-        let Some(attempt) = self.dialing.attempts.get_mut(&ticket) else { return };
+        let Some(attempt) = self.dialing.get_mut(ticket) else { return };
         let deadline = now.mono + LOOKUP_TIMEOUT;
         attempt.stage = AttemptStage::LookingUp(deadline);
         let (host, port) = (attempt.addr.host().to_string(), attempt.addr.port());
@@ -289,7 +192,7 @@ impl SwitchCore {
     /// The name of an attempt stands for these addresses, or for none.
     fn looked_up(&mut self, ticket: u64, result: Result<Vec<SocketAddr>, String>, now: Now) {
         // It may have ended in the meantime.
-        let Some(attempt) = self.dialing.attempts.get_mut(&ticket) else { return };
+        let Some(attempt) = self.dialing.get_mut(ticket) else { return };
         if !matches!(attempt.stage, AttemptStage::LookingUp(_)) {
             return;
         }
@@ -317,7 +220,7 @@ impl SwitchCore {
 
     /// Tries the next address of the dialed name; without one the attempt has failed for `reason`.
     pub(super) fn try_next_address(&mut self, ticket: u64, reason: DisconnectReason, now: Now) {
-        let Some(attempt) = self.dialing.attempts.get_mut(&ticket) else { return };
+        let Some(attempt) = self.dialing.get_mut(ticket) else { return };
         let is_over = self.is_stopping || attempt.until.is_some_and(|until| until <= now.mono);
         let next = if is_over { None } else { attempt.untried.pop_front() };
         match next {
@@ -338,7 +241,7 @@ impl SwitchCore {
     /// Connects to one address of the node, unless something speaks against that address.
     fn approach(&mut self, ticket: u64, target: SocketAddr, now: Now) {
         let target = SocketAddr::new(target.ip().to_canonical(), target.port());
-        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        let Some(attempt) = self.dialing.get(ticket) else { return };
         let id = attempt.addr.id();
         if let Some(reason) = self.why_not_approach(&id, target, now) {
             return self.try_next_address(ticket, reason, now);
@@ -377,7 +280,7 @@ impl SwitchCore {
         result: Result<(), String>,
         now: Now,
     ) {
-        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        let Some(attempt) = self.dialing.get(ticket) else { return };
         match result {
             Ok(()) if self.is_stopping => {
                 self.try_next_address(ticket, DisconnectReason::Stopped, now);
@@ -393,14 +296,14 @@ impl SwitchCore {
 
     fn connect(&mut self, ticket: u64, addr: SocketAddr, now: Now) {
         self.set_stage(ticket, AttemptStage::Connecting);
-        let Some(attempt) = self.dialing.attempts.get(&ticket) else { return };
+        let Some(attempt) = self.dialing.get(ticket) else { return };
         let expected = attempt.addr.id();
         let within = attempt.until.map(|until| until.since(now.mono));
         self.outputs.push_back(Output::Command(Command::Dial { ticket, addr, expected, within }));
     }
 
     fn set_stage(&mut self, ticket: u64, stage: AttemptStage) {
-        if let Some(attempt) = self.dialing.attempts.get_mut(&ticket) {
+        if let Some(attempt) = self.dialing.get_mut(ticket) {
             attempt.stage = stage;
         }
     }
@@ -446,7 +349,7 @@ impl SwitchCore {
     /// Ends the attempts that the loop does not have; it reports those that it has.
     pub(super) fn stop_dialing(&mut self, all: bool, now: Now) {
         for ticket in self.dialing.tickets() {
-            let attempt = &self.dialing.attempts[&ticket];
+            let Some(attempt) = self.dialing.get(ticket) else { continue };
             if all || attempt.stage != AttemptStage::Connecting {
                 self.fail_attempt(ticket, DisconnectReason::Stopped, now);
             }

@@ -7,9 +7,8 @@ use std::{
 };
 
 use crate::{
-    event_loop::Inbox,
     guard::guarded,
-    reactor::{Admission, DisconnectReason, Event, Notify, Peer, Session, SessionSettings},
+    reactor::{Admission, DisconnectReason, Event, Inbox, Notify, Peer, Session, SessionSettings},
     time::Mono,
 };
 

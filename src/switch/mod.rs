@@ -4,6 +4,7 @@
 //! touches a socket, and never waits for anything but its own inputs.
 
 mod admission;
+mod attempt;
 mod backoff;
 mod control;
 mod core;

@@ -8,7 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{dialing::Attempt, network::Networks};
+use super::{attempt::Attempt, network::Networks};
 use crate::{
     address::GroupKey,
     identity::NodeId,

@@ -19,11 +19,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    event_loop::{Command, Inbox, Mailbox, Report},
+    event_loop::{Command, Mailbox, Report},
     guard::{guarded, tell},
     identity::NodeId,
     ids::ConnId,
-    reactor::{DisconnectReason, Peer},
+    reactor::{DisconnectReason, Inbox, Peer},
     time::earliest,
 };
 
@@ -269,12 +269,12 @@ mod tests {
     use crate::{
         ban::BanTable,
         config::Config,
-        event_loop::{Posts, Progress},
+        event_loop::Posts,
         identity::NodeKey,
         ids::{ChannelId, Direction},
         node_info::NodeInfo,
         origin::Origin,
-        reactor::{Admission, Event, Session, SessionSettings},
+        reactor::{Admission, Event, Progress, Session, SessionSettings},
         switch::{Request, Resolver, SwitchSettings, SystemResolver},
     };
 

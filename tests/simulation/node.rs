@@ -18,10 +18,10 @@ use tmp2p::{
     Peer, PeerAddress, SwitchEvent,
     addrbook::BookLimits,
     crossbeam_channel,
-    event_loop::{Command, Inbox, LoopCore, LoopSettings, Mailbox, Progress, Report},
+    event_loop::{Command, LoopCore, LoopSettings, Mailbox, Report},
     pex::PexInput,
     protocol::secret::{Cipher, KeyAgreement},
-    reactor::{Session, SessionSettings},
+    reactor::{Inbox, Progress, Session, SessionSettings},
     switch::{
         Answer, Hook, Input, Lineup, Output, ReactorSettings, Request, ResolveRequest, SwitchCore,
         SwitchSettings, verdict_timeout,

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use tmp2p::{
-    ChannelDescriptor, ChannelId, Peer, SendErrorKind, protocol::secret::Null, reactor::Broadcast,
+    ChannelDescriptor, ChannelId, Peer, SendErrorKind, protocol::secret::Null,
+    reactor::start_broadcast,
 };
 
 use crate::{
@@ -144,7 +145,7 @@ fn a_broadcast_tells_the_outcome_of_each_peer() {
         let deadline = world.now + 10 * SECOND;
         let channel = ChannelId::new(0x30);
         // The one that is about to leave is full, or not, as it happens; then it is gone.
-        let handle = Broadcast::start(peers, channel, &vec![7; 100].into(), deadline);
+        let handle = start_broadcast(peers, channel, &vec![7; 100].into(), deadline);
         assert_eq!(handle.num_peers(), 4);
         let dropped = stuck.status().channels[2].dropped;
         leaving_peer.stop("leaving");
@@ -177,7 +178,7 @@ fn broadcasts_keep_their_order_and_settle_as_places_come_free() {
             let deadline = world.now + 10 * SECOND;
             let peers: Vec<Peer> = vec![at_a.clone()];
             let handle =
-                Broadcast::start(peers, ChannelId::new(0x30), &payload.clone().into(), deadline);
+                start_broadcast(peers, ChannelId::new(0x30), &payload.clone().into(), deadline);
             // A strict queue holds one that waits, beyond it is Full.
             let is_refused = handle.is_settled() && number > 0;
             all.push((number, is_refused));

@@ -9,7 +9,10 @@ use serde::{
 };
 
 use crate::{
-    addrbook::{KnownAddress, MAX_NEW_BUCKETS, NEW_BUCKETS, OLD_BUCKETS, Placement},
+    addrbook::{
+        KnownAddress, Placement,
+        buckets::{MAX_NEW_BUCKETS, NEW_BUCKETS, OLD_BUCKETS},
+    },
     address::NetAddress,
     identity::NodeId,
     text::shown,

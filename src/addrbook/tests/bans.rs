@@ -13,7 +13,7 @@ enum Op {
         secs: Option<u64>,
     },
     Automatic {
-        who: AutomaticTarget,
+        n: u8,
         secs: u64,
     },
     Unban {
@@ -45,14 +45,10 @@ fn target() -> impl Strategy<Value = BanTarget> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let who = prop_oneof![
-        (0..9_u8).prop_map(|n| AutomaticTarget::Id(id(n))),
-        (0..9_u8).prop_map(|n| AutomaticTarget::Ip(ip(n))),
-    ];
     prop_oneof![
         2 => (target(), proptest::option::of(0..900_u64))
             .prop_map(|(target, secs)| Op::Ban { target, secs }),
-        4 => (who, 0..1500_u64).prop_map(|(who, secs)| Op::Automatic { who, secs }),
+        4 => (0..9_u8, 0..1500_u64).prop_map(|(n, secs)| Op::Automatic { n, secs }),
         1 => target().prop_map(|target| Op::Unban { target }),
         3 => (0..9_u8, 0..900_u64).prop_map(|(n, secs)| Op::MarkBad { n, secs }),
         1 => (0..9_u8).prop_map(|n| Op::MarkGood { n }),
@@ -81,16 +77,11 @@ impl Model {
     fn put(&mut self, ban: Ban) {
         self.bans.retain(|other| other.target != ban.target);
         self.bans.push(ban);
-        for (is_id, limit) in [(true, LIMITS.automatic_ids), (false, LIMITS.automatic_ips)] {
-            let automatic = |ban: &&Ban| {
-                ban.origin == BanOrigin::Automatic
-                    && matches!(ban.target, BanTarget::Id(_)) == is_id
-            };
-            if self.bans.iter().filter(automatic).count() > limit {
-                let first = self.bans.iter().filter(automatic).min_by_key(|b| (b.until, b.target));
-                let first = first.unwrap().target;
-                self.bans.retain(|ban| ban.target != first);
-            }
+        let automatic = |ban: &&Ban| ban.origin == BanOrigin::Automatic;
+        if self.bans.iter().filter(automatic).count() > LIMITS.automatic_ids {
+            let first = self.bans.iter().filter(automatic).min_by_key(|b| (b.until, b.target));
+            let first = first.unwrap().target;
+            self.bans.retain(|ban| ban.target != first);
         }
     }
 
@@ -106,16 +97,13 @@ impl Model {
                 let (reason, origin) = ("op".to_owned(), BanOrigin::Operator);
                 self.put(Ban { target, until, reason, origin });
             }
-            Op::Automatic { who, secs } => {
-                let (target, secs) = match who {
-                    AutomaticTarget::Id(id) => (BanTarget::Id(*id), *secs),
-                    AutomaticTarget::Ip(ip) => (BanTarget::Ip(*ip), (*secs).min(600)),
-                };
-                let until = wall + Duration::from_secs(secs);
+            Op::Automatic { n, secs } => {
+                let target = BanTarget::Id(id(*n));
+                let until = wall + Duration::from_secs(*secs);
                 let is_stronger = self.find(&target).is_none_or(|earlier| {
                     earlier.origin == BanOrigin::Automatic && earlier.until < Some(until)
                 });
-                if target != id(0).into() && secs > 0 && is_stronger {
+                if *n != 0 && *secs > 0 && is_stronger {
                     let (reason, origin) = ("auto".to_owned(), BanOrigin::Automatic);
                     self.put(Ban { target, until: Some(until), reason, origin });
                 }
@@ -153,8 +141,8 @@ proptest! {
                 Op::Ban { target, secs } => {
                     let _ = book.ban(*target, secs.map(Duration::from_secs), "op".into(), wall);
                 }
-                Op::Automatic { who, secs } => {
-                    book.ban_automatically(*who, Duration::from_secs(*secs), "auto", wall);
+                Op::Automatic { n, secs } => {
+                    book.ban_automatically(id(*n), Duration::from_secs(*secs), "auto", wall);
                 }
                 Op::Unban { target } => _ = book.unban(*target),
                 Op::MarkBad { n, secs } => {
@@ -169,13 +157,6 @@ proptest! {
                 }
                 Op::Restart => {
                     book = Book::load(SETTINGS, key(), store.load().unwrap(), wall, &mut rng());
-                    // Loading clamps what a clock that was set back has made too long.
-                    for ban in &mut model.bans {
-                        let is_ip = matches!(ban.target, BanTarget::Ip(_));
-                        if is_ip && ban.origin == BanOrigin::Automatic {
-                            ban.until = ban.until.min(Some(wall + AUTOMATIC_IP_BAN));
-                        }
-                    }
                 }
             }
             model.apply(op, wall);
@@ -207,18 +188,14 @@ proptest! {
 fn an_operators_ban_is_neither_shortened_nor_displaced_by_automatic_ones() {
     let mut book = book();
     book.ban(id(1).into(), Some(HOUR), "ours".into(), START).unwrap();
-    assert_eq!(book.ban_automatically(AutomaticTarget::Id(id(1)), 9 * HOUR, "x", START), None);
+    assert_eq!(book.ban_automatically(id(1), 9 * HOUR, "x", START), None);
     for n in 2..100 {
-        book.ban_automatically(AutomaticTarget::Id(id(n)), 2 * HOUR, "x", START);
+        book.ban_automatically(id(n), 2 * HOUR, "x", START);
     }
     assert_eq!(book.bans().len(), 1 + LIMITS.automatic_ids);
     assert_eq!(book.bans().find_id(&id(1), START).unwrap().reason, "ours");
     // The one that ends first gives way, be it the new one.
-    assert_eq!(book.ban_automatically(AutomaticTarget::Id(id(200)), HOUR, "x", START), None);
-    // Throw-away keys do not buy impunity for addresses.
-    assert!(book.ban_automatically(AutomaticTarget::Ip(ip(1)), HOUR, "x", START).is_some());
-    let until = book.bans().find_ip(ip(1), START).unwrap().until;
-    assert_eq!(until, Some(START + AUTOMATIC_IP_BAN));
+    assert_eq!(book.ban_automatically(id(200), HOUR, "x", START), None);
     // An operator may shorten an operator's.
     book.ban(id(1).into(), Some(HOUR / 2), "less".into(), START).unwrap();
     assert_eq!(book.bans().find_id(&id(1), START + HOUR / 2), None);
@@ -266,14 +243,7 @@ fn what_no_book_may_hold_is_not_loaded_and_leaves_the_store() {
     store.write(&batch).unwrap();
     let mut book = Book::load(SETTINGS, key(), stored, START, &mut rng());
     let held: Vec<_> = book.bans().iter().map(|ban| (ban.target.to_string(), ban.until)).collect();
-    assert_eq!(
-        held,
-        [
-            (id(4).to_string(), later),
-            ("1.2.3.4".to_owned(), later),
-            ("10.0.0.3".to_owned(), Some(START + AUTOMATIC_IP_BAN)),
-        ]
-    );
+    assert_eq!(held, [(id(4).to_string(), later), ("1.2.3.4".to_owned(), later)]);
     store.write(&book.take_batch().unwrap()).unwrap();
     let mut kept: Vec<_> = book.bans().iter().cloned().collect();
     kept.sort_by_key(|ban| ban.target);

@@ -20,8 +20,8 @@ fn stored() -> StoredBook {
     book.mark_bad(node(3).id(), None, HOUR, "no answer", START);
     book.ban(id(1).into(), Some(HOUR), String::new(), START).unwrap();
     book.ban(id(2).into(), None, String::new(), START).unwrap();
-    book.ban_automatically(AutomaticTarget::Id(id(3)), HOUR, "x", START);
-    book.ban_automatically(AutomaticTarget::Ip(ip(4)), HOUR, "x", START);
+    book.ban_automatically(id(3), HOUR, "x", START);
+    book.ban(ip(4).into(), Some(HOUR), String::new(), START).unwrap();
     let mut store = MemoryStore::new();
     let batch = StoreBatch { key: Some(book.key().clone()), ..book.take_batch().unwrap() };
     store.write(&batch).unwrap();
@@ -142,7 +142,7 @@ fn bans_alone_tell_what_time_it_is_about() {
     assert!(wall <= START && wall + DAY >= START, "{wall:?}");
 }
 
-/// As those of IP addresses: the wall clock was a year ahead when they were imposed.
+/// The wall clock was a year ahead when they were imposed.
 #[test]
 fn automatic_bans_of_nodes_last_no_longer_than_they_may() {
     let ban = |n, until, origin| Ban {
@@ -164,6 +164,6 @@ fn automatic_bans_of_nodes_last_no_longer_than_they_may() {
     assert_eq!(until(&book, 3), START + 300 * DAY);
     let batch = book.take_batch().unwrap();
     assert_eq!(batch.bans.len(), 1, "what was changed is stored");
-    let ban = book.ban_automatically(AutomaticTarget::Id(id(4)), 300 * DAY, "x", START).unwrap();
+    let ban = book.ban_automatically(id(4), 300 * DAY, "x", START).unwrap();
     assert_eq!(ban.until, Some(START + DAY));
 }

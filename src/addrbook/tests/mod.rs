@@ -8,18 +8,31 @@ mod files;
 mod model;
 mod poisoning;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::*;
+use super::{
+    book::{MAX_SLEEP, MIN_SLEEP},
+    buckets::{BUCKET_SIZE, MAX_NEW_BUCKETS},
+    *,
+};
+use crate::{
+    address::NetAddress,
+    ban::{Ban, BanTarget},
+    identity::NodeId,
+    time::{Mono, Now},
+};
 
 const OWN: NodeId = id(0);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const START: Duration = Duration::from_secs(1_700_000_000);
-const LIMITS: BookLimits =
-    BookLimits { automatic_ids: 4, automatic_ips: 3, automatic_ban: DAY, bad: 3 };
+const LIMITS: BookLimits = BookLimits { automatic_ids: 4, automatic_ban: DAY, bad: 3 };
 
 const fn id(n: u8) -> NodeId {
     NodeId::from_bytes([n; 20])

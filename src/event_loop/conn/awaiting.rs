@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Closing, Context, Facts, Next, Open, Socket, closing::Owed, handshaking::Origin};
+use super::{Closing, Context, Facts, Next, Open, Socket, closing::Owed, origin::Origin};
 use crate::{
     event_loop::{
-        Established, Inbox, Report, Sockets,
+        Established, Report, Sockets,
         door::{Class, Place},
     },
     node_info::NodeInfo,
     protocol::{link, secret::Cipher},
-    reactor::{CloseMode, DisconnectReason, Session},
+    reactor::{CloseMode, DisconnectReason, Inbox, Session},
     time::Mono,
 };
 

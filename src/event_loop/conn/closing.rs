@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use super::{
     Context, Facts, Next, Socket,
-    connecting::Dial,
+    origin::Dial,
     outflow::{Outflow, Supply},
 };
 use crate::{
     event_loop::{
-        Inbox, Report, Sockets,
+        Report, Sockets,
         door::{Class, Place, Telling},
     },
     identity::NodeId,
     protocol::{link, secret::Cipher},
-    reactor::{DisconnectReason, Session},
+    reactor::{DisconnectReason, Inbox, Session},
     time::Mono,
 };
 

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use super::inflow::Parking;
 use crate::{
-    event_loop::{Inbox, LoopSettings, Report, Sockets, door::Door, inbox::Watched},
+    event_loop::{LoopSettings, Report, Sockets, door::Door, inbox::Watched},
     protocol::secret::{FRAME_SEALED, KeyAgreement},
+    reactor::Inbox,
     time::{Mono, Now},
 };
 

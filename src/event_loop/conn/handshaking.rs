@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    AwaitingAdmission, Closing, Context, Facts, Next, Socket, Stage, closing::Owed,
-    connecting::Dial,
+    AwaitingAdmission, Closing, Context, Facts, Next, Socket,
+    closing::Owed,
+    origin::{Dial, Origin},
 };
 use crate::{
     event_loop::{
-        Inbox, Sockets,
+        Sockets,
         door::{Class, Place},
     },
     identity::NodeId,
@@ -16,26 +17,19 @@ use crate::{
         link::{self, Failed, Step},
         secret::Cipher,
     },
-    reactor::{DisconnectReason, LocalFault},
+    reactor::{DisconnectReason, Inbox, LocalFault},
     time::Mono,
 };
 
 /// One read of a handshake, and there is one in a turn. A whole handshake is three frames and 35
 /// bytes, so this is what a stranger can make us hold beyond an unfinished frame, and makes us open
 /// (4 frames, 3 µs) before others have their turn.
-const MOST_READ: usize = 4 << 10;
+const HANDSHAKE_READ: usize = 4 << 10;
 
 /// How long who has authenticated itself may take to send its NodeInfo. Everybody sends it at once
 /// (Go gives each phase of the handshake 3 s, `p2p/transport.go`); who does not, takes a place
 /// from nobody who comes (`Pool::first_to_go`), and has one no longer than this.
 const NODE_INFO_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Who has begun the connection.
-#[derive(Debug)]
-pub(super) enum Origin {
-    Dialed(Dial),
-    Accepted(Place),
-}
 
 /// A connection whose peer is not known yet.
 pub(in crate::event_loop) struct Handshaking<C: Cipher> {
@@ -47,6 +41,14 @@ pub(in crate::event_loop) struct Handshaking<C: Cipher> {
     pub(super) may_begin: bool,
     /// Who has authenticated itself.
     pub(super) peer_id: Option<NodeId>,
+}
+
+/// What a handshake's run leaves.
+pub(super) enum After<C: Cipher> {
+    /// It goes on, or has failed and nothing more is to be said.
+    Handshaking(Box<Handshaking<C>>),
+    AwaitingAdmission(Box<AwaitingAdmission<C>>),
+    Closing(Box<Closing<C>>),
 }
 
 impl<C: Cipher> Handshaking<C> {
@@ -68,7 +70,7 @@ impl<C: Cipher> Handshaking<C> {
         facts: &Facts,
         socket: &mut Socket,
         cx: &mut Context<S, I>,
-    ) -> (Stage<C>, Next) {
+    ) -> (After<C>, Next) {
         let (stage, next) = self.advance(facts, socket, cx);
         socket.write(cx);
         (stage, next)
@@ -79,7 +81,7 @@ impl<C: Cipher> Handshaking<C> {
         facts: &Facts,
         socket: &mut Socket,
         cx: &mut Context<S, I>,
-    ) -> (Stage<C>, Next) {
+    ) -> (After<C>, Next) {
         let mut has_read = false;
         if self.link.is_none() && !self.may_begin {
             // Who has sent something comes before who has not, and gets our key and our
@@ -90,21 +92,21 @@ impl<C: Cipher> Handshaking<C> {
             }
             if socket.inbuf.is_empty() {
                 let next = socket.end.clone().map_or(Next::Wait, Next::Over);
-                return (Stage::Handshaking(self), next);
+                return (After::Handshaking(self), next);
             }
             if !cx.door.may_begin() {
                 // With the silent ones, by age, until the switch has caught up.
-                return (Stage::Handshaking(self), Next::Wait);
+                return (After::Handshaking(self), Next::Wait);
             }
             self.may_begin = true;
         }
         loop {
             if cx.handshake_steps == 0 {
-                return (Stage::Handshaking(self), Next::Again);
+                return (After::Handshaking(self), Next::Again);
             }
             let Some(link) = self.link.take() else {
                 if let Err(reason) = self.begin(socket, cx) {
-                    return (Stage::Handshaking(self), Next::Over(reason));
+                    return (After::Handshaking(self), Next::Over(reason));
                 }
                 continue;
             };
@@ -126,7 +128,7 @@ impl<C: Cipher> Handshaking<C> {
                     socket.inbuf.shrink_to_fit();
                     let origin = self.origin;
                     let stage = AwaitingAdmission::new(link, node_info, origin, facts, socket, cx);
-                    return (Stage::AwaitingAdmission(Box::new(stage)), Next::Wait);
+                    return (After::AwaitingAdmission(Box::new(stage)), Next::Wait);
                 }
                 Ok(Step::NeedMore(link)) => {
                     self.link = Some(link);
@@ -140,7 +142,7 @@ impl<C: Cipher> Handshaking<C> {
                             continue;
                         }
                     };
-                    return (Stage::Handshaking(self), next);
+                    return (After::Handshaking(self), next);
                 }
             }
         }
@@ -187,12 +189,12 @@ impl<C: Cipher> Handshaking<C> {
         failed: Failed,
         socket: &mut Socket,
         cx: &mut Context<S, I>,
-    ) -> (Stage<C>, Next) {
+    ) -> (After<C>, Next) {
         self.peer_id = failed.peer_id;
         let is_polite = failed.error.is_polite();
         let reason = DisconnectReason::from(failed.error);
         if !is_polite {
-            return (Stage::Handshaking(self), Next::Over(reason));
+            return (After::Handshaking(self), Next::Over(reason));
         }
         // The peer is to get our NodeInfo, so that it finds the same reason.
         let (owed, place) = match self.origin {
@@ -200,7 +202,7 @@ impl<C: Cipher> Handshaking<C> {
             Origin::Accepted(place) => (Owed::Stranger(self.peer_id), Some(place)),
         };
         let closing = Closing::refused(reason, owed, place, socket, cx);
-        (Stage::Closing(Box::new(closing)), Next::Again)
+        (After::Closing(Box::new(closing)), Next::Again)
     }
 
     /// Why it is over once its deadline has come.
@@ -215,6 +217,6 @@ impl<C: Cipher> Handshaking<C> {
 
 fn read<S: Sockets, I: Inbox>(socket: &mut Socket, cx: &mut Context<S, I>) {
     // Through the shared buffer: a stranger that is silent makes us hold nothing.
-    let read = socket.read(&mut cx.sockets, &mut cx.scratch[..MOST_READ]);
+    let read = socket.read(&mut cx.sockets, &mut cx.scratch[..HANDSHAKE_READ]);
     socket.inbuf.extend_from_slice(&cx.scratch[..read]);
 }

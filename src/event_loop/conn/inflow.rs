@@ -4,10 +4,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    event_loop::{Inbox, LoopSettings, delivered::Delivered, inbox::Watched},
+    event_loop::{LoopSettings, delivered::Delivered, inbox::Watched},
     payload::Payload,
     protocol::mconn::{Flow, Incoming},
-    reactor::{Envelope, Event, Peer, Permit, Session},
+    reactor::{Envelope, Event, Inbox, Peer, Permit, Session},
     time::Mono,
     wake::Charged,
 };
@@ -41,16 +41,16 @@ impl Parking {
 /// room: the sender counts a message as delivered once its send succeeded.
 #[derive(Debug)]
 pub(in crate::event_loop) struct Inflow {
-    lanes: Box<[Lane]>,
+    waiting: Box<[Waiting]>,
     parked: usize,
     /// A message that found the parking full. Until it is delivered, nothing is read.
     stalled: Option<(usize, Payload)>,
     has_delivered: bool,
 }
 
-/// The messages for one reactor.
+/// What waits for one reactor.
 #[derive(Debug, Default)]
-struct Lane {
+struct Waiting {
     /// Its budget is spent.
     is_blocked: bool,
     parked: VecDeque<(usize, Payload)>,
@@ -58,8 +58,8 @@ struct Lane {
 
 impl Inflow {
     pub(in crate::event_loop) fn new(reactors: usize) -> Self {
-        let lanes = (0..reactors).map(|_| Lane::default()).collect();
-        Self { lanes, parked: 0, stalled: None, has_delivered: false }
+        let waiting = (0..reactors).map(|_| Waiting::default()).collect();
+        Self { waiting, parked: 0, stalled: None, has_delivered: false }
     }
 
     /// Whether nothing may be read because a message waits.
@@ -89,11 +89,11 @@ impl Inflow {
         parking: &mut Parking,
         inbox: &mut Watched<impl Inbox>,
     ) {
-        for reactor in 0..self.lanes.len() {
-            self.lanes[reactor].is_blocked &= session.budget(reactor).is_paused();
-            while !self.lanes[reactor].is_blocked && parking.delivered.may_take(reactor) {
-                let Some((channel, payload)) = self.lanes[reactor].parked.pop_front() else {
-                    self.lanes[reactor].parked = VecDeque::new();
+        for reactor in 0..self.waiting.len() {
+            self.waiting[reactor].is_blocked &= session.budget(reactor).is_paused();
+            while !self.waiting[reactor].is_blocked && parking.delivered.may_take(reactor) {
+                let Some((channel, payload)) = self.waiting[reactor].parked.pop_front() else {
+                    self.waiting[reactor].parked = VecDeque::new();
                     break;
                 };
                 self.parked -= Permit::cost(payload.len());
@@ -111,8 +111,8 @@ impl Inflow {
         parking.parked -= self.parked;
         self.parked = 0;
         self.stalled = None;
-        for lane in &mut self.lanes {
-            lane.parked = VecDeque::new();
+        for waiting in &mut self.waiting {
+            waiting.parked = VecDeque::new();
         }
     }
 
@@ -125,8 +125,8 @@ impl Inflow {
         inbox: &mut Watched<impl Inbox>,
     ) -> Flow {
         let reactor = session.channels[channel].reactor;
-        let lane = &self.lanes[reactor];
-        if !lane.is_blocked && lane.parked.is_empty() && parking.delivered.may_take(reactor) {
+        let waiting = &self.waiting[reactor];
+        if !waiting.is_blocked && waiting.parked.is_empty() && parking.delivered.may_take(reactor) {
             self.deliver(session, reactor, channel, payload, parking, inbox);
             return Flow::Continue;
         }
@@ -136,7 +136,7 @@ impl Inflow {
         }
         self.parked += Permit::cost(payload.len());
         parking.parked += Permit::cost(payload.len());
-        self.lanes[reactor].parked.push_back((channel, payload));
+        self.waiting[reactor].parked.push_back((channel, payload));
         Flow::Continue
     }
 
@@ -152,7 +152,7 @@ impl Inflow {
         let cost = Permit::cost(payload.len());
         parking.delivered.charge(reactor, cost);
         if session.budget(reactor).charge(cost) == Charged::Paused {
-            self.lanes[reactor].is_blocked = true;
+            self.waiting[reactor].is_blocked = true;
         }
         let permit = Permit::new(Peer::new(session.clone()), reactor, cost);
         let envelope = Envelope::new(permit, session.channels[channel].id, payload);

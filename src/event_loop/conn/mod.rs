@@ -6,9 +6,11 @@ mod awaiting;
 mod closing;
 mod connecting;
 mod context;
+mod facts;
 mod handshaking;
 mod inflow;
 mod open;
+mod origin;
 mod outflow;
 mod socket;
 mod stall;
@@ -17,21 +19,23 @@ mod tests;
 
 use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
 
-pub(super) use self::context::Context;
 use self::{
     awaiting::{AwaitingAdmission, AwaitingFilter},
     closing::{Closing, Owed},
-    connecting::{Connecting, Dial},
-    handshaking::{Handshaking, Origin},
+    connecting::Connecting,
+    facts::Facts,
+    handshaking::{After, Handshaking},
     open::Open,
+    origin::{Dial, Origin},
     socket::Socket,
 };
-use super::{Inbox, Readiness, Report, Sockets, door::Place};
+pub(super) use self::{context::Context, facts::Next};
+use super::{Readiness, Report, Sockets, door::Place};
 use crate::{
     identity::NodeId,
     ids::{ConnId, Direction},
     protocol::secret::Cipher,
-    reactor::{CloseMode, DisconnectReason, Session},
+    reactor::{CloseMode, DisconnectReason, Inbox, Session},
     time::Mono,
 };
 
@@ -40,14 +44,6 @@ pub(super) struct Conn<C: Cipher> {
     facts: Facts,
     socket: Socket,
     stage: Stage<C>,
-}
-
-/// What is true of it all the time.
-#[derive(Clone, Copy, Debug)]
-struct Facts {
-    id: ConnId,
-    direction: Direction,
-    remote: SocketAddr,
 }
 
 /// Where it stands.
@@ -60,17 +56,6 @@ enum Stage<C: Cipher> {
     Closing(Box<Closing<C>>),
     /// Nothing is left to be said or done. Also what is there while a stage becomes another one.
     Over,
-}
-
-/// What a connection's run ended with.
-#[derive(Debug)]
-pub(super) enum Next {
-    /// Nothing to do before something happens.
-    Wait,
-    /// There is more to do, in the next turn.
-    Again,
-    /// It is over.
-    Over(DisconnectReason),
 }
 
 impl<C: Cipher> Conn<C> {
@@ -163,15 +148,28 @@ impl<C: Cipher> Conn<C> {
             Stage::Open(open) => return open.run(facts, socket, cx),
             Stage::Closing(closing) => return closing.run(facts, socket, cx),
             Stage::AwaitingAdmission(waiting) => return waiting.run(facts, socket, cx),
-            Stage::AwaitingFilter(_) | Stage::Over => return Next::Wait,
-            Stage::Connecting(_) | Stage::Handshaking(_) => {}
+            _ => {}
         }
-        let (stage, next) = match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Connecting(connecting) => connecting.run(facts, socket, cx),
-            Stage::Handshaking(handshaking) => handshaking.run(facts, socket, cx),
-            stage => (stage, Next::Wait),
+        let handshaking = match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Connecting(connecting) => match connecting.run(facts, socket, cx) {
+                Ok(handshaking) => Box::new(handshaking),
+                Err((connecting, next)) => {
+                    self.stage = Stage::Connecting(connecting);
+                    return next;
+                }
+            },
+            Stage::Handshaking(handshaking) => handshaking,
+            stage => {
+                self.stage = stage;
+                return Next::Wait;
+            }
         };
-        self.stage = stage;
+        let (after, next) = handshaking.run(facts, socket, cx);
+        self.stage = match after {
+            After::Handshaking(handshaking) => Stage::Handshaking(handshaking),
+            After::AwaitingAdmission(waiting) => Stage::AwaitingAdmission(waiting),
+            After::Closing(closing) => Stage::Closing(closing),
+        };
         next
     }
 

@@ -10,12 +10,12 @@ use super::{
     stall::{self, Stall},
 };
 use crate::{
-    event_loop::{Inbox, Report, Sockets},
+    event_loop::{Report, Sockets},
     protocol::{
         LinkError, link,
         secret::{Cipher, FRAME_SEALED},
     },
-    reactor::{DisconnectReason, Event, Peer, Session},
+    reactor::{DisconnectReason, Event, Inbox, Peer, Session},
     time::{Mono, earliest},
 };
 

@@ -5,8 +5,8 @@ use std::io;
 
 use super::Context;
 use crate::{
-    event_loop::{Inbox, Readiness, Sockets},
-    reactor::DisconnectReason,
+    event_loop::{Readiness, Sockets},
+    reactor::{DisconnectReason, Inbox},
 };
 
 /// Readiness is edge-triggered, so it is remembered here.

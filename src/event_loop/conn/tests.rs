@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     channel::ChannelDescriptor,
     config::Config,
-    event_loop::{LoopSettings, Progress},
+    event_loop::LoopSettings,
     identity::NodeKey,
     node_info::NodeInfo,
     payload::Payload,
@@ -17,7 +17,7 @@ use crate::{
         mconn::{Flow, Incoming, MConnSettings, Outgoing},
         secret::{ChaCha, Handshake, KeyAgreement, Null},
     },
-    reactor::{Admission, Event, Notify, Peer, SessionSettings},
+    reactor::{Admission, Event, Notify, Peer, Progress, SessionSettings},
     time::Now,
 };
 

@@ -11,6 +11,7 @@ use super::{
     pool::Pool,
     rates::{Buckets, Pace},
     share::Share,
+    standing::Standing,
 };
 use crate::{
     address::Cidr,
@@ -43,18 +44,6 @@ pub struct GateSettings {
     pub subnet_burst: u32,
     /// Addresses to which none of these applies but the first two.
     pub exempt: Vec<Cidr>,
-}
-
-/// What is known of an address before anything was read from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::event_loop) enum Standing {
-    /// Nothing.
-    Stranger,
-    /// A persistent peer is configured to be there: whatever others of its network do, it comes
-    /// through. The limits of a single address hold.
-    Known,
-    /// Of `exempt_cidrs`: no limit of addresses and networks holds.
-    Exempt,
 }
 
 /// The rules, and what they remember.

@@ -9,6 +9,7 @@ mod rates;
 mod share;
 #[cfg(test)]
 mod siege;
+mod standing;
 mod telling;
 
 use std::net::IpAddr;

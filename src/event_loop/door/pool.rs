@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{counts::Counts, gate::Standing, networks::networks};
+use super::{counts::Counts, networks::networks, standing::Standing};
 use crate::address::Cidr;
 
 /// How far a connection has come. Who has come less far goes first.

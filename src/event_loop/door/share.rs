@@ -16,7 +16,7 @@ const RATE: u32 = 8;
 const MEMORY: Duration = Duration::from_secs(600);
 
 /// How often what may be forgotten is looked for.
-const PRUNE_EVERY: Duration = Duration::from_secs(10);
+const FORGET_EVERY: Duration = Duration::from_secs(10);
 
 /// Shares these handshakes among the networks that ask, however often they do.
 ///
@@ -44,7 +44,7 @@ struct Served(BTreeMap<Cidr, Mono>);
 impl Share {
     /// Whether somebody at this canonical address may have a handshake now; then it counts.
     pub(super) fn take(&mut self, ip: IpAddr, now: Mono) -> bool {
-        if now.since(self.pruned) >= PRUNE_EVERY {
+        if now.since(self.pruned) >= FORGET_EVERY {
             self.pruned = now;
             for served in [&mut self.networks, &mut self.providers] {
                 served.0.retain(|_, at| now.since(*at) < MEMORY);
@@ -154,7 +154,7 @@ mod tests {
         for n in 0..2_000_000_u32 {
             share.take(network(n % 60_000), at(u64::from(n)));
         }
-        let most = RATE as usize * (MEMORY + PRUNE_EVERY).as_secs() as usize + RATE as usize;
+        let most = RATE as usize * (MEMORY + FORGET_EVERY).as_secs() as usize + RATE as usize;
         assert!(share.len() <= most, "{}", share.len());
     }
 }

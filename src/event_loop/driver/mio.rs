@@ -18,9 +18,10 @@ use super::Mailbox;
 use crate::{
     ban::BanTable,
     clock::Clock,
-    event_loop::{Command, Inbox, LISTENER, LoopCore, LoopSettings, Readiness, Report, Sockets},
+    event_loop::{Command, LISTENER, LoopCore, LoopSettings, Readiness, Report, Sockets},
     guard::guarded,
     protocol::secret::{ChaCha, KeyAgreement},
+    reactor::Inbox,
     thread::{self, Thread},
 };
 

@@ -1,6 +1,6 @@
 //! Why a connection's protocol ends.
 
-use super::MAX_NODE_INFO_FRAMES;
+use super::limits::MAX_NODE_INFO_FRAMES;
 use crate::{
     identity::NodeId,
     node_info::{Incompatible, MAX_NODE_INFO_SIZE, NodeInfoError},

@@ -1,10 +1,8 @@
 //! The peer is known, and nothing flows yet.
 
-use super::{LinkSettings, Open};
 use crate::{
     identity::NodeId,
     protocol::secret::{Cipher, Opener, Sealer},
-    time::Mono,
 };
 
 /// A connection whose peer has authenticated itself and sent its NodeInfo, which is valid and
@@ -21,10 +19,5 @@ impl<C: Cipher> Established<C> {
     /// Who is at the other end.
     pub fn peer_id(&self) -> NodeId {
         self.peer_id
-    }
-
-    /// From now on messages flow.
-    pub fn admit(self, settings: &LinkSettings, now: Mono) -> Open<C> {
-        Open::new(self, settings, now)
     }
 }

@@ -1,6 +1,6 @@
 //! Secret connection, then both NodeInfos.
 
-use super::{Established, LinkError, LinkSettings};
+use super::{Established, LinkError, LinkSettings, MAX_NODE_INFO_FRAMES};
 use crate::{
     identity::NodeId,
     node_info::{MAX_NODE_INFO_SIZE, NodeInfo},
@@ -12,12 +12,6 @@ use crate::{
         wire,
     },
 };
-
-/// How many frames a peer may use for its NodeInfo: 267 KB on the wire, for 10 KB in 11 frames at
-/// most as everybody writes it. Each costs us about 0.6 µs whatever is in it, so all of them cost less
-/// than one and a half of the steps before; without the limit, frames of one byte with empty ones
-/// between them are 174,080.
-pub const MAX_NODE_INFO_FRAMES: usize = 256;
 
 /// A connection from its first byte until the peer is known. Consumed by each step: after an error
 /// there is nothing left to go on with.

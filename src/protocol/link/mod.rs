@@ -7,6 +7,7 @@
 mod error;
 mod established;
 mod handshaking;
+mod limits;
 mod open;
 
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::{channel::ChannelDescriptor, identity::NodeKey, node_info::NodeInfo};
 
 pub use error::LinkError;
 pub use established::Established;
-pub use handshaking::{Failed, Handshaking, MAX_NODE_INFO_FRAMES, Step};
+pub use handshaking::{Failed, Handshaking, Step};
+pub use limits::MAX_NODE_INFO_FRAMES;
 pub use open::{Open, Received};
 
 /// What every connection of a switch needs to know of the switch.

@@ -37,13 +37,16 @@ pub struct Received {
     pub stopped: bool,
 }
 
-impl<C: Cipher> Open<C> {
-    pub(super) fn new(established: Established<C>, settings: &LinkSettings, now: Mono) -> Self {
-        let Established { sealer, opener, rest, .. } = established;
+impl<C: Cipher> Established<C> {
+    /// From now on messages flow.
+    pub fn admit(self, settings: &LinkSettings, now: Mono) -> Open<C> {
+        let Self { sealer, opener, rest, .. } = self;
         let mconn = MConn::new(&settings.mconn, &settings.channels, now);
-        Self { sealer, opener, mconn, rest, error: None }
+        Open { sealer, opener, mconn, rest, error: None }
     }
+}
 
+impl<C: Cipher> Open<C> {
     /// Opens whole frames in place and hands complete messages to `incoming`, until the frames
     /// are used up or it says stop. With an empty `sealed` only what is left of an earlier frame
     /// is looked at.

@@ -5,25 +5,26 @@
 //! must never touch a socket or a clock, allocate per packet, or trust a length before it is
 //! checked. Errors are always the peer's fault and end the connection.
 
-mod channel;
+mod error;
 mod keepalive;
 pub mod packet;
+mod ports;
 mod rate;
+mod reassembly;
 mod receive;
 mod schedule;
 mod send;
 
-use crate::{
-    channel::ChannelDescriptor, config::Config, ids::ChannelId, payload::Payload,
-    protocol::wire::DecodeError, time::Mono,
-};
+pub use error::MConnError;
+pub use ports::{Flow, Incoming, Outgoing, Sink};
+
+use crate::{channel::ChannelDescriptor, config::Config, time::Mono};
 use keepalive::KeepAlive;
-use packet::{Header, PacketError};
+use packet::Header;
 use rate::{Bucket, Frames};
 use receive::{Received, Receiver};
 use send::{Sender, Stopped};
 use std::time::Duration;
-use thiserror::Error;
 
 /// How a connection behaves.
 #[derive(Clone, Debug)]
@@ -61,91 +62,6 @@ impl MConnSettings {
             unsolicited_pong_interval: config.unsolicited_pong_interval,
         }
     }
-}
-
-/// What the peer did wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum MConnError {
-    /// Not a byte came for the pong time-out after a ping.
-    #[error("the peer did not answer a ping")]
-    PongTimeout,
-    /// A packet for a channel that we do not have, or that is no channel number at all.
-    #[error("packet for unknown channel {0}")]
-    UnknownChannel(i64),
-    /// A packet's length is over the limit.
-    #[error("packet of {size} bytes, {limit} are allowed")]
-    PacketTooLarge {
-        /// Announced length in bytes, without the prefix.
-        size: u64,
-        /// Largest that is allowed.
-        limit: usize,
-    },
-    /// A message is larger than its channel's `recv_message_capacity`.
-    #[error("message of {size} bytes or more on channel {channel}, {capacity} are allowed")]
-    MessageTooLarge {
-        /// The channel.
-        channel: ChannelId,
-        /// Bytes announced so far.
-        size: usize,
-        /// The channel's capacity.
-        capacity: usize,
-    },
-    /// Bytes that are no packet.
-    #[error("malformed packet: {0}")]
-    Malformed(#[source] DecodeError),
-    /// A packet that is neither ping, pong nor part of a message.
-    #[error("unknown kind of packet")]
-    UnknownPacket,
-}
-
-impl From<PacketError> for MConnError {
-    fn from(error: PacketError) -> Self {
-        match error {
-            PacketError::UnknownKind => Self::UnknownPacket,
-            PacketError::Malformed(error) => Self::Malformed(error),
-        }
-    }
-}
-
-/// Where received messages go.
-pub trait Incoming {
-    /// Takes a message of the channel at this position. [`Flow::Stop`] ends the call to
-    /// [`MConn::receive`]; the message is taken all the same.
-    fn message(&mut self, channel: usize, payload: Payload) -> Flow;
-}
-
-/// Whether to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// More is welcome.
-    Continue,
-    /// Nothing more for now.
-    Stop,
-}
-
-/// Where messages to send come from.
-pub trait Outgoing {
-    /// The next message of the channel at this position. Asked often: must be cheap when there is
-    /// none.
-    fn take(&mut self, channel: usize) -> Option<Payload>;
-
-    /// The last byte of a message of so many bytes was put into the sink.
-    fn sent(&mut self, channel: usize, payload_bytes: usize) {
-        let _ = (channel, payload_bytes);
-    }
-}
-
-/// A byte stream cut into frames, of which a batch may have a limited number.
-pub trait Sink {
-    /// Bytes that [`Sink::put`] takes now; 0 = the batch is full.
-    fn room(&self) -> usize;
-
-    /// Appends bytes, at most as many as there is room for.
-    fn put(&mut self, bytes: &[u8]);
-
-    /// Limits the batch to this many frames in all.
-    fn limit_frames(&mut self, frames: usize);
 }
 
 /// What [`MConn::fill`] left.

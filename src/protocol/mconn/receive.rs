@@ -5,8 +5,8 @@
 
 use super::{
     MConnError,
-    channel::{Reassembly, grow},
     packet::{LONGEST_HEADER, PING, Packet, Recognised, packet_len, recognise},
+    reassembly::{Reassembly, grow},
 };
 use crate::{channel::ChannelDescriptor, protocol::wire::DecodeError};
 

@@ -1,15 +1,9 @@
 //! The message that says who we are and proves it.
 
-use super::handshake::HandshakeError;
+use super::{error::HandshakeError, limits::MAX_AUTH};
 use crate::protocol::wire::{
     DecodeError, DelimitedReader, Fields, put_bytes_field, put_delimited, put_message_field,
 };
-
-/// Longest authentication message accepted, in bytes without its length prefix.
-///
-/// Whoever sends it has not proven anything yet, so this is what a stranger can make us hold. A
-/// real one has 102 bytes; the rest is room for fields of later versions. (Go takes 1 MiB.)
-pub const MAX_AUTH: usize = 256;
 
 /// Field numbers of `AuthSigMessage` and of the oneof `PublicKey` in it.
 const PUB_KEY: u32 = 1;

@@ -17,16 +17,15 @@ use zeroize::Zeroizing;
 
 use super::{
     agreement::KeyAgreement,
-    auth::{AuthSig, MAX_AUTH},
+    auth::AuthSig,
     cipher::Cipher,
-    frame::{FRAME_SEALED, FrameError, Opener, Sealer},
+    error::HandshakeError,
+    frame::{FRAME_SEALED, Opener, Sealer},
     key_schedule::{FrameKeys, Side},
+    limits::MAX_AUTH_FRAMES,
     transcript::challenge,
 };
-use crate::{
-    NodeId, NodeKey, PublicKey,
-    protocol::wire::{DecodeError, DelimitedError, DelimitedReader, MAX_VARINT},
-};
+use crate::{NodeId, NodeKey, PublicKey, protocol::wire::DelimitedReader};
 
 /// Size of the message with the ephemeral key on the wire. There is only one way to write it.
 pub const EPHEMERAL: usize = EPHEMERAL_START.len() + 32;
@@ -34,18 +33,11 @@ pub const EPHEMERAL: usize = EPHEMERAL_START.len() + 32;
 /// `BytesValue` with 32 bytes: its length, its field and wire type, the length of the key.
 const EPHEMERAL_START: [u8; 3] = [34, 0x0a, 32];
 
-/// How many frames a peer may use for its authentication message.
-///
-/// Each costs us about 0.6 µs and the peer has proven nothing yet. The number is that of the
-/// longest message sent byte by byte: all of them together cost less than two steps of the
-/// handshake, and a peer that sends more is not getting anywhere.
-pub const MAX_AUTH_FRAMES: usize = MAX_AUTH + MAX_VARINT;
-
 /// One side of the handshake. Consumed by each step, so that no step can be done twice or out of
 /// order, and nothing is left to misuse after an error.
 ///
 /// Before the peer is authenticated this holds, of bytes that the peer chose, at most
-/// [`MAX_AUTH`]; the caller holds at most one incomplete frame ([`FRAME_SEALED`] − 1 bytes).
+/// [`MAX_AUTH`](super::MAX_AUTH); the caller holds at most one incomplete frame ([`FRAME_SEALED`] − 1 bytes).
 /// There is no clock in here: the deadline for all of it is the caller's.
 pub struct Handshake<C> {
     expected: Option<NodeId>,
@@ -279,59 +271,4 @@ impl<C> fmt::Debug for Established<C> {
             .field("rest", &self.rest.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Why a handshake failed: in every case because of what the peer sent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HandshakeError {
-    /// The first byte is not the length of the ephemeral key's message: it speaks something else,
-    /// or has a key of another size.
-    #[error("starts with {0:#04x} instead of an ephemeral key")]
-    EphemeralLength(u8),
-    /// The message with the ephemeral key is not written as it must be, or the key has not 32
-    /// bytes.
-    #[error("malformed ephemeral key")]
-    EphemeralMalformed,
-    /// The peer sent our own ephemeral key back.
-    #[error("our own ephemeral key was reflected")]
-    ReflectedKey,
-    /// The shared secret would be known to everybody (all zero).
-    #[error("ephemeral key of low order")]
-    LowOrderKey,
-    /// A frame could not be opened: keys differ (somebody in between), or a broken peer.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    /// The authentication message was not complete after [`MAX_AUTH_FRAMES`] frames.
-    #[error("authentication message in more than {MAX_AUTH_FRAMES} frames")]
-    TooManyFrames,
-    /// The authentication message is longer than [`MAX_AUTH`] or has no proper length.
-    #[error("authentication message: {0}")]
-    AuthLength(#[from] DelimitedError),
-    /// The authentication message is not what it must be.
-    #[error("malformed authentication message: {0}")]
-    AuthMalformed(#[from] DecodeError),
-    /// No public key, or one of a kind that nobody knows.
-    #[error("no public key in the authentication message")]
-    KeyMissing,
-    /// A secp256k1 key; nodes have ed25519 keys.
-    #[error("public key is not ed25519")]
-    KeyType,
-    /// The public key has this many bytes instead of 32.
-    #[error("public key of {0} bytes")]
-    KeyLength(usize),
-    /// The signature has this many bytes instead of 64.
-    #[error("signature of {0} bytes")]
-    SignatureLength(usize),
-    /// The signature is not one of this key over this session: somebody in between, or a liar.
-    #[error("signature does not verify")]
-    BadSignature,
-    /// The peer proved to be another one than was dialed.
-    #[error("dialed {expected}, reached {actual}")]
-    WrongId {
-        /// Whom we dialed.
-        expected: NodeId,
-        /// Who answered.
-        actual: NodeId,
-    },
 }

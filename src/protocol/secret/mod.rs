@@ -10,18 +10,21 @@
 mod agreement;
 mod auth;
 mod cipher;
+mod error;
 mod frame;
 mod handshake;
 mod key_schedule;
+mod limits;
 mod transcript;
 
 pub use agreement::KeyAgreement;
-pub use auth::MAX_AUTH;
 pub use cipher::{BadFrame, ChaCha, Cipher, Null, TAG};
+pub use error::HandshakeError;
 pub use frame::{
     FRAME_DATA, FRAME_SEALED, FrameError, FrameReader, FrameWriter, MAX_EMPTY_FRAMES,
     NonceExhausted, Opener, Sealer,
 };
-pub use handshake::{EPHEMERAL, Established, Handshake, HandshakeError, MAX_AUTH_FRAMES, Progress};
+pub use handshake::{EPHEMERAL, Established, Handshake, Progress};
 pub use key_schedule::{FrameKeys, Side};
+pub use limits::{MAX_AUTH, MAX_AUTH_FRAMES};
 pub use transcript::challenge;

@@ -14,11 +14,11 @@ use tmp2p::{
     Ban, BanOrigin, BanTable, ChannelDescriptor, Config, ConnId, DisconnectReason, Envelope, Event,
     NodeKey, Now, Peer,
     event_loop::{
-        Command, Established, GateSettings, Inbox, LISTENER, LoopCore, LoopSettings, Mailbox,
-        Progress, Readiness, Report,
+        Command, Established, GateSettings, LISTENER, LoopCore, LoopSettings, Mailbox, Readiness,
+        Report,
     },
     protocol::secret::Null,
-    reactor::{Admission, CloseMode, Session, SessionSettings},
+    reactor::{Admission, CloseMode, Inbox, Progress, Session, SessionSettings},
 };
 use tmp2p_fuzz::{Net, Script, address, cheap_agreement, link_settings, now};
 

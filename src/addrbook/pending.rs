@@ -6,12 +6,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    addrbook::{StoreBatch, StoredBook},
-    ban::BanTarget,
-    identity::NodeId,
-    time::Mono,
-};
+use super::{StoreBatch, StoredBook};
+use crate::{ban::BanTarget, identity::NodeId, time::Mono};
 
 /// Pause between two writes that nobody waits for. A crash loses no more than this.
 const WRITE_PAUSE: Duration = Duration::from_secs(1);

@@ -9,23 +9,20 @@ use crossbeam_channel::Sender;
 use log::Level;
 use parking_lot::Mutex;
 
-use crate::{
-    event_loop::{Inbox, Progress},
-    guard::tell,
-    reactor::{DisconnectReason, Event, Peer},
-};
+use super::{DisconnectReason, Event, Inbox, Peer, Progress};
+use crate::guard::tell;
 
 /// The reactors' inboxes; the loop and the switch each hold them, and the receivers end when both
 /// are gone.
 #[derive(Clone)]
-pub(super) struct Inboxes {
+pub(crate) struct Inboxes {
     senders: Vec<Sender<Event>>,
     /// Events put into each, by everybody who holds it.
     delivered: Arc<[AtomicU64]>,
 }
 
 impl Inboxes {
-    pub(super) fn new(senders: Vec<Sender<Event>>) -> Self {
+    pub(crate) fn new(senders: Vec<Sender<Event>>) -> Self {
         let delivered = senders.iter().map(|_| AtomicU64::new(0)).collect();
         Self { senders, delivered }
     }
@@ -54,24 +51,24 @@ impl Inbox for Inboxes {
 
 /// The switch's: they can be taken from it while it is stuck in code of the application, so that the
 /// reactors hear of the end all the same.
-pub(super) struct Revocable(Arc<Mutex<Option<Inboxes>>>);
+pub(crate) struct Revocable(Arc<Mutex<Option<Inboxes>>>);
 
 /// Takes them from it. Keeps no receiver from ending.
-pub(super) struct Revoker(Weak<Mutex<Option<Inboxes>>>);
+pub(crate) struct Revoker(Weak<Mutex<Option<Inboxes>>>);
 
 impl Revocable {
-    pub(super) fn new(inboxes: Inboxes) -> Self {
+    pub(crate) fn new(inboxes: Inboxes) -> Self {
         Self(Arc::new(Mutex::new(Some(inboxes))))
     }
 
-    pub(super) fn revoker(&self) -> Revoker {
+    pub(crate) fn revoker(&self) -> Revoker {
         Revoker(Arc::downgrade(&self.0))
     }
 }
 
 impl Revoker {
     /// Tells every reactor of the end of these sessions, and the switch tells them nothing any more.
-    pub(super) fn revoke(&self, peers: Vec<Peer>, reason: DisconnectReason) {
+    pub(crate) fn revoke(&self, peers: Vec<Peer>, reason: DisconnectReason) {
         let inboxes = self.0.upgrade().and_then(|inboxes| inboxes.lock().take());
         let Some(mut inboxes) = inboxes else { return };
         let reason = Arc::new(reason);

@@ -5,9 +5,8 @@ use std::{io, sync::Arc};
 use log::Level;
 use parking_lot::{Condvar, Mutex};
 
-use super::pending::Pending;
+use super::{BookStore, StoreBatch, StoredBook, pending::Pending};
 use crate::{
-    addrbook::{BookStore, StoreBatch, StoredBook},
     clock::Clock,
     guard::{guarded, tell},
     thread::{self, Joined, Thread},
@@ -27,7 +26,7 @@ pub(crate) enum StoreEnd {
 }
 
 /// Writes behind: takes batches without waiting, and writes them on a thread of its own.
-pub(super) struct StoreWriter {
+pub(crate) struct StoreWriter {
     shared: Arc<Shared>,
     clock: Clock,
     thread: Option<Thread<StoreEnd>>,
@@ -45,7 +44,7 @@ struct Slot {
 
 impl StoreWriter {
     /// Starts the thread. `on_failure` is called on it: at first once a minute, then ever more rarely.
-    pub(super) fn start(
+    pub(crate) fn start(
         mut store: Box<dyn BookStore>,
         stored: &StoredBook,
         clock: Clock,
@@ -68,13 +67,13 @@ impl StoreWriter {
     }
 
     /// Have this written. Never waits for the store.
-    pub(super) fn add(&self, batch: StoreBatch, is_urgent: bool) {
+    pub(crate) fn add(&self, batch: StoreBatch, is_urgent: bool) {
         self.shared.slot.lock().pending.add(batch, is_urgent);
         self.shared.changed.notify_all();
     }
 
     /// Writes what is left and joins the thread, or leaves it behind at the deadline.
-    pub(super) fn stop(mut self, deadline: Mono) -> StoreEnd {
+    pub(crate) fn stop(mut self, deadline: Mono) -> StoreEnd {
         self.shared.slot.lock().is_stopping = true;
         self.shared.changed.notify_all();
         match self.thread.take().map(|thread| thread.join_within(self.clock.until(deadline))) {

@@ -1,0 +1,94 @@
+//! Who waits for a place in a send queue, and hears of it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::SendErrorKind;
+
+/// Who waits for a place in a send queue.
+#[derive(Clone, Debug)]
+pub(crate) enum Waiter {
+    /// A blocked thread.
+    Thread(Arc<WaitCell>),
+    /// One peer of a broadcast.
+    Broadcast(Arc<Outcomes>, usize),
+}
+
+impl Waiter {
+    pub(crate) fn settle(self, outcome: Result<(), SendErrorKind>) {
+        match self {
+            Self::Thread(cell) => cell.settle(outcome),
+            Self::Broadcast(outcomes, peer) => outcomes.settle(peer, outcome),
+        }
+    }
+}
+
+/// Where a blocked thread waits: its own, so that exactly it is woken.
+#[derive(Debug, Default)]
+pub(crate) struct WaitCell {
+    outcome: Mutex<Option<Result<(), SendErrorKind>>>,
+    settled: Condvar,
+}
+
+impl WaitCell {
+    fn settle(&self, outcome: Result<(), SendErrorKind>) {
+        *self.outcome.lock() = Some(outcome);
+        self.settled.notify_one();
+    }
+
+    /// Waits for the outcome, `None` after the timeout.
+    pub(super) fn wait_for(&self, timeout: Duration) -> Option<Result<(), SendErrorKind>> {
+        let mut outcome = self.outcome.lock();
+        self.settled.wait_while_for(&mut outcome, |o| o.is_none(), timeout);
+        outcome.take()
+    }
+}
+
+/// What is known of a broadcast; shared by its handle and the waiting entries.
+#[derive(Debug)]
+pub(crate) struct Outcomes {
+    state: Mutex<State>,
+    settled: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    outcomes: Vec<Option<Result<(), SendErrorKind>>>,
+    open: usize,
+}
+
+impl Outcomes {
+    /// None is known yet, of so many.
+    pub(super) fn open(peers: usize) -> Self {
+        let state = State { outcomes: vec![None; peers], open: peers };
+        Self { state: Mutex::new(state), settled: Condvar::new() }
+    }
+
+    pub(super) fn settle(&self, peer: usize, outcome: Result<(), SendErrorKind>) {
+        let mut state = self.state.lock();
+        if state.outcomes[peer].replace(outcome).is_none() {
+            state.open -= 1;
+            if state.open == 0 {
+                self.settled.notify_all();
+            }
+        }
+    }
+
+    pub(super) fn are_settled(&self) -> bool {
+        self.state.lock().open == 0
+    }
+
+    /// Waits until each is known, but not beyond the deadline.
+    pub(super) fn wait_until(&self, deadline: Instant) {
+        self.settled.wait_while_until(&mut self.state.lock(), |state| state.open > 0, deadline);
+    }
+
+    /// Each, in the order of the peers; `open` for those that are not known.
+    pub(super) fn get(&self, open: SendErrorKind) -> Vec<Result<(), SendErrorKind>> {
+        self.state.lock().outcomes.iter().map(|outcome| outcome.unwrap_or(Err(open))).collect()
+    }
+}
