@@ -9,7 +9,7 @@
 mod scan;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -54,51 +54,26 @@ const NEVER: [(&str, &str, &str); 5] = [
     ("switch", "addrbook", "peer exchange subscribes to the switch's events instead"),
 ];
 
-/// What decides: names none of [`WORLD`].
-///
-/// Not in this list, because they do: `clock.rs` and `thread.rs` are the clock and the threads, `folder.rs` is a disk;
-/// `identity/key_file.rs` is the file and `identity/node_key.rs` makes keys; of `reactor/`, which is
-/// shared by threads, only the queue is pure; of `event_loop/`, `driver/` is the driver
-/// and the lock between threads; of `switch/`, `thread.rs` is the driver,
-/// `decision.rs` is answered on any thread and
-/// `resolver.rs` has threads of its own; of `addrbook/`, `memory.rs` is a store that several switches
-/// share and `sqlite/` the database; of `pex/`, `thread.rs` and `store.rs` are the drivers, tested in `tests.rs`, and
-/// `handle.rs` is what waits for their answers; `runtime/` starts everything.
-const PURE: [&str; 19] = [
-    "address/",
-    "ban.rs",
-    "channel.rs",
-    "config/",
-    "deadlines.rs",
-    "identity/node_id.rs",
-    "identity/public_key.rs",
-    "ids.rs",
-    "node_info/",
-    "origin.rs",
-    "payload.rs",
-    "text.rs",
-    "time.rs",
-    "wake",
-    "protocol/",
-    "reactor/send_queue.rs",
-    "switch/",
-    "addrbook/",
-    "pex/",
+/// What does, by where it lies: a folder or a file with one of these names. Everything else decides, and
+/// names none of [`WORLD`].
+const DRIVERS: [&str; 10] = [
+    "driver/",
+    "sqlite/",
+    "runtime/",
+    "clock.rs",
+    "folder.rs",
+    "handle.rs",
+    "key_file.rs",
+    "resolver.rs",
+    "thread.rs",
+    "writer.rs",
 ];
 
-/// The pure files of the event loop are all but these, and so on.
-const IMPURE: [&str; 10] = [
-    "event_loop/driver/",
-    "switch/decision.rs",
-    "switch/thread.rs",
-    "switch/resolver.rs",
-    "addrbook/memory.rs",
-    "addrbook/sqlite/",
-    "addrbook/writer.rs",
-    "pex/handle.rs",
-    "pex/tests.rs",
-    "pex/thread.rs",
-];
+/// What threads share: it may lock and pass on, and nothing else. Its queue needs neither.
+const SHARED: &str = "reactor/";
+const UNSHARED: &str = "reactor/send_queue.rs";
+const SHARING: [&str; 4] =
+    ["std::sync::Mutex", "std::sync::Condvar", "crossbeam_channel", "parking_lot"];
 
 /// Sockets, threads, locks, clocks, disks, chance. A last segment may end in `*`.
 const WORLD: [&str; 27] = [
@@ -131,13 +106,23 @@ const WORLD: [&str; 27] = [
     "crate::runtime",
 ];
 
-/// What a pure file names all the same: `(file, what, why)`. One that is not needed any more fails.
-const EXCEPTIONS: [(&str, &str, &str); 1] = [(
-    "protocol/secret/agreement.rs",
-    "ring::rand",
-    "ring's ephemeral keys cannot be made without its own randomness; everything else takes the \
-     key as an argument, and this constructor is called by the driver only",
-)];
+/// What a file that decides names all the same: `(file, what, why)`. One that is not needed any more
+/// fails.
+const EXCEPTIONS: [(&str, &str, &str); 8] = [
+    (
+        "protocol/secret/agreement.rs",
+        "ring::rand",
+        "ring's ephemeral keys cannot be made without its own randomness; everything else takes the \
+         key as an argument, and this constructor is called by the driver only",
+    ),
+    ("identity/node_key.rs", "ring::rand", "makes keys"),
+    ("addrbook/memory.rs", "parking_lot", "a store that several switches share"),
+    ("switch/decision.rs", "std::thread", "whoever drops it may be panicking, on any thread"),
+    ("reactor/broadcast.rs", "crate::thread", "a call that waits says so on the library's threads"),
+    ("reactor/broadcast.rs", "std::time::Instant", "it waits for a deadline of the caller's"),
+    ("reactor/waiter.rs", "std::time::Instant", "it waits for a deadline of the caller's"),
+    ("reactor/peer.rs", "crate::thread", "a call that waits says so on the library's threads"),
+];
 
 /// Not in the event loop and what it runs: it reports, the switch logs.
 const NO_LOGGING: [&str; 2] = ["event_loop/", "protocol/"];
@@ -154,21 +139,37 @@ fn dependencies_point_one_way() {
 fn what_decides_names_nothing_that_does() {
     let library = library();
     let mut faults = Vec::new();
-    let mut used = BTreeSet::new();
-    for source in library.sources.iter().filter(|source| is_pure(&source.file)) {
+    let (mut used, mut drivers) = (BTreeSet::new(), BTreeSet::new());
+    for source in library.sources.iter().filter(|s| s.file != "lib.rs" && !s.is_test()) {
         for (named, what) in worldly(source) {
-            let excepted =
-                EXCEPTIONS.iter().find(|(file, of, _)| *file == source.file && *of == what);
-            match excepted {
-                Some(exception) => _ = used.insert(exception),
-                None => faults.push(format!("{} names {what}", at(source, named))),
+            let is_of = |(file, of, _): &&(&str, &str, &str)| *file == source.file && *of == what;
+            if let Some(driver) = driver(&source.file) {
+                drivers.insert(driver);
+            } else if let Some(exception) = EXCEPTIONS.iter().find(is_of) {
+                used.insert(exception);
+            } else if !may_share(&source.file, what) {
+                faults.push(format!("{} names {what}", at(source, named)));
             }
         }
     }
     for exception in EXCEPTIONS.iter().filter(|exception| !used.contains(exception)) {
         faults.push(format!("the exception {exception:?} is not needed any more"));
     }
+    for driver in DRIVERS.iter().filter(|driver| !drivers.contains(*driver)) {
+        faults.push(format!("no driver {driver} does anything"));
+    }
     assert_none(faults);
+}
+
+#[test]
+fn files_name_each_other_in_one_direction() {
+    assert_none(library().circles());
+}
+
+/// Of two files of a folder, each may have helpers of the same name; a type or a constant has it alone.
+#[test]
+fn a_name_means_one_thing_in_a_folder() {
+    assert_none(double_names(&library()));
 }
 
 #[test]
@@ -203,17 +204,20 @@ fn every_rule_is_about_something() {
     let library = library();
     let has = |prefix: &str| library.sources.iter().any(|s| s.file.starts_with(prefix));
     assert_none(
-        PURE.iter()
-            .chain(&IMPURE)
-            .chain(&NO_LOGGING)
+        NO_LOGGING
+            .iter()
+            .chain([&SHARED, &UNSHARED])
             .chain(EXCEPTIONS.iter().map(|(file, ..)| file))
             .filter(|prefix| !has(prefix))
             .map(|prefix| format!("no file {prefix}")),
     );
     for file in ["event_loop/core.rs", "protocol/link/open.rs", "switch/core.rs", "wake.rs"] {
-        assert!(has(file) && is_pure(file), "{file} must be pure");
+        assert!(has(file) && driver(file).is_none(), "{file} must be pure");
     }
-    assert!(!is_pure("event_loop/driver/mio.rs") && !is_pure("reactor/session.rs"));
+    let [driven, shared] = ["event_loop/driver/mio.rs", "reactor/session.rs"];
+    assert!(has(driven) && driver(driven).is_some() && has(shared) && driver(shared).is_none());
+    assert!(may_share(shared, "parking_lot") && !may_share(shared, "mio"));
+    assert!(!may_share(UNSHARED, "parking_lot") && !may_share("switch/core.rs", "parking_lot"));
 }
 
 #[test]
@@ -337,6 +341,118 @@ fn bad_sources_are_caught() {
     }
 }
 
+/// Made-up folders: what is a circle of files, and what is none.
+#[test]
+fn circles_are_found() {
+    let circles = |files: &[(&str, &str)]| {
+        let lib = [("lib.rs", "mod a; pub use a::x::X;")];
+        Crate::new(lib.into_iter().chain(files.iter().copied())).circles()
+    };
+    let folder = ("a/mod.rs", "mod x; mod y; pub use x::X; pub use y::{self, Y};");
+    for files in [
+        // Two files, however they name what the other one defines.
+        [
+            folder,
+            ("a/x.rs", "use super::y::Y; struct X;"),
+            ("a/y.rs", "use super::x::X; struct Y;"),
+        ],
+        [
+            folder,
+            ("a/x.rs", "use super::Y; struct X(Y);"),
+            ("a/y.rs", "use crate::a::X; struct Y;"),
+        ],
+        [folder, ("a/x.rs", "struct X(super::Y);"), ("a/y.rs", "fn f(_: crate::X) {} struct Y;")],
+        [folder, ("a/x.rs", "use super::y::*; struct X;"), ("a/y.rs", "use super::X; struct Y;")],
+        [
+            folder,
+            ("a/x.rs", "use super::y; fn f() { y::g() } struct X;"),
+            ("a/y.rs", "use super::X; fn g() {}"),
+        ],
+        // The folder's own file and one in it, with and without a re-export.
+        [
+            ("a/mod.rs", "mod x; pub use x::X; struct M(X);"),
+            ("a/x.rs", "use super::M; struct X;"),
+            ("b.rs", ""),
+        ],
+        [
+            ("a/mod.rs", "mod x; use x::X; struct M;"),
+            ("a/x.rs", "pub struct X(super::M);"),
+            ("b.rs", ""),
+        ],
+        // Three.
+        [
+            ("a/x.rs", "use crate::a::y::Y; enum X {}"),
+            ("a/y.rs", "use crate::b::B; trait Y {}"),
+            ("b.rs", "use crate::X; const B: X = X;"),
+        ],
+    ] {
+        assert_eq!(circles(&files).len(), 1, "not found, or not once: {files:?}");
+    }
+    for files in [
+        // One direction, and a folder's own file that passes on what is in it.
+        [folder, ("a/x.rs", "use super::Y; struct X;"), ("a/y.rs", "struct Y;")],
+        [
+            ("a/mod.rs", "mod x; pub use x::X; struct M;"),
+            ("a/x.rs", "use super::M; struct X(M);"),
+            ("b.rs", ""),
+        ],
+        // Tests.
+        [
+            folder,
+            ("a/x.rs", "use super::Y; struct X;"),
+            ("a/y.rs", "struct Y; mod tests { use crate::X; }"),
+        ],
+        [
+            folder,
+            ("a/x.rs", "use super::Y; struct X;"),
+            ("a/tests/y.rs", "use crate::X; use super::Y;"),
+        ],
+        // A module is no item of its own, and a name may be a method's or a comment's.
+        [folder, ("a/x.rs", "use super::y; struct X;"), ("a/y.rs", "use super::x; struct Y;")],
+        [
+            folder,
+            ("a/x.rs", "use super::Y; struct X;"),
+            ("a/y.rs", "struct Y; fn f() { s.X() } // X"),
+        ],
+    ] {
+        assert_eq!(circles(&files), [""; 0], "wrongly found: {files:?}");
+    }
+    let doubles = |x, y| {
+        let files =
+            [("lib.rs", "mod a;"), ("a/x.rs", x), ("a/y.rs", y), ("b/y.rs", "enum Stage {}")];
+        double_names(&Crate::new(files))
+    };
+    for (x, y) in
+        [("struct Stage;", "enum Stage {}"), ("const N: u8 = 1;", "pub(super) const N: u8 = 1;")]
+    {
+        assert_eq!(doubles(x, y).len(), 1, "not found: {x} {y}");
+    }
+    for (x, y) in
+        [("fn f() {}", "fn f() {}"), ("struct A;", "mod tests { struct A; }"), ("", "struct A;")]
+    {
+        assert_eq!(doubles(x, y), [""; 0], "wrongly found: {x} {y}");
+    }
+}
+
+/// What several files of a folder call by one name: `(folder, why)`.
+const SAME_NAMES: [(&str, &str); 1] =
+    [("addrbook/json", "what is written is what is read, and each has its own form of it")];
+
+fn double_names(library: &Crate) -> Vec<String> {
+    let mut files = BTreeMap::<_, Vec<_>>::new();
+    for source in library.sources.iter().filter(|source| !source.is_test()) {
+        let folder = source.file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let is_one = |kind: &&String| !["fn", "macro_rules"].contains(&kind.as_str());
+        for (name, _) in source.defines.iter().filter(|(_, kind)| is_one(kind)) {
+            files.entry((folder, name)).or_default().push(&source.file);
+        }
+    }
+    files.retain(|(folder, name), files| {
+        files.len() > 1 && *name != "_" && !SAME_NAMES.iter().any(|(same, _)| same == folder)
+    });
+    files.into_iter().map(|((_, name), files)| format!("{name} is defined in {files:?}")).collect()
+}
+
 /// Modules that the source names and must not.
 fn direction_faults(source: &Source) -> Vec<String> {
     if source.file == "lib.rs" {
@@ -407,9 +523,17 @@ fn is_prefix(path: &[String], what: &str) -> bool {
     path.len() < what.len() && path.iter().zip(what).all(|(segment, of)| segment == of)
 }
 
-fn is_pure(file: &str) -> bool {
-    let is_listed = PURE.iter().any(|p| file.starts_with(p)) || file.starts_with("event_loop/");
-    is_listed && !IMPURE.iter().any(|p| file.starts_with(p))
+/// By which of its names the file is a driver.
+fn driver(file: &str) -> Option<&'static str> {
+    let is_in = |driver: &&&str| match driver.strip_suffix('/') {
+        Some(folder) => file.split('/').rev().skip(1).any(|name| name == folder),
+        None => file.rsplit('/').next() == Some(**driver),
+    };
+    DRIVERS.iter().find(is_in).copied()
+}
+
+fn may_share(file: &str, what: &str) -> bool {
+    file.starts_with(SHARED) && file != UNSHARED && SHARING.contains(&what)
 }
 
 fn at(source: &Source, named: &Named) -> String {

@@ -33,11 +33,12 @@ pub(crate) struct StoreWriter {
 }
 
 struct Shared {
-    slot: Mutex<Slot>,
+    work: Mutex<Work>,
     changed: Condvar,
 }
 
-struct Slot {
+/// What is to be written.
+struct Work {
     pending: Pending,
     is_stopping: bool,
 }
@@ -50,8 +51,8 @@ impl StoreWriter {
         clock: Clock,
         on_failure: impl Fn(String) + Send + 'static,
     ) -> io::Result<Self> {
-        let slot = Slot { pending: Pending::new(stored), is_stopping: false };
-        let shared = Arc::new(Shared { slot: Mutex::new(slot), changed: Condvar::new() });
+        let work = Work { pending: Pending::new(stored), is_stopping: false };
+        let shared = Arc::new(Shared { work: Mutex::new(work), changed: Condvar::new() });
         let theirs = shared.clone();
         let run = move || {
             let end = theirs.run(&mut *store, clock, on_failure);
@@ -68,13 +69,13 @@ impl StoreWriter {
 
     /// Have this written. Never waits for the store.
     pub(crate) fn add(&self, batch: StoreBatch, is_urgent: bool) {
-        self.shared.slot.lock().pending.add(batch, is_urgent);
+        self.shared.work.lock().pending.add(batch, is_urgent);
         self.shared.changed.notify_all();
     }
 
     /// Writes what is left and joins the thread, or leaves it behind at the deadline.
     pub(crate) fn stop(mut self, deadline: Mono) -> StoreEnd {
-        self.shared.slot.lock().is_stopping = true;
+        self.shared.work.lock().is_stopping = true;
         self.shared.changed.notify_all();
         match self.thread.take().map(|thread| thread.join_within(self.clock.until(deadline))) {
             Some(Joined::Over(end)) => end,
@@ -87,7 +88,7 @@ impl StoreWriter {
 impl Drop for StoreWriter {
     /// Lets the thread end by itself.
     fn drop(&mut self) {
-        self.shared.slot.lock().is_stopping = true;
+        self.shared.work.lock().is_stopping = true;
         self.shared.changed.notify_all();
     }
 }
@@ -101,22 +102,22 @@ impl Shared {
         clock: Clock,
         on_failure: impl Fn(String),
     ) -> StoreEnd {
-        let mut slot = self.slot.lock();
+        let mut work = self.work.lock();
         loop {
-            let is_last = slot.is_stopping;
+            let is_last = work.is_stopping;
             if is_last {
-                slot.pending.hurry();
+                work.pending.hurry();
             }
-            if let Some(batch) = slot.pending.take(clock.mono()) {
-                drop(slot);
+            if let Some(batch) = work.pending.take(clock.mono()) {
+                drop(work);
                 let result = write(store, &batch);
                 drop(batch);
-                slot = self.slot.lock();
+                work = self.work.lock();
                 let Err(error) = result else {
-                    slot.pending.written(clock.mono());
+                    work.pending.written(clock.mono());
                     continue;
                 };
-                let is_due = slot.pending.failed(clock.mono());
+                let is_due = work.pending.failed(clock.mono());
                 if is_last {
                     return StoreEnd::Failed(error);
                 }
@@ -124,12 +125,12 @@ impl Shared {
                     on_failure(error);
                 }
             } else if is_last {
-                debug_assert!(slot.pending.is_empty());
+                debug_assert!(work.pending.is_empty());
                 return StoreEnd::Written;
-            } else if let Some(deadline) = slot.pending.next_deadline() {
-                self.changed.wait_for(&mut slot, clock.until(deadline));
+            } else if let Some(deadline) = work.pending.next_deadline() {
+                self.changed.wait_for(&mut work, clock.until(deadline));
             } else {
-                self.changed.wait(&mut slot);
+                self.changed.wait(&mut work);
             }
         }
     }

@@ -201,10 +201,11 @@ fn of_book(error: &StoreError) -> String {
     }
 }
 
-impl SwitchBuilder {
-    pub(super) fn new(config: Config, key: NodeKey, node_info: NodeInfo) -> Self {
+impl Switch {
+    /// Prepares a switch with this configuration and identity.
+    pub fn builder(config: Config, key: NodeKey, node_info: NodeInfo) -> SwitchBuilder {
         let resolver = Arc::new(SystemResolver);
-        Self {
+        SwitchBuilder {
             config,
             key,
             node_info,
@@ -217,7 +218,9 @@ impl SwitchBuilder {
             raises_descriptor_limit: true,
         }
     }
+}
 
+impl SwitchBuilder {
     /// Registers a reactor with its channels. Its events come in the returned receiver once the
     /// switch runs.
     ///

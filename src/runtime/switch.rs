@@ -7,13 +7,10 @@ use std::{
 
 use log::Level;
 
-use super::{SwitchBuilder, SwitchHandle};
+use super::SwitchHandle;
 use crate::{
     addrbook::StoreEnd,
-    config::Config,
     guard::tell,
-    identity::NodeKey,
-    node_info::NodeInfo,
     pex::Pex,
     reactor::{DisconnectReason, Revoker},
     switch::{Busy, StopReason},
@@ -96,11 +93,6 @@ pub enum StopError {
 }
 
 impl Switch {
-    /// Prepares a switch with this configuration and identity.
-    pub fn builder(config: Config, key: NodeKey, node_info: NodeInfo) -> SwitchBuilder {
-        SwitchBuilder::new(config, key, node_info)
-    }
-
     pub(super) fn new(handle: SwitchHandle, threads: Threads) -> Self {
         Self { handle, threads: Some(threads) }
     }

@@ -11,9 +11,7 @@ pub type Filter = Arc<dyn Fn(&Candidate, Decision) + Send + Sync>;
 /// A filter's answer, to be given once, on any thread. Dropping it refuses the candidate; so does
 /// letting the time pass (`Config::connection_filter_timeout`, `Config::peer_filter_timeout`).
 #[must_use = "dropping a decision refuses the candidate"]
-pub struct Decision(Option<Answer>);
-
-type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
+pub struct Decision(Option<Box<dyn FnOnce(Result<(), String>) + Send>>);
 
 impl Decision {
     pub(super) fn new(answer: impl FnOnce(Result<(), String>) + Send + 'static) -> Self {

@@ -1,13 +1,19 @@
-//! Which paths a Rust source names: enough of a lexer and of `use` trees, and nothing more.
+//! Which paths a Rust source names, and what it defines: enough of a lexer and of `use` trees, and nothing
+//! more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// First segment of a path within the crate.
 pub(crate) const CRATE: &str = "crate";
 
+/// Folder of tests, and name of a module of tests.
+const TESTS: &str = "tests";
+
 /// Sources of one crate, with the paths that they name.
 pub(crate) struct Crate {
     pub(crate) sources: Vec<Source>,
+    /// Where each module is.
+    modules: BTreeMap<Vec<String>, usize>,
 }
 
 /// One file.
@@ -17,8 +23,12 @@ pub(crate) struct Source {
     /// Its module, from the crate's root.
     pub(crate) module: Vec<String>,
     pub(crate) named: Vec<Named>,
+    /// Items of the file itself, and what kind each is (`struct`, `fn`, …).
+    pub(crate) defines: BTreeMap<String, String>,
     /// What would let it name things unseen.
     pub(crate) opaque: Vec<String>,
+    /// Names that `use` brings in, and what they stand for.
+    aliases: BTreeMap<String, Vec<String>>,
 }
 
 /// A path that a source names.
@@ -29,23 +39,20 @@ pub(crate) struct Named {
     pub(crate) line: usize,
     /// A glob, or a module or crate under a name of its own: its members may be named unseen.
     pub(crate) hides_members: bool,
+    /// In a module of tests.
+    is_test: bool,
+    /// It is only passed on: no use of it in this file.
+    is_passed_on: bool,
 }
 
 impl Crate {
     /// From `(file, text)`; one of them is `lib.rs`.
     pub(crate) fn new<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut sources: Vec<_> = files.into_iter().map(|(file, text)| scan(file, text)).collect();
-        let lib = sources.iter().find(|(source, _)| source.file == "lib.rs").expect("a lib.rs");
+        let lib = sources.iter().find(|source| source.file == "lib.rs").expect("a lib.rs");
         // What the root re-exports, under its name there.
-        let modules = &lib.1.modules;
-        let exports: BTreeMap<_, _> = (lib.1.aliases.iter())
-            .map(|(name, path)| {
-                let is_own = path.first().is_some_and(|first| modules.contains(first));
-                let root = is_own.then(|| CRATE.to_owned());
-                (name.clone(), root.into_iter().chain(path.iter().cloned()).collect::<Vec<_>>())
-            })
-            .collect();
-        for (source, _) in &mut sources {
+        let exports = lib.aliases.clone();
+        for source in &mut sources {
             for named in &mut source.named {
                 if named.path[0] == CRATE
                     && let Some(target) = named.path.get(1).and_then(|name| exports.get(name))
@@ -54,19 +61,73 @@ impl Crate {
                 }
             }
         }
-        Self { sources: sources.into_iter().map(|(source, _)| source).collect() }
+        let modules = sources.iter().enumerate().map(|(i, s)| (s.module.clone(), i)).collect();
+        Self { sources, modules }
+    }
+
+    /// The file that defines what the path names, however many others pass it on. `None`: a module, or
+    /// nothing of this crate.
+    fn definer(&self, path: &[String]) -> Option<(&Source, String)> {
+        let mut path = path.to_vec();
+        // A circle of re-exports is no crate.
+        for _ in 0..16 {
+            let rest = path.strip_prefix(&[CRATE.to_owned()])?;
+            let module = |n: usize| self.modules.get(&rest[..n]).map(|i| (n, &self.sources[*i]));
+            let (n, source) = (0..=rest.len()).rev().find_map(module)?;
+            let item = rest.get(n)?;
+            if source.defines.contains_key(item) {
+                return Some((source, item.clone()));
+            }
+            path = source.aliases.get(item)?.iter().chain(&rest[n + 1..]).cloned().collect();
+        }
+        None
+    }
+
+    /// Circles of files of which each names what the next one defines, tests and the root apart; the
+    /// shortest ones.
+    pub(crate) fn circles(&self) -> Vec<String> {
+        let mut names = BTreeMap::<&str, BTreeMap<&str, String>>::new();
+        for source in self.sources.iter().filter(|s| s.file != "lib.rs" && !s.is_test()) {
+            for named in source.named.iter().filter(|n| !n.is_test && !n.is_passed_on) {
+                // A glob is of the module itself.
+                let module = named.path.get(1..).and_then(|module| self.modules.get(module));
+                let module = module.filter(|_| named.hides_members);
+                let all = module.map(|i| (&self.sources[*i], "all".to_owned()));
+                let Some((whose, what)) = self.definer(&named.path).or(all) else { continue };
+                if whose.file != source.file {
+                    names.entry(&source.file).or_default().insert(&whose.file, what);
+                }
+            }
+        }
+        names.keys().filter_map(|start| circle(start, &names)).collect()
     }
 }
 
-/// What a file declares.
-#[derive(Default)]
-struct Declared {
-    /// Names that `use` brings in, and what they stand for.
-    aliases: BTreeMap<String, Vec<String>>,
-    modules: Vec<String>,
+/// A shortest way from the file back to it, over files that come after it.
+fn circle(start: &str, names: &BTreeMap<&str, BTreeMap<&str, String>>) -> Option<String> {
+    let (mut seen, mut ways) = (BTreeSet::new(), VecDeque::from([(start, start.to_owned())]));
+    while let Some((file, way)) = ways.pop_front() {
+        for (next, what) in names.get(file).into_iter().flatten() {
+            let way = format!("{way} names {what} of {next}");
+            if *next == start {
+                return Some(way);
+            }
+            if *next > start && seen.insert(*next) {
+                ways.push_back((next, way + ", which"));
+            }
+        }
+    }
+    None
 }
 
-fn scan(file: &str, text: &str) -> (Source, Declared) {
+impl Source {
+    /// Whether it is for tests only, by where it is.
+    pub(crate) fn is_test(&self) -> bool {
+        self.module.iter().any(|module| module == TESTS)
+    }
+}
+
+fn scan(file: &str, text: &str) -> Source {
     let mut module: Vec<String> =
         file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if matches!(module.last().map(String::as_str), Some("mod" | "lib")) {
@@ -81,12 +142,25 @@ fn scan(file: &str, text: &str) -> (Source, Declared) {
         depth: 0,
         leaves: Vec::new(),
         named: Vec::new(),
+        defines: BTreeMap::new(),
         opaque: Vec::new(),
-        declared: Declared::default(),
+        aliases: BTreeMap::new(),
+        modules: Vec::new(),
+        passed_on: Vec::new(),
+        words: BTreeSet::new(),
     };
     scanner.run();
-    let Scanner { named, opaque, declared, .. } = scanner;
-    (Source { file: file.to_owned(), module, named, opaque }, declared)
+    let Scanner { mut named, defines, opaque, mut aliases, modules, passed_on, words, .. } =
+        scanner;
+    for (i, name) in passed_on {
+        named[i].is_passed_on = !words.contains(&name);
+    }
+    let paths = named.iter_mut().map(|named| &mut named.path).chain(aliases.values_mut());
+    // A module of this file goes by its name alone.
+    for path in paths.filter(|path| modules.contains(&path[0])) {
+        path.splice(..0, std::iter::once(CRATE.to_owned()).chain(module.iter().cloned()));
+    }
+    Source { file: file.to_owned(), module, named, defines, opaque, aliases }
 }
 
 #[derive(Debug, PartialEq)]
@@ -109,8 +183,15 @@ struct Scanner<'a> {
     depth: usize,
     leaves: Vec<Leaf>,
     named: Vec<Named>,
+    defines: BTreeMap<String, String>,
     opaque: Vec<String>,
-    declared: Declared,
+    aliases: BTreeMap<String, Vec<String>>,
+    /// Modules that the file declares.
+    modules: Vec<String>,
+    /// Which of `named` are re-exports, and under which names.
+    passed_on: Vec<(usize, String)>,
+    /// Names that the file uses, outside of tests.
+    words: BTreeSet<String>,
 }
 
 /// One path of a `use`.
@@ -136,7 +217,12 @@ impl Scanner<'_> {
                     }
                 }
                 Token::Ident(word) if before == Some(&Token::Mark('.')) => _ = word,
-                Token::Ident(word) if word == "use" => self.use_item(*line),
+                Token::Ident(word) if word == "use" => {
+                    // `pub use`, `pub(super) use`.
+                    let is_public = matches!(before, Some(Token::Mark(')')))
+                        || matches!(before, Some(Token::Ident(word)) if word == "pub");
+                    self.use_item(is_public, *line);
+                }
                 Token::Ident(word) if word == "mod" => self.mod_item(),
                 Token::Ident(word) if word == "extern" && self.is_ident(0, "crate") => {
                     self.opaque.push("`extern crate` hides a name".into());
@@ -147,7 +233,10 @@ impl Scanner<'_> {
                 Token::Ident(word) if word == "path" && before == Some(&Token::Mark('[')) => {
                     self.opaque.push("`#[path]` hides where a module is".into());
                 }
-                Token::Ident(word) => self.path(vec![word.clone()], *line),
+                Token::Ident(word) => {
+                    self.item(word);
+                    self.path(vec![word.clone()], *line);
+                }
                 // A path from the outside, `::std::thread`.
                 Token::Separator if !matches!(before, Some(Token::Ident(_) | Token::Mark('>'))) => {
                     if let Some((Token::Ident(word), _)) = self.tokens.get(self.at) {
@@ -180,6 +269,25 @@ impl Scanner<'_> {
         is
     }
 
+    /// Something that the file itself defines, if an item begins with this word.
+    fn item(&mut self, word: &str) {
+        if self.depth > 0 {
+            return;
+        }
+        let ahead = match word {
+            "struct" | "enum" | "trait" | "union" | "type" | "const" | "static" | "fn" => 0,
+            "macro_rules" => 1,
+            _ => return,
+        };
+        if let Some((Token::Ident(name), _)) = self.tokens.get(self.at + ahead) {
+            self.defines.insert(name.clone(), word.to_owned());
+        }
+    }
+
+    fn is_test(&self) -> bool {
+        self.module.iter().any(|module| module == TESTS)
+    }
+
     fn mod_item(&mut self) {
         let Some(name) = self.next_ident() else { return };
         if self.take(&Token::Mark('{')) {
@@ -187,7 +295,7 @@ impl Scanner<'_> {
             self.depth += 1;
             self.module.push(name);
         } else {
-            self.declared.modules.push(name);
+            self.modules.push(name);
         }
     }
 
@@ -200,20 +308,23 @@ impl Scanner<'_> {
             path.extend(self.next_ident());
         }
         if path.len() == 1 && !["crate", "super"].contains(&path[0].as_str()) {
+            if !self.is_test() {
+                self.words.extend(path);
+            }
             return;
         }
         // `pub(crate)` and `pub(super)` name nothing.
         if path.len() == 1 && self.is(0, &Token::Mark(')')) {
             return;
         }
-        let path = match self.declared.aliases.get(&path[0]) {
+        let path = match self.aliases.get(&path[0]) {
             Some(target) => target.iter().cloned().chain(path.drain(1..)).collect(),
             None => path,
         };
         self.name(path, line, false);
     }
 
-    fn use_item(&mut self, line: usize) {
+    fn use_item(&mut self, is_public: bool, line: usize) {
         // `use<'a>` is a bound, not an item.
         if self.is(0, &Token::Mark('<')) {
             return;
@@ -223,7 +334,10 @@ impl Scanner<'_> {
         for Leaf { path, name, is_renamed } in std::mem::take(&mut self.leaves) {
             let absolute = self.absolute(path);
             if let Some(name) = &name {
-                self.declared.aliases.insert(name.clone(), absolute.clone());
+                self.aliases.insert(name.clone(), absolute.clone());
+                if is_public {
+                    self.passed_on.push((self.named.len(), name.clone()));
+                }
             }
             self.name(absolute, line, name.is_none() || is_renamed);
         }
@@ -267,7 +381,8 @@ impl Scanner<'_> {
 
     fn name(&mut self, path: Vec<String>, line: usize, hides_members: bool) {
         let path = self.absolute(path);
-        self.named.push(Named { path, line, hides_members });
+        let is_test = self.is_test();
+        self.named.push(Named { path, line, hides_members, is_test, is_passed_on: false });
     }
 
     /// With `self` and `super` resolved.
