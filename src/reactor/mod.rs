@@ -4,6 +4,7 @@
 //! user's threads. Nothing here may touch a socket, or block on the library's threads.
 
 mod broadcast;
+mod counters;
 mod disconnect;
 mod event;
 mod inbox;
@@ -15,12 +16,13 @@ mod session;
 mod waiter;
 
 pub use broadcast::{BroadcastHandle, start_broadcast};
+pub use counters::ChannelStatus;
 pub use disconnect::{DisconnectReason, LocalFault, Room};
 pub(crate) use event::Permit;
 pub use event::{Envelope, Event};
 pub use inbox::{Inbox, Progress};
 pub(crate) use inboxes::{Inboxes, Revocable, Revoker};
-pub use peer::{ChannelStatus, Peer, PeerStatus};
+pub use peer::{Peer, PeerStatus};
 pub use send_error::{SendError, SendErrorKind};
 pub use send_queue::{Pushed, Refused, SendQueue};
 pub use session::{

@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     fmt,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,8 +13,8 @@ use crossbeam_channel::Receiver;
 use log::Level;
 
 use super::{
-    CloseMode, DisconnectReason, Never, Pushed, Refused, SendError, SendErrorKind, Session, Waiter,
-    session::SessionChannel, waiter::WaitCell,
+    ChannelStatus, CloseMode, DisconnectReason, Never, Pushed, Refused, SendError, SendErrorKind,
+    Session, Waiter, session::SessionChannel, waiter::WaitCell,
 };
 use crate::{
     address::PeerAddress,
@@ -39,40 +39,6 @@ pub struct PeerStatus {
     pub channels: Vec<ChannelStatus>,
     /// Last measured round trip of a ping; `None` before the first.
     pub rtt: Option<Duration>,
-}
-
-/// Counters of one channel of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChannelStatus {
-    /// The channel.
-    pub channel: ChannelId,
-    /// Messages in the send queue: accepted or waiting.
-    pub queued: usize,
-    /// Messages cut into packets.
-    pub sent_messages: u64,
-    /// Their payload bytes.
-    pub sent_bytes: u64,
-    /// Complete messages received.
-    pub received_messages: u64,
-    /// Their payload bytes.
-    pub received_bytes: u64,
-    /// Messages that were refused, timed out, or dropped at the session's end.
-    pub dropped: u64,
-}
-
-impl ChannelStatus {
-    /// Nothing counted yet.
-    pub(crate) fn new(channel: ChannelId) -> Self {
-        Self {
-            channel,
-            queued: 0,
-            sent_messages: 0,
-            sent_bytes: 0,
-            received_messages: 0,
-            received_bytes: 0,
-            dropped: 0,
-        }
-    }
 }
 
 impl Peer {
@@ -126,15 +92,7 @@ impl Peer {
 
     /// A snapshot of the counters.
     pub fn status(&self) -> PeerStatus {
-        let channels = self.0.channels.iter().map(|c| ChannelStatus {
-            channel: c.id,
-            queued: c.queue_len(),
-            sent_messages: c.counters.sent_messages.load(Relaxed),
-            sent_bytes: c.counters.sent_bytes.load(Relaxed),
-            received_messages: c.counters.received_messages.load(Relaxed),
-            received_bytes: c.counters.received_bytes.load(Relaxed),
-            dropped: c.counters.dropped.load(Relaxed),
-        });
+        let channels = self.0.channels.iter().map(|c| c.counters.status(c.id, c.queue_len()));
         PeerStatus { channels: channels.collect(), rtt: self.0.vitals().rtt }
     }
 

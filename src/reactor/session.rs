@@ -15,7 +15,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::{DisconnectReason, SendErrorKind, SendQueue, Waiter};
+use super::{DisconnectReason, SendErrorKind, SendQueue, Waiter, counters::ChannelCounters};
 use crate::{
     address::{NetAddress, PeerAddress},
     channel::ChannelDescriptor,
@@ -171,16 +171,6 @@ pub(crate) struct SessionChannel {
     /// Entries in the queue, so that the loop looks at an empty one without its lock.
     queued: AtomicUsize,
     pub(crate) counters: ChannelCounters,
-}
-
-/// Counters of one channel of one session.
-#[derive(Debug, Default)]
-pub(crate) struct ChannelCounters {
-    pub(crate) sent_messages: AtomicU64,
-    pub(crate) sent_bytes: AtomicU64,
-    pub(crate) received_messages: AtomicU64,
-    pub(crate) received_bytes: AtomicU64,
-    pub(crate) dropped: AtomicU64,
 }
 
 impl Session {
@@ -399,30 +389,11 @@ impl Session {
     }
 }
 
-impl ChannelCounters {
-    /// A message was cut into packets. Only the loop calls it.
-    pub(crate) fn on_sent(&self, bytes: usize) {
-        bump(&self.sent_messages, 1);
-        bump(&self.sent_bytes, bytes);
-    }
-
-    /// A message is complete. Only the loop calls it.
-    pub(crate) fn on_received(&self, bytes: usize) {
-        bump(&self.received_messages, 1);
-        bump(&self.received_bytes, bytes);
-    }
-}
-
-/// Adds to a counter that has one writer: a load and a store instead of a locked instruction.
-fn bump(counter: &AtomicU64, n: usize) {
-    counter.store(counter.load(Relaxed).wrapping_add(n as u64), Relaxed);
-}
-
 impl SessionChannel {
     /// Counts messages that were taken and will not be sent, or were refused.
     pub(crate) fn drop_messages(&self, messages: usize) {
         if messages > 0 {
-            self.counters.dropped.fetch_add(messages as u64, Relaxed);
+            self.counters.on_dropped(messages);
         }
     }
 

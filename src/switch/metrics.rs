@@ -86,13 +86,9 @@ fn add_channels(
 ) {
     for of_session in &status.channels {
         let channel = of_session.channel;
+        let queued = if is_live { of_session.queued } else { 0 };
         let sum = channels.entry(channel).or_insert(ChannelStatus::new(channel));
-        sum.queued += if is_live { of_session.queued } else { 0 };
-        sum.sent_messages += of_session.sent_messages;
-        sum.sent_bytes += of_session.sent_bytes;
-        sum.received_messages += of_session.received_messages;
-        sum.received_bytes += of_session.received_bytes;
-        sum.dropped += of_session.dropped;
+        sum.add(&ChannelStatus { queued, ..*of_session });
     }
 }
 
