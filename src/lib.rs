@@ -39,10 +39,9 @@
 //! ```
 //!
 //! # Threads
-//! Three per switch, however many peers there are: the two below and `p2p-pex`, which keeps the
-//! address book and the bans and exchanges addresses with peers. Up to four more resolve host names if any are dialed, and one, `p2p-store`,
-//! writes if the book is stored. What they tell reactors comes on a plain [`crossbeam_channel::Receiver`], so that a
-//! reactor is a loop on a thread of its own and `select!` works.
+//! Three per switch, however many peers there are. Up to four more resolve host names if any are dialed,
+//! and one, `p2p-store`, writes if the book is stored. What they tell reactors comes on a plain
+//! [`crossbeam_channel::Receiver`], so that a reactor is a loop on a thread of its own and `select!` works.
 //!
 //! ```text
 //!   your threads                      p2p-switch                    p2p-loop
@@ -52,11 +51,17 @@
 //!  └──────────────┘                │ dialed, init   │   reports   │ (mio)            │
 //!  ┌──────────────┐ PeerUp,        │ hooks          │             │                  │
 //!  │   Reactor    │◄───PeerDown────┤                │             │                  │
-//!  │  (a receiver │                └───────┬────────┘             │                  │
-//!  │  of events)  │                        ▼ names                │                  │
-//!  │              │                  p2p-resolver (≤ 4)           │                  │
+//!  │  (a receiver │                └─┬─────┬────▲───┘             │                  │
+//!  │  of events)  │   p2p-resolver ◄─┘     │    │ dials, bans     │                  │
+//!  │              │   (≤ 4: names)         ▼    │                 │                  │
+//!  │              │                ┌────────────┴───┐    bans     │                  │
+//!  │    Peer      ├── good, bad ──►│ p2p-pex: book, ├────────────►│                  │
+//!  │              │                │ peer exchange  │             │                  │
+//!  │              │                └───────┬────────┘             │                  │
+//!  │              │                        ▼ changes              │                  │
+//!  │              │                    p2p-store ──► disk         │                  │
 //!  │              │◄────────────────── Message, Writable ─────────┤                  │
-//!  │    Peer      ├──────────────────── send queues ─────────────►│                  │
+//!  │              ├──────────────────── send queues ─────────────►│                  │
 //!  └──────────────┘                                               └──────────────────┘
 //! ```
 //!

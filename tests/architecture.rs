@@ -5,6 +5,8 @@
 //! other crates or method calls on values, so a rule is about what a file *names*.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+#[path = "architecture/page.rs"]
+mod page;
 #[path = "architecture/scan.rs"]
 mod scan;
 

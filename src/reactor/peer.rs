@@ -1,13 +1,6 @@
 //! The handle of one session.
 
-use std::{
-    any::TypeId,
-    cell::RefCell,
-    fmt,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{any::TypeId, cell::RefCell, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use crossbeam_channel::Receiver;
 use log::Level;

@@ -489,6 +489,15 @@ fn lex(text: &str) -> Vec<(Token, usize)> {
     tokens
 }
 
+/// Every name in the source, comments and texts apart.
+pub(crate) fn words(text: &str) -> BTreeSet<String> {
+    let word = |(token, _)| match token {
+        Token::Ident(word) => Some(word),
+        _ => None,
+    };
+    lex(text).into_iter().filter_map(word).collect()
+}
+
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
