@@ -283,8 +283,10 @@ impl SwitchBuilder {
         self.peer_filters.push(Arc::new(filter));
     }
 
-    /// Keeps the address book here, with bans and bad addresses, so that it survives a restart.
-    /// Without it, and without [`Config::addr_book_file`], it lives in memory.
+    /// Keeps the address book here, with anchors, bans and bad addresses, so that it survives a restart:
+    /// read once on the thread that starts the switch, written by the thread `p2p-store`. It takes the
+    /// place of the database that [`Config::addr_book_file`] names; an `addrbook.json` there is taken in
+    /// all the same. Without either the book lives in memory.
     pub fn book_store(&mut self, store: impl BookStore + 'static) {
         self.store = Some(Box::new(store));
     }
