@@ -19,8 +19,9 @@ use tmp2p::{
     Ban, BanOrigin, BanTable, BookKey, Cidr, Config, ConnId, Direction, DisconnectReason, Mono,
     NetAddress, NodeId, NodeInfo, Now,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts},
+    drive::Driver,
     event_loop::{Established, Report},
-    pex::{PeerFacts, PexCore, PexInput, PexMessage, PexSettings},
+    pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexSettings},
     switch::{Input, Output, SwitchCore, SwitchSettings},
 };
 
@@ -95,7 +96,7 @@ fn at_switch(sessions: usize, run: u64) -> f64 {
     let mut rng = StdRng::seed_from_u64(run);
     let config = Config { max_num_inbound_peers: sessions, ..Config::default() };
     let settings = SwitchSettings::of(id(usize::MAX), &config, Vec::new());
-    let mut core = SwitchCore::new(settings, Arc::default(), [1; 32]);
+    let core = SwitchCore::new(settings, Arc::default(), [1; 32]);
     let info = NodeInfo::new("bench", "bench").unwrap();
     let order = shuffled(sessions, &mut rng);
     let established: Vec<_> = (0..sessions)
@@ -108,29 +109,53 @@ fn at_switch(sessions: usize, run: u64) -> f64 {
             remote: (ip(n), 26656).into(),
         })
         .collect();
-    let begin = Instant::now();
-    core.start(now(0));
-    let (mut up, mut down) = (0, 0);
     let ends = order.into_iter().map(|n| (conn(n), DisconnectReason::Eof));
     let ends = ends.map(|(conn, reason)| Report::Closed { conn, reason });
-    for (millis, report) in established.into_iter().map(Report::Established).chain(ends).enumerate()
-    {
-        let now = now(millis as u64);
-        core.handle(Input::Report(report), now);
-        core.handle_timeout(now);
-        while let Some(output) = core.poll_output() {
-            match output {
-                Output::Introduce(admission) => {
-                    up += 1;
-                    core.handle_introduced(admission.conn, Ok(()), now);
-                }
-                Output::Down { .. } => down += 1,
-                output => drop(black_box(output)),
+    let reports = established.into_iter().map(Report::Established).chain(ends);
+    let begin = Instant::now();
+    let mut door = Door { core, millis: 0, up: 0, down: 0 };
+    door.step(Input::Start);
+    for report in reports {
+        door.step(Input::Report(report));
+        door.millis += 1;
+    }
+    assert_eq!((door.up, door.down), (sessions, sessions));
+    (2 * sessions) as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// A switch whose reactors welcome everybody.
+struct Door {
+    core: SwitchCore,
+    millis: u64,
+    up: usize,
+    down: usize,
+}
+
+impl Driver for Door {
+    type Core = SwitchCore;
+
+    fn core(&mut self) -> &mut SwitchCore {
+        &mut self.core
+    }
+
+    fn now(&self) -> Now {
+        now(self.millis)
+    }
+
+    fn next_input(&mut self) -> Input {
+        Input::Timeout
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Introduce(admission) => {
+                self.up += 1;
+                self.feed(Input::Introduced { conn: admission.conn, result: Ok(()) });
             }
+            Output::Down { .. } => self.down += 1,
+            output => drop(black_box(output)),
         }
     }
-    assert_eq!((up, down), (sessions, sessions));
-    (2 * sessions) as f64 / begin.elapsed().as_secs_f64()
 }
 
 /// As many guests come to a seed and ask for addresses, then each leaves.
@@ -147,8 +172,9 @@ fn at_seed(sessions: usize, run: u64) -> f64 {
         }
     }
     let config = Config { seed_mode: true, ..Config::default() };
-    let mut core = PexCore::new(PexSettings::of(&config), book, [1; 32], now(0));
-    core.start(now(0));
+    let core = PexCore::new(PexSettings::of(&config), book, [1; 32], now(0));
+    let mut seed = Seed { core, tenths: 0 };
+    seed.step(PexInput::Start);
     let came = |n: usize| {
         let announced = NetAddress::new(id(n), ip(n), 26656);
         PexInput::PeerUp(PeerFacts {
@@ -175,14 +201,39 @@ fn at_seed(sessions: usize, run: u64) -> f64 {
         .collect();
     let decisions = inputs.len();
     let begin = Instant::now();
-    for (millis, input) in inputs.into_iter().enumerate() {
-        core.handle(input, now(millis as u64 / 10));
-        while let Some(output) = core.poll_output() {
-            drop(black_box(output));
-        }
+    for input in inputs {
+        seed.step(input);
+        seed.tenths += 1;
     }
-    assert_eq!(core.sessions().count(), 0);
+    assert_eq!(seed.core.sessions().count(), 0);
     decisions as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// A seed whose peers take everything.
+struct Seed {
+    core: PexCore,
+    /// Of a millisecond.
+    tenths: u64,
+}
+
+impl Driver for Seed {
+    type Core = PexCore;
+
+    fn core(&mut self) -> &mut PexCore {
+        &mut self.core
+    }
+
+    fn now(&self) -> Now {
+        now(self.tenths / 10)
+    }
+
+    fn next_input(&mut self) -> PexInput {
+        PexInput::Timeout
+    }
+
+    fn perform(&mut self, output: PexOutput) {
+        drop(black_box(output));
+    }
 }
 
 /// Nanoseconds of a look-up, half of them of banned addresses.

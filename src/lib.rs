@@ -131,6 +131,8 @@ mod clock;
 mod config;
 mod deadlines;
 #[doc(hidden)]
+pub mod drive;
+#[doc(hidden)]
 pub mod event_loop;
 mod folder;
 mod guard;
@@ -145,6 +147,7 @@ pub mod pex;
 pub mod protocol;
 #[doc(hidden)]
 pub mod reactor;
+mod reply;
 mod runtime;
 #[doc(hidden)]
 pub mod switch;

@@ -28,12 +28,14 @@ const LAYERS: [&[&str]; 7] = [
         "clock",
         "config",
         "deadlines",
+        "drive",
         "folder",
         "guard",
         "identity",
         "ids",
         "origin",
         "payload",
+        "reply",
         "text",
         "thread",
         "time",
@@ -220,6 +222,33 @@ fn every_rule_is_about_something() {
     assert!(has(driven) && driver(driven).is_some() && has(shared) && driver(shared).is_none());
     assert!(may_share(shared, "parking_lot") && !may_share(shared, "mio"));
     assert!(!may_share(UNSHARED, "parking_lot") && !may_share("switch/core.rs", "parking_lot"));
+}
+
+/// A core has one way in, its inputs: what else a driver may ask of it changes nothing.
+#[test]
+fn nothing_but_an_input_changes_a_core() {
+    let cores = ["switch", "pex"].map(|folder| rust_files(&format!("src/{folder}"))).concat();
+    let doors = cores.iter().flat_map(|file| {
+        let doors = side_doors(&read(file));
+        doors.into_iter().map(move |door| format!("{file}: {door} changes the core"))
+    });
+    assert_none(doors);
+    assert_eq!(
+        side_doors("impl PexCore {\n    pub fn ask(\n        &mut self,\n    ) {}\n}"),
+        ["ask"]
+    );
+}
+
+/// Methods beside `Core`'s that are open to drivers and change a core.
+fn side_doors(text: &str) -> Vec<String> {
+    let blocks = text.split("impl ");
+    let cores = blocks.filter(|s| s.starts_with("SwitchCore {") || s.starts_with("PexCore {"));
+    let open = cores.flat_map(|block| {
+        ["pub fn ", "pub(crate) fn "].into_iter().flat_map(|open| block.split(open).skip(1))
+    });
+    let methods = open.filter_map(|method| method.split_once('('));
+    let changes = methods.filter(|(_, rest)| rest.trim_start().starts_with("&mut self"));
+    changes.map(|(name, _)| name.to_owned()).collect()
 }
 
 #[test]

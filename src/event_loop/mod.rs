@@ -23,5 +23,5 @@ pub use door::GateSettings;
 pub(crate) use door::{Buckets, Counts, Pace, around, networks};
 pub(crate) use driver::start;
 pub use driver::{ListenError, Mailbox, MioSockets, Posts, SocketOptions};
-pub use ports::{LISTENER, Readiness, Sockets};
+pub use ports::{LISTENER, Readiness, Reports, Sockets};
 pub use settings::LoopSettings;

@@ -1,6 +1,8 @@
-//! What the event loop needs of the world: sockets.
+//! What the event loop needs of the world: sockets, and somebody to report to.
 
 use std::{io, net::SocketAddr};
+
+use super::Report;
 
 /// The slot that stands for the listener where readiness is told.
 pub const LISTENER: u32 = u32::MAX;
@@ -14,6 +16,12 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has closed its half or everything.
     pub hung_up: bool,
+}
+
+/// Where the loop's reports go. Never blocks.
+pub trait Reports {
+    /// Tells of something that has happened.
+    fn report(&mut self, report: Report);
 }
 
 /// Non-blocking stream sockets, each named by the slot that the loop gave it. Readiness is

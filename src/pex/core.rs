@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::SocketAddr,
     time::Duration,
 };
 
@@ -23,6 +22,7 @@ use crate::{
     address::PeerAddress,
     ban::Ban,
     deadlines::Deadlines,
+    drive::Core,
     identity::NodeId,
     ids::ConnId,
     reactor::DisconnectReason,
@@ -35,9 +35,72 @@ use crate::{
 /// for each of them. Their connections are closed anyway.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 
-/// The decisions of peer exchange. A driver calls [`start`](Self::start), feeds it with
-/// [`handle`](Self::handle) and [`handle_timeout`](Self::handle_timeout), and performs every
-/// [`poll_output`](Self::poll_output) in order before the next input.
+/// The decisions of peer exchange: [`PexInput`] in, [`PexOutput`] out, and what can be asked changes
+/// nothing.
+///
+/// # The drive loop
+/// Is [`Driver::run`](crate::drive::Driver::run), for the thread `p2p-pex` and for everybody else. A
+/// driver brings the inputs and does what the outputs say:
+///
+/// ```
+/// use std::{collections::VecDeque, time::Duration};
+/// use tmp2p::{
+///     BookKey, Config, Mono, NodeId, Now,
+///     addrbook::{Book, BookLimits, BookSettings},
+///     drive::{Core, Driver},
+///     pex::{PexCore, PexInput, PexOutput, PexRequest, PexSettings},
+///     switch::Reply,
+/// };
+/// use rand::{SeedableRng, rngs::StdRng};
+///
+/// /// A node whose switch finds nobody, and whose book is kept nowhere.
+/// struct Alone {
+///     core: PexCore,
+///     now: Now,
+///     inputs: VecDeque<PexInput>,
+/// }
+///
+/// impl Driver for Alone {
+///     type Core = PexCore;
+///
+///     fn core(&mut self) -> &mut PexCore {
+///         &mut self.core
+///     }
+///
+///     fn now(&self) -> Now {
+///         self.now
+///     }
+///
+///     fn next_input(&mut self) -> PexInput {
+///         let Some(input) = self.inputs.pop_front() else {
+///             self.now.mono = self.core.next_deadline().expect("somebody has to stop it");
+///             return PexInput::Timeout;
+///         };
+///         input
+///     }
+///
+///     fn perform(&mut self, output: PexOutput) {
+///         if let PexOutput::Answer(answer) = output {
+///             answer.give();
+///         }
+///     }
+/// }
+///
+/// let (now, own) = (Now { mono: Mono::ZERO, wall: Duration::ZERO }, NodeId::from_bytes([1; 20]));
+/// let settings = BookSettings { own, is_strict: true, limits: BookLimits::default() };
+/// let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(7)));
+/// let (reply, banned) = Reply::kept();
+/// let (target, reason) = ("6.6.6.0/24".parse().unwrap(), "spam".to_owned());
+/// let ban = PexRequest::Ban { target, duration: None, reason, reply };
+/// let mut driver = Alone {
+///     core: PexCore::new(PexSettings::of(&Config::default()), book, [7; 32], now),
+///     now,
+///     inputs: [PexInput::Request(ban), PexInput::Stop].into(),
+/// };
+/// driver.run();
+/// assert_eq!(driver.core.book().bans().len(), 1);
+/// assert!(matches!(banned.get(), Some(Some(Ok(_)))), "it was answered before the stop");
+/// ```
 #[derive(Debug)]
 pub struct PexCore {
     pub(super) settings: PexSettings,
@@ -135,13 +198,12 @@ impl PexCore {
         core
     }
 
-    /// Begins to look for peers. Once, before anything else.
-    pub fn start(&mut self, now: Now) {
+    fn start(&mut self, now: Now) {
         self.now = now;
         if self.settings.is_enabled {
             self.book.forget_incompatible(now.wall, &mut self.rng);
             self.start_ensuring(now);
-            self.handle_timeout(now);
+            self.do_what_is_due(now);
         }
     }
 
@@ -150,44 +212,8 @@ impl PexCore {
         &self.book
     }
 
-    /// Nobody is to book this: it is this node.
-    pub fn add_own(&mut self, addr: SocketAddr) {
-        self.book.add_own(addr);
-    }
-
-    /// Takes in what happened. Nothing any more after `Stop`.
-    pub fn handle(&mut self, input: PexInput, now: Now) {
-        if self.is_stopped {
-            return;
-        }
-        self.handle_timeout(now);
-        match input {
-            PexInput::Request(request) => self.request(request),
-            PexInput::PeerUp(facts) => self.peer_up(facts, now),
-            PexInput::Message { conn, payload } => self.message(conn, &payload, now),
-            PexInput::PeerDown { conn, reason } => self.peer_down(conn, &reason, now),
-            PexInput::NotSent(conn) => self.request_not_sent(conn, now),
-            PexInput::Notice(notice) => self.notice(notice, now),
-            PexInput::StoreFailed(error) => {
-                self.outputs.push_back(PexOutput::Notice(PexNotice::StoreFailed(error)));
-            }
-            PexInput::Stop => {
-                self.is_stopped = true;
-                self.timers.clear();
-                self.store(true);
-                return;
-            }
-        }
-        // What has become free or due by it.
-        self.handle_timeout(now);
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Now) {
+    fn do_what_is_due(&mut self, now: Now) {
         self.now = now;
-        if self.is_stopped {
-            return;
-        }
         let lifted = self.book.expire(now.wall, &mut self.rng);
         if !lifted.is_empty() {
             self.publish_in_time();
@@ -207,22 +233,6 @@ impl PexCore {
             self.publish();
         }
         self.store(false);
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub fn next_deadline(&self) -> Option<Mono> {
-        if self.is_stopped {
-            return None;
-        }
-        [
-            self.book.next_deadline(self.now),
-            self.timers.next(),
-            self.ensure_at,
-            self.refill_at,
-            self.next_crawl_deadline(),
-        ]
-        .into_iter()
-        .fold(self.publish_at, earliest)
     }
 
     /// Sessions that we dialed and that count against the limit.
@@ -253,16 +263,6 @@ impl PexCore {
     /// Who is persistent or unconditional.
     pub fn standings(&self) -> &Standings {
         &self.standings
-    }
-
-    /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<PexOutput> {
-        self.outputs.pop_front()
-    }
-
-    /// Whether it has been told to stop. What `poll_output` still gives is to be performed.
-    pub fn is_stopped(&self) -> bool {
-        self.is_stopped
     }
 
     fn due(&mut self, timer: Timer, now: Now) {
@@ -357,15 +357,78 @@ impl PexCore {
     }
 }
 
+impl Core for PexCore {
+    type Input = PexInput;
+    type Output = PexOutput;
+    const START: PexInput = PexInput::Start;
+
+    /// Nothing any more after `Stop`.
+    fn handle_input(&mut self, input: PexInput, now: Now) {
+        if self.is_stopped {
+            return;
+        }
+        if matches!(input, PexInput::Start) {
+            return self.start(now);
+        }
+        self.do_what_is_due(now);
+        match input {
+            PexInput::Start | PexInput::Timeout => return,
+            PexInput::Request(request) => self.request(request),
+            PexInput::PeerUp(facts) => self.peer_up(facts, now),
+            PexInput::Message { conn, payload } => self.message(conn, &payload, now),
+            PexInput::PeerDown { conn, reason } => self.peer_down(conn, &reason, now),
+            PexInput::NotSent(conn) => self.request_not_sent(conn, now),
+            PexInput::Notice(notice) => self.notice(notice, now),
+            PexInput::StoreFailed(error) => {
+                self.outputs.push_back(PexOutput::Notice(PexNotice::StoreFailed(error)));
+            }
+            PexInput::Stop => {
+                self.is_stopped = true;
+                self.timers.clear();
+                self.store(true);
+                return;
+            }
+        }
+        // What has become free or due by it.
+        self.do_what_is_due(now);
+    }
+
+    fn poll_output(&mut self) -> Option<PexOutput> {
+        self.outputs.pop_front()
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        if self.is_stopped {
+            return None;
+        }
+        [
+            self.book.next_deadline(self.now),
+            self.timers.next(),
+            self.ensure_at,
+            self.refill_at,
+            self.next_crawl_deadline(),
+        ]
+        .into_iter()
+        .fold(self.publish_at, earliest)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::{Arc, OnceLock};
+
     use super::*;
     use crate::{
         addrbook::{BanError, BookKey, BookLimits, BookSettings, UnbanError},
         ban::BanTarget,
         config::Config,
         identity::NodeId,
-        pex::{PexAnswer, PexRequest},
+        pex::PexRequest,
+        reply::Reply,
     };
 
     const OWN: NodeId = id(0);
@@ -392,7 +455,7 @@ pub(super) mod tests {
     /// One with an empty, strict book that runs.
     pub(in crate::pex) fn started(config: &Config) -> PexCore {
         let mut core = new(config);
-        core.start(NOW);
+        core.handle_input(PexInput::Start, NOW);
         core
     }
 
@@ -403,13 +466,32 @@ pub(super) mod tests {
         core
     }
 
-    fn ban(target: BanTarget, duration: Option<Duration>) -> PexInput {
+    /// What comes out of a request, and what it was answered with once that was done.
+    fn ask<T: Send + Sync + 'static>(
+        core: &mut PexCore,
+        request: impl FnOnce(Reply<T>) -> PexRequest,
+    ) -> (Vec<PexOutput>, T) {
+        let (reply, answer) = Reply::kept();
+        core.handle_input(PexInput::Request(request(reply)), at(0));
+        let mut outputs = outputs(core);
+        assert!(answer.get().is_none(), "it is answered in its turn");
+        let Some(PexOutput::Answer(told)) = outputs.pop() else { panic!("{outputs:?}") };
+        told.give();
+        let answer = Arc::into_inner(answer).and_then(OnceLock::into_inner);
+        (outputs, answer.flatten().expect("it is answered"))
+    }
+
+    fn ban(
+        core: &mut PexCore,
+        target: BanTarget,
+        duration: Option<Duration>,
+    ) -> (Vec<PexOutput>, Result<Ban, BanError>) {
         let reason = "test".to_owned();
-        PexInput::Request(PexRequest::Ban { ticket: 7, target, duration, reason })
+        ask(core, |reply| PexRequest::Ban { target, duration, reason, reply })
     }
 
     fn misbehaves(core: &mut PexCore, n: u8, now: Now) {
-        core.handle_timeout(now);
+        core.handle_input(PexInput::Timeout, now);
         core.ban_automatically(id(n), Duration::from_secs(3600), "spam", now);
     }
 
@@ -424,16 +506,13 @@ pub(super) mod tests {
     #[test]
     fn a_ban_is_published_and_stored_before_it_is_answered() {
         let mut core = core();
-        core.handle(ban(id(1).into(), None), at(5));
-        let outputs = outputs(&mut core);
-        let [
-            PexOutput::Publish { table, added },
-            PexOutput::Store { batch, is_urgent: true },
-            PexOutput::Answer { ticket: 7, answer: PexAnswer::Ban(Ok(answer)) },
-        ] = &outputs[..]
+        let (outputs, answer) = ban(&mut core, id(1).into(), None);
+        let [PexOutput::Publish { table, added }, PexOutput::Store { batch, is_urgent: true }] =
+            &outputs[..]
         else {
             panic!("{outputs:?}");
         };
+        let answer = &answer.unwrap();
         assert_eq!(added, std::slice::from_ref(answer));
         assert_eq!(table.find_id(&id(1), START), Some(answer));
         assert_eq!(batch.bans[&answer.target].as_ref(), Some(answer));
@@ -443,34 +522,23 @@ pub(super) mod tests {
     #[test]
     fn a_list_of_bans_is_one_publication_or_none() {
         let mut core = core();
-        let many = |ticket, targets| {
+        let many = |core: &mut PexCore, targets| {
             let (duration, reason) = (None, "list".to_owned());
-            PexInput::Request(PexRequest::BanMany { ticket, targets, duration, reason })
+            ask(core, |reply| PexRequest::BanMany { targets, duration, reason, reply })
         };
         let cidr = |n: u8| format!("9.9.{n}.0/24").parse::<BanTarget>().unwrap();
-        core.handle(many(1, (0..100).map(cidr).collect()), at(0));
-        let outputs = outputs(&mut core);
-        let [
-            PexOutput::Publish { table, added },
-            PexOutput::Store { batch, is_urgent: true },
-            PexOutput::Answer { ticket: 1, answer: PexAnswer::BanMany(Ok(answer)) },
-        ] = &outputs[..]
+        let (outputs, answer) = many(&mut core, (0..100).map(cidr).collect());
+        let [PexOutput::Publish { table, added }, PexOutput::Store { batch, is_urgent: true }] =
+            &outputs[..]
         else {
             panic!("{outputs:?}");
         };
         assert_eq!((table.len(), batch.bans.len()), (100, 100));
-        assert_eq!(added, answer);
+        assert_eq!(*added, answer.unwrap());
         // One that cannot be, and none is.
-        core.handle(many(2, vec![cidr(200), OWN.into(), cidr(201)]), at(0));
-        core.handle(many(3, Vec::new()), at(0));
-        let outputs: Vec<_> = std::iter::from_fn(|| core.poll_output()).collect();
-        let [
-            PexOutput::Answer { answer: PexAnswer::BanMany(Err((1, BanError::OwnId))), .. },
-            PexOutput::Answer { ticket: 3, .. },
-        ] = &outputs[..]
-        else {
-            panic!("{outputs:?}");
-        };
+        let (outputs, answer) = many(&mut core, vec![cidr(200), OWN.into(), cidr(201)]);
+        assert_eq!(answer, Err((1, BanError::OwnId)));
+        assert!(outputs.is_empty() && many(&mut core, Vec::new()).0.is_empty());
         assert_eq!(core.book().bans().len(), 100);
     }
 
@@ -487,33 +555,24 @@ pub(super) mod tests {
             ),
             ("::/0".parse().unwrap(), None, BanError::CoversEverything("::/0".parse().unwrap())),
         ] {
-            core.handle(ban(target, duration), at(0));
-            let outputs = outputs(&mut core);
-            let [PexOutput::Answer { answer: PexAnswer::Ban(Err(found)), .. }] = &outputs[..]
-            else {
-                panic!("{outputs:?}");
-            };
-            assert_eq!(*found, error);
+            let (outputs, found) = ban(&mut core, target, duration);
+            assert!(outputs.is_empty());
+            assert_eq!(found, Err(error));
         }
         let target = BanTarget::from(id(9));
-        core.handle(PexInput::Request(PexRequest::Unban { ticket: 1, target }), at(0));
-        let outputs = outputs(&mut core);
-        let [PexOutput::Answer { ticket: 1, answer: PexAnswer::Unban(Err(error)) }] = &outputs[..]
-        else {
-            panic!("{outputs:?}");
-        };
-        assert_eq!(*error, UnbanError::NotBanned(target));
+        let (outputs, found) = ask(&mut core, |reply| PexRequest::Unban { target, reply });
+        assert!(outputs.is_empty());
+        assert_eq!(found, Err(UnbanError::NotBanned(target)));
     }
 
     #[test]
     fn a_table_without_the_ban_is_published_at_its_end() {
         let mut core = core();
-        core.handle(ban(id(1).into(), Some(Duration::from_secs(30))), at(0));
-        outputs(&mut core);
+        ban(&mut core, id(1).into(), Some(Duration::from_secs(30))).1.unwrap();
         assert_eq!(core.next_deadline(), Some(at(30_000).mono));
-        core.handle_timeout(at(29_999));
+        core.handle_input(PexInput::Timeout, at(29_999));
         assert_eq!(num_published(&outputs(&mut core)), 0);
-        core.handle_timeout(at(30_000));
+        core.handle_input(PexInput::Timeout, at(30_000));
         let outputs = outputs(&mut core);
         let [
             PexOutput::Publish { table, added },
@@ -552,7 +611,7 @@ pub(super) mod tests {
         }
         assert_eq!(num_published(&outputs(&mut core)), 0);
         assert_eq!(core.next_deadline(), Some(at(200).mono));
-        core.handle_timeout(at(200));
+        core.handle_input(PexInput::Timeout, at(200));
         let outputs = outputs(&mut core);
         let [PexOutput::Publish { table, added }] = &outputs[..] else { panic!("{outputs:?}") };
         let added: Vec<BanTarget> = added.iter().map(|ban| ban.target).collect();
@@ -562,21 +621,20 @@ pub(super) mod tests {
     #[test]
     fn a_wall_clock_that_jumps_neither_loses_a_ban_nor_spins() {
         let mut core = core();
-        core.handle(ban(id(1).into(), Some(Duration::from_secs(3600))), at(0));
-        outputs(&mut core);
+        ban(&mut core, id(1).into(), Some(Duration::from_secs(3600))).1.unwrap();
         // Forward: found at the next look, a minute later at most.
         let deadline = core.next_deadline().unwrap();
         assert_eq!(deadline, at(60_000).mono);
         // Back, to before the epoch's first second: the ban stands, and the next look is later.
-        core.handle_timeout(Now { mono: deadline, wall: Duration::ZERO });
+        core.handle_input(PexInput::Timeout, Now { mono: deadline, wall: Duration::ZERO });
         assert!(outputs(&mut core).is_empty());
         assert_eq!(core.next_deadline(), Some(at(120_000).mono));
         // It stands still a nanosecond before the end.
         let end = START + Duration::from_secs(3600);
         let now = Now { mono: deadline, wall: end - Duration::from_nanos(1) };
-        core.handle_timeout(now);
+        core.handle_input(PexInput::Timeout, now);
         assert!(core.next_deadline().unwrap().since(now.mono) >= Duration::from_millis(10));
-        core.handle_timeout(Now { mono: deadline, wall: end });
+        core.handle_input(PexInput::Timeout, Now { mono: deadline, wall: end });
         assert_eq!(num_published(&outputs(&mut core)), 1);
         assert!(core.book().bans().is_empty());
     }
@@ -584,10 +642,12 @@ pub(super) mod tests {
     #[test]
     fn nothing_happens_after_a_stop() {
         let mut core = core();
-        core.handle(PexInput::Stop, at(0));
-        core.handle(ban(id(1).into(), None), at(1));
-        core.handle_timeout(at(2));
+        core.handle_input(PexInput::Stop, at(0));
+        let (reply, book) = Reply::kept();
+        core.handle_input(PexInput::Request(PexRequest::Book(reply)), at(1));
+        core.handle_input(PexInput::Timeout, at(2));
         assert!(core.is_stopped() && outputs(&mut core).is_empty());
+        assert_eq!(book.get(), Some(&None), "whoever asks too late is told so");
         assert_eq!(core.next_deadline(), None);
     }
 }

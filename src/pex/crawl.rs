@@ -121,6 +121,7 @@ mod tests {
         addrbook::{Book, BookKey, BookLimits, BookSettings},
         address::NetAddress,
         config::Config,
+        drive::Core,
         pex::{PexInput, PexOutput, PexSettings},
         reactor::DisconnectReason,
         switch::{Notice, Origin},
@@ -159,10 +160,10 @@ mod tests {
     #[test]
     fn a_wall_clock_that_is_set_back_does_not_hold_the_crawl_up() {
         let (mut core, mut now) = (seed(Config::default()), START);
-        core.start(now);
+        core.handle_input(PexInput::Start, now);
         let addr = NetAddress::new(NodeId::from_bytes([1; 20]), [1, 2, 3, 4].into(), 26656);
         core.add_to_book(addr, addr, now).unwrap();
-        core.handle_timeout(now);
+        core.handle_input(PexInput::Timeout, now);
         let dials = |core: &mut PexCore| {
             let outputs = std::iter::from_fn(|| core.poll_output());
             outputs.filter(|output| matches!(output, PexOutput::Dial { .. })).count()
@@ -171,7 +172,7 @@ mod tests {
             let (reason, purpose) = (DisconnectReason::Reset, Purpose::Crawl);
             let origin = Origin::Discovery { purpose, failures: 0, is_limited: false };
             let notice = Notice::DialFailed { addr: addr.into(), origin, reason };
-            core.handle(PexInput::Notice(notice), now);
+            core.handle_input(PexInput::Notice(notice), now);
         };
         assert_eq!(dials(&mut core), 1);
         now.wall -= Duration::from_secs(24 * 3600);
@@ -183,7 +184,7 @@ mod tests {
             assert!(next > now.mono);
             let step = next.since(now.mono);
             now = Now { mono: next, wall: now.wall + step };
-            core.handle_timeout(now);
+            core.handle_input(PexInput::Timeout, now);
             if dials(&mut core) == 1 {
                 waits.push(now.mono.since(Mono::ZERO));
                 fail(&mut core, now);

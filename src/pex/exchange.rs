@@ -439,6 +439,7 @@ mod tests {
     use crate::{
         addrbook::NodeFacts,
         config::Config,
+        drive::Core,
         pex::{
             PexInput,
             core::tests::{NOW, outputs, started},
@@ -461,7 +462,7 @@ mod tests {
             speaks_pex: true,
             facts: NodeFacts::default(),
         };
-        core.handle(PexInput::PeerUp(facts), NOW);
+        core.handle_input(PexInput::PeerUp(facts), NOW);
         conn
     }
 
@@ -476,10 +477,10 @@ mod tests {
             let conn = up(&mut core, 1, Purpose::Peers);
             assert_eq!(num_requests(&outputs(&mut core)), 1);
             if !was_sent {
-                core.handle(PexInput::NotSent(conn), NOW);
+                core.handle_input(PexInput::NotSent(conn), NOW);
             }
             let payload = PexMessage::Addrs(Vec::new()).encode().into();
-            core.handle(PexInput::Message { conn, payload }, NOW);
+            core.handle_input(PexInput::Message { conn, payload }, NOW);
             let is_stop = |output: &PexOutput| matches!(output, PexOutput::Stop { .. });
             assert_eq!(outputs(&mut core).iter().any(is_stop), !was_sent, "{was_sent}");
             assert_eq!(core.book().bans().is_empty(), was_sent);
@@ -491,13 +492,13 @@ mod tests {
         let mut core = started(&Config::default());
         let conn = up(&mut core, 1, Purpose::Peers);
         outputs(&mut core);
-        core.handle(PexInput::NotSent(conn), NOW);
+        core.handle_input(PexInput::NotSent(conn), NOW);
         let mut now = NOW;
         let mut asked = Vec::new();
         while now.mono < Mono::ZERO + Duration::from_secs(120) {
             let step = core.next_deadline().unwrap().since(now.mono).max(Duration::from_millis(1));
             now = Now { mono: now.mono + step, wall: now.wall + step };
-            core.handle_timeout(now);
+            core.handle_input(PexInput::Timeout, now);
             let count = num_requests(&outputs(&mut core));
             asked.extend(std::iter::repeat_n(now.mono.since(Mono::ZERO), count));
         }
@@ -513,7 +514,7 @@ mod tests {
             let mut core = started(&Config { seed_mode: is_seed, ..Config::default() });
             let conn = up(&mut core, 1, purpose);
             assert_eq!(num_requests(&outputs(&mut core)), 1);
-            core.handle(PexInput::NotSent(conn), NOW);
+            core.handle_input(PexInput::NotSent(conn), NOW);
             let is_evict = |output: &PexOutput| matches!(output, PexOutput::Evict { conn: of, .. } if *of == conn);
             assert!(outputs(&mut core).iter().any(is_evict), "{purpose:?}");
         }

@@ -1,27 +1,20 @@
 //! What handles of the switch hold of the book.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Mutex, RwLock};
 
-use super::{BookView, Candidates, PexAnswer, PexInput, PexRequest};
+use super::{BookView, Candidates, PexInput, PexRequest};
 use crate::{
     addrbook::{BadAddress, BanError, ImportReport, UnbanError, json::ImportedBook},
     address::NetAddress,
     ban::{Ban, BanTable, BanTarget},
     identity::NodeId,
     reactor::Verdicts,
-    switch::ControlError,
-    thread,
+    reply::Reply,
+    switch::{ControlError, Notice, Notices},
+    thread::{self, Waiting},
 };
 
 /// What the thread `p2p-pex` shares with the handles.
@@ -29,26 +22,22 @@ use crate::{
 pub(super) struct Shared {
     /// The table that was published last; at the end the last there was.
     pub(super) bans: RwLock<Arc<BanTable>>,
-    pub(super) waiting: Mutex<Waiting>,
+    /// Who waits for the answer to a request.
+    pub(super) waiting: Waiting,
     /// Nodes that were called good and of which the thread has not heard yet: a reactor may say so
     /// with every message, and must not fill the queue with it.
     pub(super) good: Mutex<BTreeSet<NodeId>>,
 }
 
-/// Who waits for an answer, by ticket.
-#[derive(Default)]
-pub(super) struct Waiting {
-    pub(super) tickets: BTreeMap<u64, Sender<PexAnswer>>,
-    /// Nobody is answered any more.
-    pub(super) is_over: bool,
-}
+/// Tells the thread `p2p-pex`, from any thread; never blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct ToPex(Sender<PexInput>);
 
 /// Asks the thread `p2p-pex`, from any thread.
 #[derive(Clone)]
 pub(crate) struct PexHandle {
-    pub(super) inputs: Sender<PexInput>,
+    pub(super) to_pex: ToPex,
     pub(super) shared: Arc<Shared>,
-    pub(super) next_ticket: Arc<AtomicU64>,
 }
 
 enum NoAnswer {
@@ -65,19 +54,35 @@ impl From<NoAnswer> for ControlError {
     }
 }
 
-impl Shared {
-    /// Nobody is answered from now on.
-    pub(super) fn close(&self) {
-        let mut waiting = self.waiting.lock();
-        waiting.is_over = true;
-        waiting.tickets.clear();
+impl ToPex {
+    /// One, and where it leads: to the thread.
+    pub(super) fn new() -> (Self, Receiver<PexInput>) {
+        let (sender, inputs) = crossbeam_channel::unbounded();
+        (Self(sender), inputs)
+    }
+
+    /// Tells it. If it is gone, a request has been answered with that.
+    pub(super) fn tell(&self, input: PexInput) {
+        _ = self.0.send(input);
+    }
+}
+
+/// Switch → peer exchange, which ends after it.
+impl Notices for ToPex {
+    fn notice(&self, notice: Notice) {
+        self.tell(PexInput::Notice(notice));
     }
 }
 
 impl PexHandle {
     /// The thread is not waited for any longer.
     pub(super) fn close(&self) {
-        self.shared.close();
+        self.shared.waiting.close();
+    }
+
+    /// Where the switch tells what peer exchange is to know.
+    pub(crate) fn notices(&self) -> ToPex {
+        self.to_pex.clone()
     }
 
     /// Every ban, as last published.
@@ -92,9 +97,9 @@ impl PexHandle {
         duration: Option<Duration>,
         reason: String,
     ) -> Result<Ban, BanError> {
-        match self.ask(|ticket| PexRequest::Ban { ticket, target, duration, reason }) {
-            Ok(PexAnswer::Ban(result)) => result,
-            Ok(_) | Err(NoAnswer::Stopped) => Err(BanError::Stopped),
+        match self.ask(|reply| PexRequest::Ban { target, duration, reason, reply }) {
+            Ok(result) => result,
+            Err(NoAnswer::Stopped) => Err(BanError::Stopped),
             Err(NoAnswer::WrongThread) => Err(BanError::WrongThread),
         }
     }
@@ -107,17 +112,14 @@ impl PexHandle {
         duration: Option<Duration>,
         reason: String,
     ) -> Result<Result<Vec<Ban>, (usize, BanError)>, ControlError> {
-        match self.ask(|ticket| PexRequest::BanMany { ticket, targets, duration, reason })? {
-            PexAnswer::BanMany(result) => Ok(result),
-            _ => Err(ControlError::Stopped),
-        }
+        Ok(self.ask(|reply| PexRequest::BanMany { targets, duration, reason, reply })?)
     }
 
     /// Lifts a ban, likewise.
     pub(crate) fn unban(&self, target: BanTarget) -> Result<Ban, UnbanError> {
-        match self.ask(|ticket| PexRequest::Unban { ticket, target }) {
-            Ok(PexAnswer::Unban(result)) => result,
-            Ok(_) | Err(NoAnswer::Stopped) => Err(UnbanError::Stopped),
+        match self.ask(|reply| PexRequest::Unban { target, reply }) {
+            Ok(result) => result,
+            Err(NoAnswer::Stopped) => Err(UnbanError::Stopped),
             Err(NoAnswer::WrongThread) => Err(UnbanError::WrongThread),
         }
     }
@@ -129,50 +131,32 @@ impl PexHandle {
         limit: usize,
         besides: BTreeSet<NodeId>,
     ) -> Result<Candidates, ControlError> {
-        match self.ask(|ticket| PexRequest::Candidates { ticket, after, limit, besides })? {
-            PexAnswer::Candidates(candidates) => Ok(candidates),
-            _ => Err(ControlError::Stopped),
-        }
+        Ok(self.ask(|reply| PexRequest::Candidates { after, limit, besides, reply })?)
     }
 
     /// Every bad address, by ID; `None` after the end and on the library's own threads.
     pub(crate) fn bad_addresses(&self) -> Option<Vec<BadAddress>> {
-        match self.ask(|ticket| PexRequest::BadAddresses { ticket }) {
-            Ok(PexAnswer::BadAddresses(bad)) => Some(bad),
-            _ => None,
-        }
+        self.ask(PexRequest::BadAddresses).ok()
     }
 
     /// What is in the book.
     pub(crate) fn book(&self) -> Result<BookView, ControlError> {
-        match self.ask(|ticket| PexRequest::Book { ticket })? {
-            PexAnswer::Book(view) => Ok(view),
-            _ => Err(ControlError::Stopped),
-        }
+        Ok(self.ask(PexRequest::Book)?)
     }
 
     /// The book as `addrbook.json`.
     pub(crate) fn export(&self) -> Result<Vec<u8>, ControlError> {
-        match self.ask(|ticket| PexRequest::Export { ticket })? {
-            PexAnswer::Export(file) => Ok(file),
-            _ => Err(ControlError::Stopped),
-        }
+        Ok(self.ask(PexRequest::Export)?)
     }
 
     /// Adds what the book does not know.
     pub(crate) fn import(&self, imported: ImportedBook) -> Result<ImportReport, ControlError> {
-        match self.ask(|ticket| PexRequest::Import { ticket, imported })? {
-            PexAnswer::Import(report) => Ok(report),
-            _ => Err(ControlError::Stopped),
-        }
+        Ok(self.ask(|reply| PexRequest::Import { imported, reply })?)
     }
 
     /// The node's address is bad no more; whether it was.
     pub(crate) fn reinstate(&self, id: NodeId) -> Result<bool, ControlError> {
-        match self.ask(|ticket| PexRequest::Reinstate { ticket, id })? {
-            PexAnswer::Reinstate(was_bad) => Ok(was_bad),
-            _ => Err(ControlError::Stopped),
-        }
+        Ok(self.ask(|reply| PexRequest::Reinstate { id, reply })?)
     }
 
     /// Up to so many peers are dialed from now on. Never waits.
@@ -196,25 +180,18 @@ impl PexHandle {
     }
 
     fn send(&self, request: PexRequest) {
-        // Nobody is there to take it once the switch has stopped.
-        let _ = self.inputs.send(PexInput::Request(request));
+        self.to_pex.tell(PexInput::Request(request));
     }
 
-    fn ask(&self, request: impl FnOnce(u64) -> PexRequest) -> Result<PexAnswer, NoAnswer> {
+    fn ask<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(Reply<T>) -> PexRequest,
+    ) -> Result<T, NoAnswer> {
         if thread::is_ours() {
             return Err(NoAnswer::WrongThread);
         }
-        let ticket = self.next_ticket.fetch_add(1, Relaxed);
-        let (sender, answer) = crossbeam_channel::bounded(1);
-        {
-            // Under the lock of the flag: the thread's end finds the ticket, or we the flag.
-            let mut waiting = self.shared.waiting.lock();
-            if waiting.is_over {
-                return Err(NoAnswer::Stopped);
-            }
-            waiting.tickets.insert(ticket, sender);
-        }
-        self.send(request(ticket));
+        let (reply, answer) = self.shared.waiting.ask().ok_or(NoAnswer::Stopped)?;
+        self.send(request(reply));
         answer.recv().map_err(|_| NoAnswer::Stopped)
     }
 }

@@ -11,12 +11,17 @@ use crate::{
     ids::ConnId,
     payload::Payload,
     reactor::DisconnectReason,
+    reply::{Answer, Reply},
     switch::{Notice, Origin, SwitchEvent},
 };
 
 /// What happened.
 #[derive(Debug)]
 pub enum PexInput {
+    /// It begins: peers are looked for from now on.
+    Start,
+    /// Nothing but that time has passed.
+    Timeout,
     /// Somebody wants something.
     Request(PexRequest),
     /// A session began.
@@ -55,37 +60,37 @@ impl PexInput {
     }
 }
 
-/// What handles ask for. Those with a ticket are answered once.
+/// What handles ask for.
 #[derive(Debug)]
 pub enum PexRequest {
     /// An operator's ban.
     Ban {
-        /// Comes back with the answer.
-        ticket: u64,
         /// Whom.
         target: BanTarget,
         /// For how long; `None`: until it is lifted.
         duration: Option<Duration>,
         /// Why, for people.
         reason: String,
+        /// The ban as it stands in the table now.
+        reply: Reply<Result<Ban, BanError>>,
     },
     /// An operator's bans of a whole list, or none of them.
     BanMany {
-        /// Comes back with the answer.
-        ticket: u64,
         /// Whom.
         targets: Vec<BanTarget>,
         /// For how long; `None`: until they are lifted.
         duration: Option<Duration>,
         /// Why, for people.
         reason: String,
+        /// The bans, or the first target that cannot be banned, by its place from 0.
+        reply: Reply<Result<Vec<Ban>, (usize, BanError)>>,
     },
     /// Lift a ban.
     Unban {
-        /// Comes back with the answer.
-        ticket: u64,
         /// The target it was imposed with.
         target: BanTarget,
+        /// The ban that was lifted.
+        reply: Reply<Result<Ban, UnbanError>>,
     },
     /// Do not dial a node for a while.
     MarkBad {
@@ -105,10 +110,10 @@ pub enum PexRequest {
     },
     /// A node's address is bad no more.
     Reinstate {
-        /// Comes back with the answer.
-        ticket: u64,
         /// The node.
         id: NodeId,
+        /// Whether it was bad.
+        reply: Reply<bool>,
     },
     /// Tell nobody the addresses of these nodes.
     AddPrivate {
@@ -122,64 +127,32 @@ pub enum PexRequest {
     },
     /// Which addresses may be dialed?
     Candidates {
-        /// Comes back with the answer.
-        ticket: u64,
         /// Only nodes after this one.
         after: Option<NodeId>,
         /// No more than so many.
         limit: usize,
         /// Not these: the switch has something to say of them.
         besides: BTreeSet<NodeId>,
+        /// A page of them.
+        reply: Reply<Candidates>,
     },
-    /// Which addresses are bad?
-    BadAddresses {
-        /// Comes back with the answer.
-        ticket: u64,
-    },
+    /// Which addresses are bad? By ID.
+    BadAddresses(Reply<Vec<BadAddress>>),
     /// Dial up to so many peers from now on.
     SetMaxOutbound(usize),
     /// Look for peers now; for another one if there are enough.
     MorePeers,
     /// What is in the book?
-    Book {
-        /// Comes back with the answer.
-        ticket: u64,
-    },
+    Book(Reply<BookView>),
     /// The book as `addrbook.json`.
-    Export {
-        /// Comes back with the answer.
-        ticket: u64,
-    },
+    Export(Reply<Vec<u8>>),
     /// Add what the book does not know.
     Import {
-        /// Comes back with the answer.
-        ticket: u64,
         /// What was read.
         imported: ImportedBook,
+        /// What became of the addresses.
+        reply: Reply<ImportReport>,
     },
-}
-
-/// What a request is answered with.
-#[derive(Debug)]
-pub enum PexAnswer {
-    /// To `Ban`: the ban as it stands in the table now.
-    Ban(Result<Ban, BanError>),
-    /// To `BanMany`: the bans, or the first target that cannot be banned, by its place from 0.
-    BanMany(Result<Vec<Ban>, (usize, BanError)>),
-    /// To `Unban`: the ban that was lifted.
-    Unban(Result<Ban, UnbanError>),
-    /// To `Reinstate`: whether it was bad.
-    Reinstate(bool),
-    /// To `Candidates`.
-    Candidates(Candidates),
-    /// To `BadAddresses`: by ID.
-    BadAddresses(Vec<BadAddress>),
-    /// To `Book`.
-    Book(BookView),
-    /// To `Export`: the file.
-    Export(Vec<u8>),
-    /// To `Import`: what became of the addresses.
-    Import(ImportReport),
 }
 
 /// What the driver does next.
@@ -193,12 +166,7 @@ pub enum PexOutput {
         added: Vec<Ban>,
     },
     /// Answer a request.
-    Answer {
-        /// Its ticket.
-        ticket: u64,
-        /// The answer.
-        answer: PexAnswer,
-    },
+    Answer(Answer),
     /// Have it written.
     Store {
         /// What has changed.

@@ -30,7 +30,7 @@ mod wire;
 pub use crate::origin::Purpose;
 pub use core::PexCore;
 pub(crate) use handle::PexHandle;
-pub use message::{PexAnswer, PexInput, PexNotice, PexOutput, PexRequest};
+pub use message::{PexInput, PexNotice, PexOutput, PexRequest};
 pub use neighbour::PeerFacts;
 pub use settings::{PexSettings, Standings};
 pub(crate) use thread::{FoundBook, Pex, Prepared, Start};

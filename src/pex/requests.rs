@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Candidates, PexAnswer, PexCore, PexOutput, PexRequest, neighbour::Opinion, view};
+use super::{Candidates, PexCore, PexOutput, PexRequest, neighbour::Opinion, view};
 use crate::{
     addrbook::{BadAddress, BadCause, KnownAddress, Placement, json},
     ban::Ban,
     identity::NodeId,
+    reply::Reply,
     switch::SwitchEvent,
     time::Now,
 };
@@ -15,16 +16,16 @@ impl PexCore {
     pub(super) fn request(&mut self, request: PexRequest) {
         let wall = self.now.wall;
         match request {
-            PexRequest::Ban { ticket, target, duration, reason } => {
+            PexRequest::Ban { target, duration, reason, reply } => {
                 let result = self.book.ban(target, duration, reason, wall);
                 if let Ok(ban) = &result {
                     self.unpublished.push(ban.clone());
                     self.publish();
                     self.store(true);
                 }
-                self.answer(ticket, PexAnswer::Ban(result));
+                self.answer(reply, result);
             }
-            PexRequest::BanMany { ticket, targets, duration, reason } => {
+            PexRequest::BanMany { targets, duration, reason, reply } => {
                 let result = self.book.ban_many(targets, duration, &reason, wall);
                 if let Ok(bans) = &result
                     && !bans.is_empty()
@@ -33,16 +34,16 @@ impl PexCore {
                     self.publish();
                     self.store(true);
                 }
-                self.answer(ticket, PexAnswer::BanMany(result));
+                self.answer(reply, result);
             }
-            PexRequest::Unban { ticket, target } => {
+            PexRequest::Unban { target, reply } => {
                 let result = self.book.unban(target);
                 if let Ok(lifted) = &result {
                     self.lifted(lifted.clone());
                     self.publish();
                     self.store(true);
                 }
-                self.answer(ticket, PexAnswer::Unban(result));
+                self.answer(reply, result);
             }
             PexRequest::MarkBad { id, addr, duration, reason } => {
                 if !self.standings.is_persistent(&id) {
@@ -61,41 +62,41 @@ impl PexCore {
                 }
                 self.store(false);
             }
-            PexRequest::Reinstate { ticket, id } => {
+            PexRequest::Reinstate { id, reply } => {
                 let was_bad = self.book.lift_bad(&id, wall, &mut self.rng);
                 if was_bad {
                     self.outputs.push_back(PexOutput::Event(SwitchEvent::Reinstated { id }));
                     self.store(true);
                 }
-                self.answer(ticket, PexAnswer::Reinstate(was_bad));
+                self.answer(reply, was_bad);
             }
             PexRequest::AddPrivate { ids } => self.book.add_private(ids),
             PexRequest::RemovePrivate { ids } => self.book.remove_private(&ids),
-            PexRequest::Candidates { ticket, after, limit, besides } => {
+            PexRequest::Candidates { after, limit, besides, reply } => {
                 let candidates = self.candidates(after, limit, &besides);
-                self.answer(ticket, PexAnswer::Candidates(candidates));
+                self.answer(reply, candidates);
             }
-            PexRequest::BadAddresses { ticket } => {
+            PexRequest::BadAddresses(reply) => {
                 let bad = self.book.bad_addresses().cloned().collect();
-                self.answer(ticket, PexAnswer::BadAddresses(bad));
+                self.answer(reply, bad);
             }
             PexRequest::SetMaxOutbound(peers) => self.settings.max_num_outbound_peers = peers,
             PexRequest::MorePeers => self.want_more(self.now),
-            PexRequest::Book { ticket } => {
+            PexRequest::Book(reply) => {
                 let view = view::of(&self.book, wall);
-                self.answer(ticket, PexAnswer::Book(view));
+                self.answer(reply, view);
             }
-            PexRequest::Export { ticket } => {
+            PexRequest::Export(reply) => {
                 let file = json::write(&self.book, wall);
-                self.answer(ticket, PexAnswer::Export(file));
+                self.answer(reply, file);
             }
-            PexRequest::Import { ticket, imported } => {
+            PexRequest::Import { imported, reply } => {
                 let report = self.book.import(imported, wall, &mut self.rng);
                 if self.is_crawling() {
                     self.start_crawl(self.now);
                 }
                 self.store(true);
-                self.answer(ticket, PexAnswer::Import(report));
+                self.answer(reply, report);
             }
         }
     }
@@ -126,8 +127,8 @@ impl PexCore {
         self.outputs.push_back(PexOutput::Event(SwitchEvent::Bad { id, addr, until, reason }));
     }
 
-    fn answer(&mut self, ticket: u64, answer: PexAnswer) {
-        self.outputs.push_back(PexOutput::Answer { ticket, answer });
+    fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: T) {
+        self.outputs.push_back(PexOutput::Answer(reply.with(answer)));
     }
 
     /// Who is known and not connected, from after this node on, and no more than so many.

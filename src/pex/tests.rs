@@ -16,9 +16,10 @@ use crate::{
     ban::{Ban, BanTable, BanTarget},
     clock::Clock,
     config::Config,
+    event_loop::Mailbox,
     identity::NodeId,
     reactor::Verdicts,
-    switch::Input,
+    switch::{Input, ToSwitch},
     thread,
     time::Mono,
 };
@@ -31,7 +32,7 @@ type Published = (Arc<BanTable>, Vec<Ban>);
 struct Running {
     pex: Pex,
     handle: PexHandle,
-    published: Receiver<Published>,
+    inputs: Receiver<Input>,
     clock: Clock,
 }
 
@@ -51,21 +52,41 @@ fn start(store: Option<Box<dyn BookStore>>) -> Running {
     let clock = Clock::start();
     let prepared = Prepared::load(begin(), store, clock).unwrap();
     let handle = prepared.handle();
-    let (sender, published) = crossbeam_channel::unbounded();
-    let to_switch = move |input| {
-        if let Input::Bans { table, added } = input {
-            _ = sender.send((table, added));
-        }
-    };
-    let pex = prepared.start(None, Box::new(to_switch)).unwrap();
-    Running { pex, handle, published, clock }
+    let (to_switch, inputs) = ToSwitch::new();
+    let pex = prepared.start(None, to_switch, to_loop()).unwrap();
+    Running { pex, handle, inputs, clock }
+}
+
+fn to_loop() -> Arc<Mailbox> {
+    Arc::new(Mailbox::new(|| {}))
+}
+
+/// For whom no switch is there.
+fn start_alone(prepared: Prepared) -> Pex {
+    prepared.start(None, ToSwitch::new().0, to_loop()).unwrap()
 }
 
 impl Running {
+    /// What the switch is told of bans next.
+    fn published(&self) -> Published {
+        loop {
+            if let Some(bans) = bans(self.inputs.recv_timeout(LONG).unwrap()) {
+                return bans;
+            }
+        }
+    }
+
     fn stop(self) -> Option<StoreEnd> {
         let end = self.pex.stop(self.clock.mono() + LONG);
         assert!(!end.had_panicked);
         end.store
+    }
+}
+
+fn bans(input: Input) -> Option<Published> {
+    match input {
+        Input::Bans { table, added } => Some((table, added)),
+        _ => None,
     }
 }
 
@@ -112,7 +133,8 @@ fn bans_live_in_memory_not_enforced_on_accept_no_op_for_unknown_ids() {
     let ip = first.handle.ban("10.0.0.0/8".parse().unwrap(), Some(LONG * 1000), "net".into());
     let ip = ip.unwrap();
     // Published before it was answered.
-    let tables: Vec<_> = first.published.try_iter().flat_map(|(_, added)| added).collect();
+    let published = first.inputs.try_iter().filter_map(bans);
+    let tables: Vec<_> = published.flat_map(|(_, added)| added).collect();
     assert_eq!(tables, [unknown.clone(), ip.clone()]);
     first.handle.mark_bad(id(2), None, LONG * 1000, "no answer".into());
     assert_eq!(first.stop(), Some(StoreEnd::Written));
@@ -122,7 +144,7 @@ fn bans_live_in_memory_not_enforced_on_accept_no_op_for_unknown_ids() {
     assert_eq!(second.handle.bad_addresses().unwrap()[0].id, id(2));
     second.handle.mark_good(id(2));
     second.handle.unban(id(1).into()).unwrap();
-    assert!(second.published.recv_timeout(LONG).unwrap().0.find_id(&id(1), LONG).is_none());
+    assert!(second.published().0.find_id(&id(1), LONG).is_none());
     assert_eq!(second.handle.unban(id(1).into()), Err(UnbanError::NotBanned(BanTarget::Id(id(1)))));
     assert_eq!(second.stop(), Some(StoreEnd::Written));
     assert_eq!((store.stored().bans.len(), store.stored().bad.len()), (1, 0));
@@ -132,8 +154,8 @@ fn bans_live_in_memory_not_enforced_on_accept_no_op_for_unknown_ids() {
 fn a_ban_ends_by_itself() {
     let running = start(None);
     let ban = running.handle.ban(id(1).into(), Some(Duration::from_millis(50)), "x".into());
-    assert_eq!(running.published.recv_timeout(LONG).unwrap().1, [ban.unwrap()]);
-    let (table, added) = running.published.recv_timeout(LONG).unwrap();
+    assert_eq!(running.published().1, [ban.unwrap()]);
+    let (table, added) = running.published();
     assert!(table.is_empty() && added.is_empty());
     assert!(running.handle.bans().is_empty());
     assert_eq!(running.stop(), None);
@@ -170,7 +192,7 @@ fn a_reactor_that_praises_every_message_does_not_fill_the_queue() {
     handle.mark_bad(id(1), None, LONG * 1000, "x".into());
     handle.mark_good(id(1));
     assert_eq!(prepared.num_inputs(), 4);
-    let pex = prepared.start(None, Box::new(|_| {})).unwrap();
+    let pex = start_alone(prepared);
     assert_eq!(handle.bad_addresses().unwrap(), []);
     handle.mark_bad(id(1), None, LONG * 1000, "x".into());
     assert_eq!(handle.bad_addresses().unwrap().len(), 1);
@@ -256,7 +278,7 @@ fn what_was_taken_in_last_is_known_at_the_next_start() {
         let clock = Clock::start();
         let prepared = Prepared::load(start, Some(Box::new(store.clone())), clock).unwrap();
         assert_eq!(prepared.imported().map(|report| report.added), is_found.then_some(1));
-        let pex = prepared.start(None, Box::new(|_| {})).unwrap();
+        let pex = start_alone(prepared);
         pex.stop(clock.mono() + LONG);
         asked.extend(receiver.try_iter());
     }

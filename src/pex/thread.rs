@@ -1,14 +1,15 @@
-//! The thread `p2p-pex`: performs what the core decides.
+//! The thread `p2p-pex`: does what the core decides.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, Select, TryRecvError};
 use log::Level;
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     CHANNEL, PeerFacts, PexCore, PexHandle, PexInput, PexNotice, PexOutput, PexRequest,
-    PexSettings, handle::Shared,
+    PexSettings,
+    handle::{Shared, ToPex},
 };
 use crate::{
     addrbook::{
@@ -17,13 +18,15 @@ use crate::{
     },
     ban::BanTable,
     clock::Clock,
+    drive::{Core, Driver},
+    event_loop::{Command, Mailbox},
     guard::tell,
     identity::NodeId,
     ids::ConnId,
     reactor::{Event, Peer},
-    switch::{Input, Notice, Request},
+    switch::{Input, Request, ToSwitch},
     thread::{self, Joined, Thread},
-    time::Mono,
+    time::{Mono, Now},
 };
 
 /// Time that a store is given for its last write even if the stop has none left: one that works
@@ -55,17 +58,15 @@ pub(crate) struct FoundBook {
     pub(crate) book: ImportedBook,
 }
 
-/// Called on `p2p-pex`: what the switch is to do or to tell. Must not block.
-pub(crate) type ToSwitch = Box<dyn FnMut(Input) + Send>;
-
 /// The book is read and no thread is started yet: whoever needs the bans before the first
 /// connection takes them from here.
 pub(crate) struct Prepared {
-    core: PexCore,
+    book: Book,
+    settings: PexSettings,
+    seed: [u8; 32],
     store: Option<(Box<dyn BookStore>, StoredBook)>,
     clock: Clock,
-    inputs: Sender<PexInput>,
-    receiver: Receiver<PexInput>,
+    inputs: Receiver<PexInput>,
     handle: PexHandle,
     imported: Option<ImportReport>,
 }
@@ -116,13 +117,13 @@ impl Prepared {
             book.set_imported(found.digest);
             book.import(found.book, now.wall, &mut rng)
         });
-        let (inputs, receiver) = crossbeam_channel::unbounded();
-        let core = PexCore::new(start.settings, book, start.seed, now);
+        let (to_pex, inputs) = ToPex::new();
         let shared = Arc::new(Shared::default());
-        *shared.bans.write() = core.book().bans().clone();
-        let handle = PexHandle { inputs: inputs.clone(), shared, next_ticket: Arc::default() };
+        *shared.bans.write() = book.bans().clone();
+        let handle = PexHandle { to_pex, shared };
         let store = store.map(|store| (store, stored));
-        Ok(Self { core, store, clock, inputs, receiver, handle, imported })
+        let (settings, seed) = (start.settings, start.seed);
+        Ok(Self { book, settings, seed, store, clock, inputs, handle, imported })
     }
 
     /// The bans there are at the start. `publish` gets later tables, not this one.
@@ -148,21 +149,12 @@ impl Prepared {
     /// What waits for the start.
     #[cfg(test)]
     pub(super) fn num_inputs(&self) -> usize {
-        self.receiver.len()
+        self.inputs.len()
     }
 
     /// Nobody is to book these: they are this node.
     pub(crate) fn add_own(&mut self, addr: SocketAddr) {
-        self.core.add_own(addr);
-    }
-
-    /// Where the switch tells what peer exchange is to know. Never blocks.
-    pub(crate) fn notices(&self) -> impl Fn(Notice) + Send + 'static {
-        let inputs = self.inputs.clone();
-        move |notice| {
-            // It ends after the switch.
-            let _ = inputs.send(PexInput::Notice(notice));
-        }
+        self.book.add_own(addr);
     }
 
     /// Starts the threads; `p2p-store` only if there is a store. Peers and their messages come in
@@ -171,29 +163,31 @@ impl Prepared {
         self,
         events: Option<Receiver<Event>>,
         to_switch: ToSwitch,
+        to_loop: Arc<Mailbox>,
     ) -> io::Result<Pex> {
-        let inputs = self.inputs.clone();
+        let to_pex = self.handle.to_pex.clone();
         let store = self
             .store
             .map(|(store, stored)| {
                 StoreWriter::start(store, &stored, self.clock, move |error| {
                     // The other thread outlives this one unless the switch has stopped.
-                    let _ = inputs.send(PexInput::StoreFailed(error));
+                    to_pex.tell(PexInput::StoreFailed(error));
                 })
             })
             .transpose()?;
         let driver = PexThread {
-            core: self.core,
-            inputs: self.receiver,
+            core: PexCore::new(self.settings, self.book, self.seed, self.clock.now()),
+            inputs: self.inputs,
             events: events.unwrap_or_else(crossbeam_channel::never),
             peers: BTreeMap::new(),
             verdict: None,
             shared: self.handle.shared.clone(),
             store,
             to_switch,
+            to_loop,
             clock: self.clock,
         };
-        let thread = Some(thread::spawn("p2p-pex", move || driver.run())?);
+        let thread = Some(thread::spawn("p2p-pex", move || driver.run_to_end())?);
         Ok(Pex { handle: self.handle, thread, clock: self.clock })
     }
 }
@@ -209,7 +203,7 @@ impl Pex {
         let mut end = PexEnd { had_panicked: false, is_left_behind: false, store: None };
         let Some(thread) = self.thread.take() else { return end };
         // Fails if the thread has ended already.
-        let _ = self.handle.inputs.send(PexInput::Stop);
+        self.handle.to_pex.tell(PexInput::Stop);
         let deadline = deadline.max(self.clock.mono() + LAST_WRITE);
         match thread.join_within(self.clock.until(deadline)) {
             Joined::Over(store) => end.store = store.map(|store| store.stop(deadline)),
@@ -241,28 +235,19 @@ struct PexThread {
     shared: Arc<Shared>,
     store: Option<StoreWriter>,
     to_switch: ToSwitch,
+    to_loop: Arc<Mailbox>,
     clock: Clock,
 }
 
 impl PexThread {
     /// Runs until it is told to stop; hands out what still writes.
-    fn run(mut self) -> Option<StoreWriter> {
-        self.core.start(self.clock.now());
-        self.perform();
-        while !self.core.is_stopped() {
-            let input = self.next_input();
-            let now = self.clock.now();
-            match input {
-                Some(input) => self.core.handle(input, now),
-                None => self.core.handle_timeout(now),
-            }
-            self.perform();
-        }
+    fn run_to_end(mut self) -> Option<StoreWriter> {
+        self.run();
         self.store.take()
     }
 
     /// What happens next; `None`: something is due, or the event is none of the core's.
-    fn next_input(&mut self) -> Option<PexInput> {
+    fn receive(&mut self) -> Option<PexInput> {
         if let Some((verdict, events_before)) = self.verdict.take() {
             if events_before > 0
                 && let Ok(event) = self.events.try_recv()
@@ -326,59 +311,67 @@ impl PexThread {
             Event::Writable(..) => None,
         }
     }
+}
 
-    fn perform(&mut self) {
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                PexOutput::Publish { table, added } => {
-                    *self.shared.bans.write() = table.clone();
-                    (self.to_switch)(Input::Bans { table, added });
+impl Driver for PexThread {
+    type Core = PexCore;
+
+    fn core(&mut self) -> &mut PexCore {
+        &mut self.core
+    }
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn next_input(&mut self) -> PexInput {
+        self.receive().unwrap_or(PexInput::Timeout)
+    }
+
+    fn perform(&mut self, output: PexOutput) {
+        match output {
+            PexOutput::Publish { table, added } => {
+                *self.shared.bans.write() = table.clone();
+                self.to_loop.command(Command::Bans(table.clone()));
+                self.to_switch.tell(Input::Bans { table, added });
+            }
+            PexOutput::Answer(answer) => answer.give(),
+            PexOutput::Store { batch, is_urgent } => {
+                if let Some(store) = &self.store {
+                    store.add(batch, is_urgent);
                 }
-                PexOutput::Answer { ticket, answer } => {
-                    if let Some(asked) = self.shared.waiting.lock().tickets.remove(&ticket) {
-                        // Whoever asked waits, or its thread is gone.
-                        let _ = asked.send(answer);
-                    }
+            }
+            PexOutput::Send { conn, message, is_request } => {
+                // Whoever does not read ten answers does not need one more, and a session
+                // that is over needs none.
+                let sent = self.peers.get(&conn).map(|peer| peer.try_send(CHANNEL, message));
+                if is_request && !matches!(sent, Some(Ok(()))) {
+                    self.feed(PexInput::NotSent(conn));
                 }
-                PexOutput::Store { batch, is_urgent } => {
-                    if let Some(store) = &self.store {
-                        store.add(batch, is_urgent);
-                    }
+            }
+            PexOutput::Evict { conn, reason } => {
+                self.to_switch.tell(Input::Request(Request::Evict { conn, reason }));
+            }
+            PexOutput::Stop { conn, reason } => {
+                if let Some(peer) = self.peers.get(&conn) {
+                    peer.stop(reason);
                 }
-                PexOutput::Send { conn, message, is_request } => {
-                    // Whoever does not read ten answers does not need one more, and a session
-                    // that is over needs none.
-                    let sent = self.peers.get(&conn).map(|peer| peer.try_send(CHANNEL, message));
-                    if is_request && !matches!(sent, Some(Ok(()))) {
-                        self.core.handle(PexInput::NotSent(conn), self.clock.now());
-                    }
-                }
-                PexOutput::Evict { conn, reason } => {
-                    (self.to_switch)(Input::Request(Request::Evict { conn, reason }));
-                }
-                PexOutput::Stop { conn, reason } => {
-                    if let Some(peer) = self.peers.get(&conn) {
-                        peer.stop(reason);
-                    }
-                }
-                PexOutput::Dial { addr, origin } => {
-                    (self.to_switch)(Input::Request(Request::DialUnasked { addr, origin }));
-                }
-                PexOutput::Event(event) => (self.to_switch)(Input::Event(event)),
-                PexOutput::Notice(PexNotice::UnfitBias(why)) => tell!(Level::Warn, "{why}"),
-                PexOutput::Notice(PexNotice::NoneRoutable(count)) => {
-                    tell!(
-                        Level::Warn,
-                        "addresses told: {count}, none routable: in a private network set \
-                         addr_book_strict = false"
-                    );
-                }
-                PexOutput::Notice(PexNotice::StoreFailed(error)) => {
-                    tell!(
-                        Level::Warn,
-                        "the address book cannot be stored, it is tried again: {error}"
-                    );
-                }
+            }
+            PexOutput::Dial { addr, origin } => {
+                let request = Request::Dial { addr, origin, reply: None };
+                self.to_switch.tell(Input::Request(request));
+            }
+            PexOutput::Event(event) => _ = self.to_switch.tell(Input::Event(event)),
+            PexOutput::Notice(PexNotice::UnfitBias(why)) => tell!(Level::Warn, "{why}"),
+            PexOutput::Notice(PexNotice::NoneRoutable(count)) => {
+                tell!(
+                    Level::Warn,
+                    "addresses told: {count}, none routable: in a private network set \
+                     addr_book_strict = false"
+                );
+            }
+            PexOutput::Notice(PexNotice::StoreFailed(error)) => {
+                tell!(Level::Warn, "the address book cannot be stored, it is tried again: {error}");
             }
         }
     }
@@ -387,6 +380,6 @@ impl PexThread {
 impl Drop for PexThread {
     /// However the thread ends, nobody waits for it for ever.
     fn drop(&mut self) {
-        self.shared.close();
+        self.shared.waiting.close();
     }
 }

@@ -43,6 +43,7 @@ mod tests {
         addrbook::NodeFacts,
         address::NetAddress,
         config::Config,
+        drive::Core,
         identity::NodeId,
         ids::{ConnId, Direction},
         origin::{Origin, Purpose},
@@ -75,7 +76,7 @@ mod tests {
             speaks_pex: true,
             facts: NodeFacts::default(),
         };
-        core.handle(PexInput::PeerUp(facts), NOW);
+        core.handle_input(PexInput::PeerUp(facts), NOW);
         conn
     }
 
@@ -89,7 +90,7 @@ mod tests {
         let private =
             |n: u8| NetAddress::new(NodeId::from_bytes([n + 100; 20]), [10, 0, 0, n].into(), 26656);
         let payload = PexMessage::Addrs((1..=27).map(private).collect()).encode().into();
-        core.handle(PexInput::Message { conn, payload }, now);
+        core.handle_input(PexInput::Message { conn, payload }, now);
     }
 
     /// What is said in this minute and the ones after it that nothing told is routable.
@@ -99,7 +100,10 @@ mod tests {
     ) -> Vec<(u32, u64)> {
         let look = |minutes| {
             let after = Duration::from_secs(60) * minutes;
-            core.handle_timeout(Now { mono: NOW.mono + after, wall: NOW.wall + after });
+            core.handle_input(
+                PexInput::Timeout,
+                Now { mono: NOW.mono + after, wall: NOW.wall + after },
+            );
             let told = outputs(core).into_iter().filter_map(|output| match output {
                 PexOutput::Notice(PexNotice::NoneRoutable(count)) => Some((minutes, count)),
                 _ => None,
@@ -114,7 +118,7 @@ mod tests {
         for id in core.book().iter().map(|known| known.addr.id()).collect::<Vec<_>>() {
             let (duration, reason) = (Duration::from_secs(1 << 30), "gone".to_owned());
             let request = PexRequest::MarkBad { id, addr: None, duration, reason };
-            core.handle(PexInput::Request(request), NOW);
+            core.handle_input(PexInput::Request(request), NOW);
         }
         outputs(core);
     }

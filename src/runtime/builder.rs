@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,8 +25,8 @@ use crate::{
     protocol::{LinkSettings, mconn::MConnSettings},
     reactor::{Event, Inboxes, Peer, Revocable, SessionSettings},
     switch::{
-        Candidate, Decision, Filter, Hook, Input, Lineup, Log, ReactorSettings, Resolver,
-        ResolverPool, Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver,
+        Candidate, Decision, Filter, Hook, Lineup, Log, ReactorSettings, Resolver, ResolverPool,
+        Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver, ToSwitch,
         verdict_timeout,
     },
     thread,
@@ -357,7 +357,7 @@ impl SwitchBuilder {
         }
         let clock = pex.clock();
         let pex_events = pex_inbox.map(|inbox| inbox.events);
-        let (inputs, input_receiver) = crossbeam_channel::unbounded();
+        let (to_switch, inputs) = ToSwitch::new();
         let inboxes = Inboxes::new(self.reactors.iter().map(|r| r.inbox.clone()).collect());
         let names: Vec<String> = self.reactors.iter().map(|r| r.name.clone()).collect();
         let reactors = self.reactors.iter();
@@ -386,7 +386,6 @@ impl SwitchBuilder {
                 ..LoopSettings::of(config, link, names.len(), verdict_timeout)
             }
         };
-        let reports = inputs.clone();
         let event_loop = event_loop::start(
             listen_addr(config)?,
             prepare,
@@ -394,10 +393,7 @@ impl SwitchBuilder {
             inboxes.clone(),
             pex.bans(),
             clock,
-            move |report| {
-                // The switch outlives the loop; if it is gone, nobody is left to tell.
-                let _ = reports.send(Input::Report(report));
-            },
+            to_switch.clone(),
         )?;
 
         for own in
@@ -420,8 +416,8 @@ impl SwitchBuilder {
         let (busy_resolver, revoker) = (resolver.busy(), to_reactors.revoker());
         let switch = SwitchThread {
             core: SwitchCore::new(settings, pex.bans(), seed),
-            inputs: input_receiver,
-            own_inputs: inputs.clone(),
+            inputs,
+            to_switch: to_switch.clone(),
             lineup: Lineup::new(session_settings, names, to_reactors, mailbox.clone())
                 .with_hooks(self.hooks),
             mailbox: mailbox.clone(),
@@ -432,21 +428,11 @@ impl SwitchBuilder {
             connection_filters: self.connection_filters,
             peer_filters: self.peer_filters,
             log: Log::new(config.seeds.iter().map(PeerAddress::id), descriptors::limit()),
-            notices: Box::new(pex.notices()),
+            notices: pex.handle().notices(),
         };
-        let switch_thread = thread::spawn("p2p-switch", move || switch.run());
+        let switch_thread = thread::spawn("p2p-switch", move || switch.run_to_end());
         let pex_handle = pex.handle();
-        let to_switch = {
-            let (mailbox, inputs) = (mailbox.clone(), inputs.clone());
-            move |input: Input| {
-                if let Input::Bans { table, .. } = &input {
-                    mailbox.command(Command::Bans(table.clone()));
-                }
-                // The switch stops first.
-                let _ = inputs.send(input);
-            }
-        };
-        let pex = pex.start(pex_events, Box::new(to_switch));
+        let pex = pex.start(pex_events, to_switch.clone(), mailbox.clone());
         let (switch_thread, pex) = match (switch_thread, pex) {
             (Ok(switch_thread), Ok(pex)) => (switch_thread, pex),
             (switch_thread, pex) => {
@@ -461,7 +447,7 @@ impl SwitchBuilder {
         let node_info = announced.expect("the event loop has started");
         let handle = SwitchHandle::new(Inner {
             clock,
-            inputs,
+            to_switch,
             shared,
             mailbox,
             pex: pex_handle,
@@ -470,7 +456,6 @@ impl SwitchBuilder {
             local_addr: event_loop.local_addr,
             send_timeout: config.send_timeout,
             close_timeout: config.close_timeout,
-            next_ticket: AtomicU64::new(0),
         });
         let threads = Threads {
             event_loop: event_loop.thread,

@@ -4,7 +4,7 @@
 //! they return it is done. They may be made on any thread but the library's own, so also by a
 //! reactor, and answer `WrongThread` there.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::SwitchHandle;
 use crate::{
@@ -14,9 +14,8 @@ use crate::{
     identity::NodeId,
     pex::Candidates,
     reactor::{CloseMode, DisconnectReason, Notify, Verdicts},
-    switch::{
-        Answer, ConnectionState, Control, ControlError, Limits, PeerState, Request, StateCounts,
-    },
+    reply::Reply,
+    switch::{ConnectionState, Control, ControlError, Limits, PeerState, Request, StateCounts},
     thread,
 };
 
@@ -312,10 +311,13 @@ impl SwitchHandle {
 
     /// Everybody but candidates of the book, by ID, and what is banned that has no ID.
     fn met_states(&self) -> Result<(BTreeMap<NodeId, PeerState>, Vec<PeerState>), ControlError> {
-        let states = match self.answer(Control::States)? {
-            Answer::States(states) => states,
-            Answer::Done(_) | Answer::Dialed(_) => return Err(ControlError::Stopped),
+        let shared = self.inner().shared.clone();
+        // On the switch's thread, so that both tell of the same moment.
+        let with_status = move |mut states: Vec<PeerState>| {
+            shared.add_status(&mut states);
+            states
         };
+        let states = self.answer(|reply| Request::States(reply.map(with_status)))?;
         let mut states: BTreeMap<_, _> =
             states.into_iter().filter_map(|state| Some((state.id?, state))).collect();
         let wall = self.inner().clock.now().wall;
@@ -354,19 +356,17 @@ impl SwitchHandle {
     }
 
     fn control(&self, control: Control) -> Result<(), ControlError> {
-        match self.answer(control)? {
-            Answer::Done(result) => result,
-            Answer::States(_) | Answer::Dialed(_) => Err(ControlError::Stopped),
-        }
+        self.answer(|reply| Request::Control { control, reply })?
     }
 
-    fn answer(&self, control: Control) -> Result<Answer, ControlError> {
+    fn answer<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<T, ControlError> {
         if thread::is_ours() {
             return Err(ControlError::WrongThread);
         }
-        let ticket = self.inner().next_ticket.fetch_add(1, Relaxed);
-        let request = Request::Control { ticket, control };
-        let answer = self.ask(ticket, request).map_err(|_| ControlError::Stopped)?;
+        let answer = self.ask(request).map_err(|_| ControlError::Stopped)?;
         answer.recv().map_err(|_| ControlError::Stopped)
     }
 

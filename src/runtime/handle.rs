@@ -3,14 +3,11 @@
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::{
     address::{NetAddress, PeerAddress},
@@ -22,7 +19,8 @@ use crate::{
     payload::Payload,
     pex::PexHandle,
     reactor::{BroadcastHandle, DisconnectReason, Peer, SendErrorKind, start_broadcast},
-    switch::{Answer, Input, Metrics, Origin, Request, Shared, SwitchEvent},
+    reply::Reply,
+    switch::{Dialed, Input, Metrics, Origin, Request, Shared, SwitchEvent, ToSwitch},
     thread,
     time::Mono,
 };
@@ -37,7 +35,7 @@ pub struct SwitchHandle(Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) clock: Clock,
-    pub(super) inputs: Sender<Input>,
+    pub(super) to_switch: ToSwitch,
     pub(super) shared: Arc<Shared>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) pex: PexHandle,
@@ -46,7 +44,6 @@ pub(super) struct Inner {
     pub(super) local_addr: Option<SocketAddr>,
     pub(super) send_timeout: Duration,
     pub(super) close_timeout: Duration,
-    pub(super) next_ticket: AtomicU64,
 }
 
 /// The switch has stopped, or is about to.
@@ -68,7 +65,7 @@ pub struct NumPeers {
 /// The answer to a dial, when it comes. Dropping it does not cancel the dial.
 #[derive(Debug)]
 pub struct DialTicket {
-    answer: Receiver<Answer>,
+    answer: Receiver<Dialed>,
 }
 
 /// Why there is no session with the dialed node.
@@ -123,8 +120,8 @@ impl SwitchHandle {
     /// # Errors
     /// The switch has stopped.
     pub fn dial(&self, addr: PeerAddress) -> Result<DialTicket, Stopped> {
-        let ticket = self.0.next_ticket.fetch_add(1, Relaxed);
-        let answer = self.ask(ticket, Request::Dial { ticket, addr, origin: Origin::Operator })?;
+        let origin = Origin::Operator;
+        let answer = self.ask(|reply| Request::Dial { addr, origin, reply: Some(reply) })?;
         Ok(DialTicket { answer })
     }
 
@@ -213,13 +210,12 @@ impl SwitchHandle {
 
     /// Posts a request whose answer comes in the receiver; that ends without one if the switch
     /// stops before.
-    pub(super) fn ask(&self, ticket: u64, request: Request) -> Result<Receiver<Answer>, Stopped> {
-        let (sender, answer) = crossbeam_channel::bounded(1);
-        self.0.shared.answers.lock().insert(ticket, sender);
-        if self.request(request).is_err() {
-            self.0.shared.answers.lock().remove(&ticket);
-            return Err(Stopped);
-        }
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<Receiver<T>, Stopped> {
+        let (reply, answer) = self.0.shared.waiting.ask().ok_or(Stopped)?;
+        self.request(request(reply))?;
         Ok(answer)
     }
 
@@ -228,7 +224,7 @@ impl SwitchHandle {
         if stop_reason.is_some() {
             return Err(Stopped);
         }
-        self.0.inputs.send(Input::Request(request)).map_err(|_| Stopped)
+        if self.0.to_switch.tell(Input::Request(request)) { Ok(()) } else { Err(Stopped) }
     }
 
     fn peers_with(&self, channel: ChannelId) -> Vec<Peer> {
@@ -252,7 +248,7 @@ impl DialTicket {
         if thread::is_ours() {
             return Err(DialError::WrongThread);
         }
-        self.answer.recv().map_err(|_| DialError::Stopped).and_then(dialed)
+        self.answer.recv().map_err(|_| DialError::Stopped)?.map_err(DialError::Failed)
     }
 
     /// Waits no longer than this; `None` if there is no answer by then.
@@ -261,17 +257,9 @@ impl DialTicket {
             return Some(Err(DialError::WrongThread));
         }
         match self.answer.recv_timeout(timeout) {
-            Ok(answer) => Some(dialed(answer)),
+            Ok(dialed) => Some(dialed.map_err(DialError::Failed)),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Err(DialError::Stopped)),
         }
-    }
-}
-
-fn dialed(answer: Answer) -> Result<NodeId, DialError> {
-    match answer {
-        Answer::Dialed(result) => result.map_err(DialError::Failed),
-        // Tickets of dials are answered as dials.
-        Answer::Done(_) | Answer::States(_) => Err(DialError::Stopped),
     }
 }

@@ -58,7 +58,7 @@ impl SwitchCore {
     pub(super) fn established(&mut self, established: Established, now: Now) {
         let Established { conn, ticket, id, node_info, direction, remote } = established;
         self.notice(Notice::Authenticated { id, direction });
-        let attempt = ticket.and_then(|t| self.dialing.remove(t).map(|attempt| (t, attempt)));
+        let attempt = ticket.and_then(|ticket| self.dialing.remove(ticket));
         let new = Conn {
             id,
             remote,
@@ -107,8 +107,8 @@ impl SwitchCore {
     }
 
     /// What is known of the sessions that [`Output::Weigh`] has named: whether one of them leaves for
-    /// the newcomer. Before the next output is polled.
-    pub fn handle_weighed(&mut self, newcomer: ConnId, sessions: &[(ConnId, Vitals)], now: Now) {
+    /// the newcomer.
+    pub(super) fn weighed(&mut self, newcomer: ConnId, sessions: &[(ConnId, Vitals)], now: Now) {
         let Some(conn) = self.peers.get(newcomer) else { return };
         let is_filtered = conn.stage == Stage::Filtering;
         if !is_filtered && conn.stage != Stage::New {
@@ -328,22 +328,22 @@ impl SwitchCore {
             node_info: conn.node_info.clone(),
             direction: conn.direction,
             remote_addr: conn.remote,
-            dialed_addr: conn.attempt.as_ref().map(|(_, attempt)| attempt.addr.clone()),
-            origin: conn.attempt.as_ref().map(|(_, attempt)| attempt.origin),
+            dialed_addr: conn.attempt.as_ref().map(|attempt| attempt.addr.clone()),
+            origin: conn.attempt.as_ref().map(|attempt| attempt.origin),
             is_persistent: self.persistent.contains(&conn.id),
             is_reserved: conn.is_reserved,
         };
         self.outputs.push_back(Output::Introduce(admission));
     }
 
-    /// The reactors were told of a connection, or `Err`: an init hook failed and none will be.
-    pub fn handle_introduced(&mut self, id: ConnId, result: Result<(), String>, now: Now) {
+    /// The reactors were told of a connection, or will not be.
+    pub(super) fn introduced(&mut self, id: ConnId, result: Result<(), String>, now: Now) {
         match result {
             Ok(()) => {
                 self.peers.enter(id, Stage::Up, now.mono);
                 self.timers.add(now.mono + PROVEN, Timer::Proven(id));
                 let Some(conn) = self.peers.get_mut(id) else { return };
-                let attempt = conn.attempt.take();
+                let reply = conn.attempt.take().and_then(|attempt| attempt.reply);
                 let up = SwitchEvent::PeerUp {
                     id: conn.id,
                     addr: conn.remote,
@@ -352,8 +352,8 @@ impl SwitchCore {
                 };
                 let node = conn.id;
                 self.event(up);
-                if let Some((ticket, _)) = attempt {
-                    self.attempt_succeeded(ticket, node);
+                if let Some(reply) = reply {
+                    self.answer(reply, Ok(node));
                 }
             }
             Err(why) => self.refuse(id, DisconnectReason::Reactor(why), now),
@@ -401,7 +401,7 @@ impl SwitchCore {
         let Some(conn) = self.peers.get_mut(id) else { return };
         let (attempt, addr, node) = (conn.attempt.take(), conn.remote, conn.id);
         match attempt {
-            Some((ticket, attempt)) => self.attempt_failed(ticket, attempt, reason, now),
+            Some(attempt) => self.attempt_failed(attempt, reason, now),
             None => {
                 let id = Some(node);
                 self.event(SwitchEvent::Rejected { addr, id, reason, others: 0 });

@@ -5,18 +5,18 @@ use std::{
     net::SocketAddr,
 };
 
-use super::Origin;
-use crate::{address::PeerAddress, identity::NodeId, reactor::DisconnectReason, time::Mono};
-
-/// Tickets of attempts that no user waits for have this bit, which the users' counter never
-/// reaches.
-pub(super) const OWN_TICKET: u64 = 1 << 63;
+use super::{Dialed, Origin};
+use crate::{
+    address::PeerAddress, identity::NodeId, reactor::DisconnectReason, reply::Reply, time::Mono,
+};
 
 /// An attempt to connect to a node.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) addr: PeerAddress,
     pub(super) origin: Origin,
+    /// For whom waits for its end.
+    pub(super) reply: Option<Reply<Dialed>>,
     /// Addresses of the name that were not tried.
     pub(super) untried: VecDeque<SocketAddr>,
     /// Why the first one failed that did not for a fault of our own: a machine without IPv6 fails at
@@ -49,7 +49,7 @@ pub(super) struct Dialing {
     attempts: BTreeMap<u64, Attempt>,
     /// **Invariant:** the ticket of each attempt, by node.
     by_id: BTreeMap<NodeId, u64>,
-    last_own: u64,
+    last_ticket: u64,
 }
 
 impl Dialing {
@@ -85,14 +85,12 @@ impl Dialing {
         self.attempts.values()
     }
 
-    pub(super) fn add(&mut self, ticket: u64, attempt: Attempt) {
-        self.by_id.insert(attempt.addr.id(), ticket);
-        self.attempts.insert(ticket, attempt);
-    }
-
-    pub(super) fn own_ticket(&mut self) -> u64 {
-        self.last_own += 1;
-        OWN_TICKET | self.last_own
+    /// The attempt's ticket.
+    pub(super) fn add(&mut self, attempt: Attempt) -> u64 {
+        self.last_ticket += 1;
+        self.by_id.insert(attempt.addr.id(), self.last_ticket);
+        self.attempts.insert(self.last_ticket, attempt);
+        self.last_ticket
     }
 
     pub(super) fn tickets(&self) -> Vec<u64> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, ConnectionState, Control, ControlError, Notice, Origin, Output, PeerState, SwitchCore,
+    ConnectionState, Control, ControlError, Notice, Origin, Output, PeerState, SwitchCore,
     SwitchEvent,
     peer_set::{Conn, Stage},
 };
@@ -19,16 +19,10 @@ use crate::{
 };
 
 impl SwitchCore {
-    pub(super) fn control(&mut self, ticket: u64, control: Control, now: Now) {
-        let answer = match control {
-            Control::States => Answer::States(self.states(now)),
-            _ if self.is_stopping => Answer::Done(Err(ControlError::Stopped)),
-            control => Answer::Done(self.change(control, now)),
-        };
-        self.answer(ticket, answer);
-    }
-
-    fn change(&mut self, control: Control, now: Now) -> Result<(), ControlError> {
+    pub(super) fn control(&mut self, control: Control, now: Now) -> Result<(), ControlError> {
+        if self.is_stopping {
+            return Err(ControlError::Stopped);
+        }
         match control {
             Control::DialPeers(addrs) => self.dial_peers(addrs, now),
             Control::AddPersistent(addr) => {
@@ -70,7 +64,6 @@ impl SwitchCore {
                 self.settings.limits = limits;
                 self.tell_whether_full();
             }
-            Control::States => {}
         }
         Ok(())
     }
@@ -152,7 +145,7 @@ impl SwitchCore {
 
     /// Everybody that the switch knows, each once, with the strongest of its states: connected
     /// before dialing before what is to come.
-    fn states(&self, now: Now) -> Vec<PeerState> {
+    pub(super) fn states(&self, now: Now) -> Vec<PeerState> {
         let mut states = std::collections::BTreeMap::new();
         for (id, peer) in self.persistent.iter() {
             let mut state = PeerState::new(Some(*id), ConnectionState::Reconnecting)
@@ -193,7 +186,7 @@ impl SwitchCore {
             let state = states.entry(id).or_insert_with(|| PeerState::new(Some(id), kind));
             state.state = kind;
             state.direction = Some(conn.direction);
-            if let Some((_, attempt)) = &conn.attempt {
+            if let Some(attempt) = &conn.attempt {
                 state.dial_addr = Some(attempt.addr.clone());
             }
             state.remote_addr = Some(conn.remote);

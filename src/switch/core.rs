@@ -10,7 +10,7 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    Answer, Input, Limits, Notice, Output, Request, SwitchEvent,
+    Input, Limits, Notice, Output, Request, SwitchEvent,
     attempt::Dialing,
     filter::{Filters, Subject},
     lookup::Lookups,
@@ -24,10 +24,12 @@ use crate::{
     ban::BanTable,
     config::Config,
     deadlines::Deadlines,
+    drive::Core,
     event_loop::{Command, Report},
     identity::NodeId,
     ids::{ConnId, Direction},
     reactor::DisconnectReason,
+    reply::Reply,
     time::{Mono, Now},
 };
 
@@ -99,9 +101,80 @@ pub enum StopReason {
     WrongThread,
 }
 
-/// The switch's decisions. A driver calls [`start`](Self::start), feeds it with
-/// [`handle`](Self::handle) and [`handle_timeout`](Self::handle_timeout), and performs every
-/// [`poll_output`](Self::poll_output) in order before the next input.
+/// The switch's decisions: [`Input`] in, [`Output`] out, and what can be asked changes nothing.
+///
+/// # The drive loop
+/// Is [`Driver::run`](crate::drive::Driver::run), for the thread `p2p-switch` and for everybody else. A
+/// driver brings the inputs and does what the outputs say:
+///
+/// ```
+/// use std::collections::VecDeque;
+/// use tmp2p::{
+///     Config, Mono, NodeKey, Now, Origin, StopReason,
+///     drive::{Core, Driver},
+///     event_loop::{Command, Report},
+///     switch::{Input, Output, Reply, Request, SwitchCore, SwitchSettings},
+/// };
+///
+/// /// Nobody can be reached.
+/// struct Nowhere {
+///     core: SwitchCore,
+///     now: Now,
+///     inputs: VecDeque<Input>,
+/// }
+///
+/// impl Driver for Nowhere {
+///     type Core = SwitchCore;
+///
+///     fn core(&mut self) -> &mut SwitchCore {
+///         &mut self.core
+///     }
+///
+///     fn now(&self) -> Now {
+///         self.now
+///     }
+///
+///     fn next_input(&mut self) -> Input {
+///         let Some(input) = self.inputs.pop_front() else {
+///             self.now.mono = self.core.next_deadline().expect("somebody has to stop it");
+///             return Input::Timeout;
+///         };
+///         input
+///     }
+///
+///     fn perform(&mut self, output: Output) {
+///         match output {
+///             Output::Command(Command::Dial { ticket, .. }) => {
+///                 let reason = tmp2p::DisconnectReason::Refused;
+///                 self.inputs.push_front(Input::Report(Report::DialFailed { ticket, reason }));
+///             }
+///             Output::Command(Command::Shutdown { .. }) => {
+///                 self.inputs.push_back(Input::Report(Report::Stopped));
+///             }
+///             Output::Answer(answer) => answer.give(),
+///             // A node that is alone has no sessions, and here nobody listens to events.
+///             _ => {}
+///         }
+///     }
+/// }
+///
+/// let id = |seed| NodeKey::from_seed([seed; 32]).id();
+/// let settings = SwitchSettings::of(id(1), &Config::default(), Vec::new());
+/// let now = Now { mono: Mono::ZERO, wall: std::time::Duration::ZERO };
+/// let (reply, dialed) = Reply::kept();
+/// let addr = format!("{}@1.2.3.4:26656", id(2)).parse().unwrap();
+/// let dial = Request::Dial { addr, origin: Origin::Operator, reply: Some(reply) };
+/// let stop = Request::Stop { deadline: now.mono };
+/// let mut driver = Nowhere {
+///     core: SwitchCore::new(settings, Default::default(), [7; 32]),
+///     now,
+///     inputs: [dial, stop].map(Input::Request).into(),
+/// };
+/// driver.run();
+/// assert_eq!(driver.core.stop_reason(), Some(StopReason::Requested));
+/// let answer = dialed.get().expect("it was answered before the stop");
+/// assert_eq!(*answer, Some(Err(tmp2p::DisconnectReason::Refused)));
+/// ```
 #[derive(Debug)]
 pub struct SwitchCore {
     pub(super) settings: SwitchSettings,
@@ -192,8 +265,7 @@ impl SwitchCore {
         }
     }
 
-    /// Begins to dial persistent peers. Once, before anything else.
-    pub fn start(&mut self, now: Now) {
+    fn start(&mut self, now: Now) {
         let mut addrs = std::mem::take(&mut self.settings.persistent_peers);
         addrs.retain(|addr| addr.id() != self.settings.id);
         self.start_persistent(addrs, now);
@@ -201,31 +273,23 @@ impl SwitchCore {
         self.tell_whether_full();
     }
 
-    /// Something happened.
-    pub fn handle(&mut self, input: Input, now: Now) {
-        match input {
-            Input::Report(report) => self.handle_report(report, now),
-            Input::Request(Request::Dial { ticket, addr, origin }) => {
-                self.dial(ticket, addr, origin, now);
+    fn request(&mut self, request: Request, now: Now) {
+        match request {
+            Request::Dial { addr, origin, reply } => self.dial(addr, origin, reply, now),
+            Request::Evict { conn, reason } => self.evict(conn, reason),
+            Request::Control { control, reply } => {
+                let result = self.control(control, now);
+                self.answer(reply, result);
             }
-            Input::Request(Request::DialUnasked { addr, origin }) => {
-                self.dial_unasked(addr, origin, None, now);
+            Request::States(reply) => {
+                let states = self.states(now);
+                self.answer(reply, states);
             }
-            Input::Request(Request::Evict { conn, reason }) => self.evict(conn, reason),
-            Input::Request(Request::Control { ticket, control }) => {
-                self.control(ticket, control, now);
-            }
-            Input::Request(Request::Stop { deadline }) => self.stop(deadline, now),
-            Input::Resolved(resolved) => self.handle_resolved(resolved, now),
-            Input::Decided { ticket, result } => self.decided(ticket, result, now),
-            Input::Bans { table, added } => self.set_bans(table, added, now),
-            Input::Event(event) => self.event(event),
-            Input::ReactorGone(reactor) => self.reactor_gone(reactor, now),
+            Request::Stop { deadline } => self.stop(deadline, now),
         }
     }
 
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, now: Now) {
+    fn do_what_is_due(&mut self, now: Now) {
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
                 Timer::Attempt(ticket) => self.attempt_due(ticket, now),
@@ -237,8 +301,8 @@ impl SwitchCore {
         }
     }
 
-    /// The reactor that has left most sessions unread, and how many. Before each input.
-    pub fn handle_unread(&mut self, reactor: usize, sessions: usize) {
+    /// The reactor that has left most sessions unread, and how many.
+    fn unread(&mut self, reactor: usize, sessions: usize) {
         let most = self.max_unread_sessions();
         self.is_stalled_for_all = sessions > most.saturating_mul(2);
         let name = (sessions > most).then(|| self.reactor_name(reactor));
@@ -260,21 +324,6 @@ impl SwitchCore {
         let limits = &self.settings.limits;
         let peers = limits.max_num_inbound_peers.saturating_add(limits.max_num_outbound_peers);
         peers.saturating_mul(4).max(4)
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is due.
-    pub fn next_deadline(&self) -> Option<Mono> {
-        self.timers.next()
-    }
-
-    /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
-    /// Whether the event loop has stopped and every session was reported down.
-    pub fn is_stopped(&self) -> bool {
-        self.stopped.is_some()
     }
 
     /// Why the switch has stopped, once it has.
@@ -310,11 +359,11 @@ impl SwitchCore {
         self.outputs.push_back(Output::Notice(notice));
     }
 
-    pub(super) fn answer(&mut self, ticket: u64, answer: Answer) {
-        self.outputs.push_back(Output::Answer { ticket, answer });
+    pub(super) fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: T) {
+        self.outputs.push_back(Output::Answer(reply.with(answer)));
     }
 
-    fn handle_report(&mut self, report: Report, now: Now) {
+    fn report(&mut self, report: Report, now: Now) {
         match report {
             Report::Accepted { conn, remote } => {
                 self.outputs.push_back(Output::Command(Command::Considered));
@@ -381,5 +430,43 @@ impl SwitchCore {
 
     fn reactor_name(&self, reactor: usize) -> String {
         self.settings.reactors.get(reactor).map_or_else(String::new, |r| r.name.clone())
+    }
+}
+
+impl Core for SwitchCore {
+    type Input = Input;
+    type Output = Output;
+    const START: Input = Input::Start;
+
+    fn handle_input(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Start => return self.start(now),
+            // What is due comes after what happened, and these are told beside that.
+            Input::Unread { reactor, sessions } => return self.unread(reactor, sessions),
+            Input::Introduced { conn, result } => return self.introduced(conn, result, now),
+            Input::Weighed { newcomer, sessions } => return self.weighed(newcomer, &sessions, now),
+            Input::Timeout => {}
+            Input::Report(report) => self.report(report, now),
+            Input::Request(request) => self.request(request, now),
+            Input::Resolved(resolved) => self.resolved(resolved, now),
+            Input::Decided { ticket, result } => self.decided(ticket, result, now),
+            Input::Bans { table, added } => self.set_bans(table, added, now),
+            Input::Event(event) => self.event(event),
+            Input::ReactorGone(reactor) => self.reactor_gone(reactor, now),
+        }
+        self.do_what_is_due(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        self.timers.next()
+    }
+
+    /// The event loop has stopped and every session was reported down.
+    fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
     }
 }

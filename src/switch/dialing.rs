@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use super::{
-    Answer, Notice, Origin, Output, ResolveRequest, Resolved, SwitchCore, SwitchEvent,
-    attempt::{Attempt, AttemptStage, OWN_TICKET},
+    Dialed, Notice, Origin, Output, ResolveRequest, Resolved, SwitchCore, SwitchEvent,
+    attempt::{Attempt, AttemptStage},
     backoff,
     filter::Subject,
     lookup::{Found, LOOKUP_TIMEOUT},
@@ -17,6 +17,7 @@ use crate::{
     identity::NodeId,
     ids::Direction,
     reactor::{DisconnectReason, Room},
+    reply::Reply,
     time::{Mono, Now},
 };
 
@@ -26,34 +27,28 @@ use crate::{
 const DISCOVERY: Duration = Duration::from_secs(6);
 
 impl SwitchCore {
-    /// A user's dial, which begins at once.
-    pub(super) fn dial(&mut self, ticket: u64, addr: PeerAddress, origin: Origin, now: Now) {
-        self.attempt(ticket, addr, origin, None, now);
-    }
-
-    /// An attempt that nobody waits for. Begins at once, or at this time.
-    pub(super) fn dial_unasked(
+    /// An attempt that begins at once.
+    pub(super) fn dial(
         &mut self,
         addr: PeerAddress,
         origin: Origin,
-        at: Option<Mono>,
+        reply: Option<Reply<Dialed>>,
         now: Now,
     ) {
-        let ticket = self.dialing.own_ticket();
-        self.attempt(ticket, addr, origin, at, now);
+        self.attempt(addr, origin, reply, None, now);
     }
 
-    /// The same for a node of a list, after a random part of the configured time.
+    /// One with a node of a list, after a random part of the configured time.
     pub(super) fn dial_spread(&mut self, addr: PeerAddress, origin: Origin, now: Now) {
         let at = now.mono + backoff::part_of(self.settings.dial_spread, &mut self.rng);
-        self.dial_unasked(addr, origin, Some(at), now);
+        self.attempt(addr, origin, None, Some(at), now);
     }
 
     fn attempt(
         &mut self,
-        ticket: u64,
         addr: PeerAddress,
         origin: Origin,
+        reply: Option<Reply<Dialed>>,
         at: Option<Mono>,
         now: Now,
     ) {
@@ -63,6 +58,7 @@ impl SwitchCore {
         let attempt = Attempt {
             addr,
             origin,
+            reply,
             untried: VecDeque::new(),
             failed: None,
             until: None,
@@ -74,9 +70,9 @@ impl SwitchCore {
             self.notice(Notice::DialBegun { id: attempt.addr.id(), origin });
         }
         if let Some(reason) = self.why_not_dial(&attempt, now) {
-            return self.attempt_failed(ticket, attempt, reason, now);
+            return self.attempt_failed(attempt, reason, now);
         }
-        self.dialing.add(ticket, attempt);
+        let ticket = self.dialing.add(attempt);
         match at {
             Some(at) => self.timers.add(at, Timer::Attempt(ticket)),
             None => self.begin(ticket, now),
@@ -146,7 +142,7 @@ impl SwitchCore {
         match self.why_not_begin(&id, now) {
             None => {}
             // It has connected to us while the attempt was waiting: nothing that failed.
-            Some(reason @ DisconnectReason::DuplicateId(_)) if ticket & OWN_TICKET != 0 => {
+            Some(reason @ DisconnectReason::DuplicateId(_)) if attempt.reply.is_none() => {
                 if let Some(Attempt { addr, origin, .. }) = self.dialing.remove(ticket) {
                     self.notice(Notice::DialFailed { addr, origin, reason });
                 }
@@ -182,7 +178,7 @@ impl SwitchCore {
         self.timers.add(deadline, Timer::Attempt(ticket));
     }
 
-    pub(super) fn handle_resolved(&mut self, resolved: Resolved, now: Now) {
+    pub(super) fn resolved(&mut self, resolved: Resolved, now: Now) {
         let Resolved { ticket, result } = resolved;
         for ticket in self.lookups.answered(ticket, &result, now.mono) {
             self.looked_up(ticket, result.clone(), now);
@@ -311,39 +307,27 @@ impl SwitchCore {
     fn fail_attempt(&mut self, ticket: u64, reason: DisconnectReason, now: Now) {
         if let Some(attempt) = self.dialing.remove(ticket) {
             self.lookups.give_up(ticket);
-            self.attempt_failed(ticket, attempt, reason, now);
+            self.attempt_failed(attempt, reason, now);
         }
     }
 
     /// An attempt that is in no table any more has brought no session.
-    pub(super) fn attempt_failed(
-        &mut self,
-        ticket: u64,
-        attempt: Attempt,
-        reason: DisconnectReason,
-        now: Now,
-    ) {
+    pub(super) fn attempt_failed(&mut self, attempt: Attempt, reason: DisconnectReason, now: Now) {
         let failures = match attempt.origin {
             Origin::Persistent => self.persistent_failed(&attempt.addr.id(), &reason),
             Origin::Operator => 1,
             Origin::Discovery { failures, .. } if reason.is_local() => failures,
             Origin::Discovery { failures, .. } => failures.saturating_add(1),
         };
-        let (id, addr, origin) = (attempt.addr.id(), attempt.addr, attempt.origin);
+        let Attempt { addr, origin, reply, .. } = attempt;
+        let id = addr.id();
         let notice = Notice::DialFailed { addr: addr.clone(), origin, reason: reason.clone() };
         self.notice(notice);
         self.event(SwitchEvent::DialFailed { addr, reason: reason.clone(), failures });
-        if ticket & OWN_TICKET == 0 {
-            self.answer(ticket, Answer::Dialed(Err(reason)));
+        if let Some(reply) = reply {
+            self.answer(reply, Err(reason));
         }
         self.keep_persistent(&id, now);
-    }
-
-    /// An attempt has become a session.
-    pub(super) fn attempt_succeeded(&mut self, ticket: u64, id: NodeId) {
-        if ticket & OWN_TICKET == 0 {
-            self.answer(ticket, Answer::Dialed(Ok(id)));
-        }
     }
 
     /// Ends the attempts that the loop does not have; it reports those that it has.

@@ -1,4 +1,4 @@
-//! What goes into the switch's core and what comes out of it: plain data.
+//! What goes into the switch's core and what comes out of it.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,13 +10,26 @@ use crate::{
     identity::NodeId,
     ids::{ConnId, Direction},
     origin::Origin,
-    reactor::{Admission, DisconnectReason},
+    reactor::{Admission, DisconnectReason, Vitals},
+    reply::{Answer, Reply},
     time::Mono,
 };
 
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
+    /// It begins: persistent peers are dialed from now on.
+    Start,
+    /// Nothing but that time has passed.
+    Timeout,
+    /// The reactor that has left most sessions unread, and how many. Told beside what happened, before
+    /// it.
+    Unread {
+        /// Its number.
+        reactor: usize,
+        /// How many.
+        sessions: usize,
+    },
     /// The event loop tells.
     Report(Report),
     /// A user asks.
@@ -41,26 +54,37 @@ pub enum Input {
     Event(SwitchEvent),
     /// The receiver of this reactor's events is gone.
     ReactorGone(usize),
+    /// To [`Output::Introduce`]: the reactors were told of a connection, or `Err`: an init hook failed
+    /// and none will be.
+    Introduced {
+        /// Which.
+        conn: ConnId,
+        /// Why not.
+        result: Result<(), String>,
+    },
+    /// To [`Output::Weigh`]: what is known of the sessions that it has named.
+    Weighed {
+        /// Who is to be let in.
+        newcomer: ConnId,
+        /// Who may have to leave.
+        sessions: Vec<(ConnId, Vitals)>,
+    },
 }
 
-/// What a user asks for. Those with a ticket are answered.
+/// How a dial ended: the authenticated ID, or why there is no session.
+pub type Dialed = Result<NodeId, DisconnectReason>;
+
+/// What a user or peer exchange asks for.
 #[derive(Debug)]
 pub enum Request {
     /// Dial a node now.
     Dial {
-        /// Given back in the answer.
-        ticket: u64,
         /// Whom, and where.
         addr: PeerAddress,
         /// Who wants it.
         origin: Origin,
-    },
-    /// The same, and nobody waits for the answer.
-    DialUnasked {
-        /// Whom, and where.
-        addr: PeerAddress,
-        /// Who wants it.
-        origin: Origin,
+        /// For whom waits for it.
+        reply: Option<Reply<Dialed>>,
     },
     /// Let a peer go that is not needed, see [`evicting`](super::evicting).
     Evict {
@@ -69,13 +93,15 @@ pub enum Request {
         /// Why.
         reason: DisconnectReason,
     },
-    /// Something that is done at once.
+    /// Something that is done at once, or was not possible and has changed nothing.
     Control {
-        /// Given back in the answer.
-        ticket: u64,
         /// What.
         control: Control,
+        /// For whom waits for it.
+        reply: Reply<Result<(), ControlError>>,
     },
+    /// Tell the state of every node.
+    States(Reply<Vec<PeerState>>),
     /// Stop everything; what is not flushed by the deadline is cut.
     Stop {
         /// When to stop waiting for peers.
@@ -98,19 +124,6 @@ pub enum Control {
     RemoveUnconditional(NodeId),
     /// Other limits. Nobody is disconnected for them.
     SetLimits(Limits),
-    /// Tell the state of every node.
-    States,
-}
-
-/// The answer to a request.
-#[derive(Debug)]
-pub enum Answer {
-    /// To a dial: the authenticated ID, or why there is no session.
-    Dialed(Result<NodeId, DisconnectReason>),
-    /// It is done, or it was not possible and nothing has changed.
-    Done(Result<(), ControlError>),
-    /// The state of every node.
-    States(Vec<PeerState>),
 }
 
 /// Why a request at run time was refused. Nothing has changed.
@@ -210,11 +223,10 @@ pub enum Notice {
 pub enum Output {
     /// For the event loop.
     Command(Command),
-    /// Run the init hooks, tell every reactor, then say how it went with
-    /// [`handle_introduced`](super::SwitchCore::handle_introduced).
+    /// Run the init hooks, tell every reactor, then say how it went with [`Input::Introduced`].
     Introduce(Admission),
     /// There is no room for this connection unless one of these sessions leaves: tell what is known
-    /// of them with [`handle_weighed`](super::SwitchCore::handle_weighed).
+    /// of them with [`Input::Weighed`].
     Weigh {
         /// Who is to be let in.
         newcomer: ConnId,
@@ -244,13 +256,8 @@ pub enum Output {
         /// Who is to be let in.
         candidate: Candidate,
     },
-    /// The answer to a request.
-    Answer {
-        /// Of the request.
-        ticket: u64,
-        /// What.
-        answer: Answer,
-    },
+    /// Answer a request.
+    Answer(Answer),
     /// For a resolver thread.
     Resolve(ResolveRequest),
     /// For peer exchange.

@@ -30,7 +30,10 @@ mod thread;
 mod timer;
 
 pub use self::log::{Line, Log};
-pub use crate::origin::{Origin, Purpose};
+pub use crate::{
+    origin::{Origin, Purpose},
+    reply::{Answer, Kept, Reply},
+};
 pub use admission::verdict_timeout;
 pub use core::{ReactorSettings, StopReason, SwitchCore, SwitchSettings};
 pub use decision::{Decision, Filter};
@@ -38,10 +41,10 @@ pub use event::SwitchEvent;
 pub use filter::Candidate;
 pub use lineup::{Hook, Lineup};
 pub use message::{
-    Answer, Control, ControlError, Input, Notice, Output, Request, ResolveRequest, Resolved,
+    Control, ControlError, Dialed, Input, Notice, Output, Request, ResolveRequest, Resolved,
 };
 pub use metrics::Metrics;
 pub(crate) use resolver::{Busy, ResolverPool};
 pub use resolver::{Resolver, SystemResolver};
 pub use state::{ConnectionState, Limits, PeerState, StateCounts};
-pub(crate) use thread::{Shared, SwitchThread};
+pub(crate) use thread::{Notices, Shared, SwitchThread, ToSwitch};

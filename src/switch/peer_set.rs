@@ -25,7 +25,7 @@ pub(super) struct Conn {
     pub(super) direction: Direction,
     pub(super) node_info: Box<NodeInfo>,
     /// The attempt that it came from, until it is known how that ended.
-    pub(super) attempt: Option<(u64, Attempt)>,
+    pub(super) attempt: Option<Attempt>,
     /// Changed by [`PeerSet::enter`] alone.
     pub(super) stage: Stage,
     /// Since when it is in this stage.

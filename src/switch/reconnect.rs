@@ -58,7 +58,7 @@ impl SwitchCore {
         let addr = peer.addr().clone();
         // A session or somebody else's attempt: whatever ends it comes back to `keep_persistent`.
         if !self.is_served(id) {
-            self.dial_unasked(addr, Origin::Persistent, None, now);
+            self.dial(addr, Origin::Persistent, None, now);
         }
     }
 

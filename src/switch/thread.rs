@@ -1,4 +1,4 @@
-//! The thread `p2p-switch`: performs what the core decides.
+//! The thread `p2p-switch`: does what the core decides.
 
 use std::{
     collections::BTreeMap,
@@ -10,21 +10,23 @@ use std::{
 };
 
 use ::log::Level;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::{
-    Answer, Candidate, Decision, Filter, Input, Lineup, Notice, Output, PeerState, Resolved,
-    ResolverPool, StopReason, SwitchCore, SwitchEvent, log::Log, metrics::Tally,
+    Candidate, Decision, Filter, Input, Lineup, Notice, Output, PeerState, ResolveRequest,
+    Resolved, ResolverPool, StopReason, SwitchCore, SwitchEvent, log::Log, metrics::Tally,
 };
 use crate::{
     clock::Clock,
-    event_loop::{Command, Mailbox, Report},
+    drive::{Core, Driver},
+    event_loop::{Command, Mailbox, Report, Reports},
     guard::{guarded, tell},
     identity::NodeId,
     ids::ConnId,
-    reactor::{DisconnectReason, Inbox, Peer},
-    time::earliest,
+    reactor::{Admission, DisconnectReason, Inbox, Peer},
+    thread::Waiting,
+    time::{Now, earliest},
 };
 
 /// How long a thread that has failed waits for the event loop's end, which it has asked for: so
@@ -37,7 +39,7 @@ pub(crate) struct Shared {
     /// The sessions, by ID.
     pub(crate) peers: RwLock<BTreeMap<NodeId, Peer>>,
     /// Who waits for the answer to a request.
-    pub(crate) answers: Mutex<BTreeMap<u64, Sender<Answer>>>,
+    pub(crate) waiting: Waiting,
     /// Attempts under way or scheduled.
     pub(crate) dialing: AtomicUsize,
     /// What has happened so far, and what sessions that are over had counted.
@@ -48,11 +50,21 @@ pub(crate) struct Shared {
     pub(crate) stopped: Condvar,
 }
 
+/// Tells the switch, from any thread; never blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct ToSwitch(Sender<Input>);
+
+/// Where the switch tells what peer exchange and the book are to know. Never blocks.
+pub(crate) trait Notices {
+    /// Tells it.
+    fn notice(&self, notice: Notice);
+}
+
 /// Everything that the thread owns.
-pub(crate) struct SwitchThread<I> {
+pub(crate) struct SwitchThread<I, N> {
     pub(crate) core: SwitchCore,
     pub(crate) inputs: Receiver<Input>,
-    pub(crate) own_inputs: Sender<Input>,
+    pub(crate) to_switch: ToSwitch,
     pub(crate) lineup: Lineup<I>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) resolver: ResolverPool,
@@ -62,8 +74,27 @@ pub(crate) struct SwitchThread<I> {
     pub(crate) connection_filters: Vec<Filter>,
     pub(crate) peer_filters: Vec<Filter>,
     pub(crate) log: Log,
-    /// What peer exchange is to know.
-    pub(crate) notices: Box<dyn Fn(Notice) + Send>,
+    pub(crate) notices: N,
+}
+
+impl ToSwitch {
+    /// One, and where it leads: to a [`SwitchThread`].
+    pub(crate) fn new() -> (Self, Receiver<Input>) {
+        let (sender, inputs) = crossbeam_channel::unbounded();
+        (Self(sender), inputs)
+    }
+
+    /// Tells it. Whether it is there; if not, a request has been answered with that.
+    pub(crate) fn tell(&self, input: Input) -> bool {
+        self.0.send(input).is_ok()
+    }
+}
+
+/// Loop → switch. It outlives the loop, or nobody is left to be told.
+impl Reports for ToSwitch {
+    fn report(&mut self, report: Report) {
+        self.tell(Input::Report(report));
+    }
 }
 
 impl Shared {
@@ -74,19 +105,32 @@ impl Shared {
         // is found here.
         self.stop_reason.lock().get_or_insert(reason);
         self.stopped.notify_all();
-        self.answers.lock().clear();
+        self.waiting.close();
         self.dialing.store(0, Relaxed);
         self.subscribers.lock().clear();
         let peers = std::mem::take(&mut *self.peers.write());
         drop(peers);
     }
+
+    /// What sessions know of their peers that the core does not.
+    pub(crate) fn add_status(&self, states: &mut [PeerState]) {
+        let peers = self.peers.read();
+        for state in states {
+            let peer = state.id.and_then(|id| peers.get(&id));
+            let Some(peer) = peer else { continue };
+            state.status = Some(peer.status());
+            if let Some(addr) = peer.dialed_addr() {
+                state.dial_addr = Some(addr.clone());
+            }
+        }
+    }
 }
 
-impl<I: Inbox> SwitchThread<I> {
+impl<I: Inbox, N: Notices> SwitchThread<I, N> {
     /// Runs until the event loop has stopped. However the thread ends, loop and sessions end with
     /// it, and nobody waits for it for ever. Whether it ended as it should; else it had panicked.
-    pub(crate) fn run(mut self) -> bool {
-        let is_sound = guarded(|| self.run_core()).is_some();
+    pub(crate) fn run_to_end(mut self) -> bool {
+        let is_sound = guarded(|| self.run()).is_some();
         // Nothing below runs code of the application unguarded.
         if !is_sound {
             self.fail();
@@ -117,99 +161,38 @@ impl<I: Inbox> SwitchThread<I> {
         }
     }
 
-    fn run_core(&mut self) {
-        self.core.start(self.clock.now());
-        self.perform_all();
-        while !self.core.is_stopped() {
-            let deadline = earliest(self.core.next_deadline(), self.lineup.next_deadline());
-            let timeout = deadline.map(|deadline| self.clock.until(deadline));
-            let input = match timeout {
-                Some(timeout) => self.inputs.recv_timeout(timeout),
-                None => self.inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            let now = self.clock.now();
-            let (reactor, unread) = self.lineup.unread();
-            self.core.handle_unread(reactor, unread);
-            match input {
-                Ok(input) => self.core.handle(input, now),
-                Err(RecvTimeoutError::Timeout) => {}
-                // Cannot be: the thread itself holds a sender.
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            self.core.handle_timeout(now);
-            self.perform_all();
-            self.lineup.let_go(now.mono);
-        }
+    /// Tells every reactor of a session that begins.
+    fn introduce(&mut self, admission: Admission) {
+        let conn = admission.conn;
+        let list = |peer: &Peer| {
+            self.shared.peers.write().insert(peer.id(), peer.clone());
+            self.sessions.insert(conn, peer.clone());
+        };
+        let result = self
+            .lineup
+            .introduce(admission, list)
+            .map(|session| self.mailbox.command(Command::Admit { conn, session }));
+        self.feed(Input::Introduced { conn, result });
     }
 
-    fn perform_all(&mut self) {
-        while let Some(output) = self.core.poll_output() {
-            self.perform(output);
-            if let Some(reactor) = self.lineup.take_gone() {
-                self.core.handle(Input::ReactorGone(reactor), self.clock.now());
-            }
-        }
-        self.shared.dialing.store(self.core.num_dialing(), Relaxed);
+    /// Tells every reactor of a session that is over.
+    fn dismiss(&mut self, conn: ConnId, reason: DisconnectReason) {
+        let Some(peer) = self.sessions.remove(&conn) else { return };
+        // First, so that who was told of the end does not find the session listed.
+        self.shared.peers.write().remove(&peer.id());
+        self.lineup.dismiss(&peer, reason, self.clock.mono());
+        self.shared.tally.lock().retire(&peer.status());
     }
 
-    fn perform(&mut self, output: Output) {
-        match output {
-            Output::Command(command) => self.mailbox.command(command),
-            Output::Introduce(admission) => {
-                let conn = admission.conn;
-                let list = |peer: &Peer| {
-                    self.shared.peers.write().insert(peer.id(), peer.clone());
-                    self.sessions.insert(conn, peer.clone());
-                };
-                let result = self
-                    .lineup
-                    .introduce(admission, list)
-                    .map(|session| self.mailbox.command(Command::Admit { conn, session }));
-                self.core.handle_introduced(conn, result, self.clock.now());
-            }
-            Output::Weigh { newcomer, sessions } => {
-                let vitals =
-                    |conn: &ConnId| Some((*conn, self.sessions.get(conn)?.session().vitals()));
-                let sessions: Vec<_> = sessions.iter().filter_map(vitals).collect();
-                self.core.handle_weighed(newcomer, &sessions, self.clock.now());
-            }
-            Output::Down { conn, reason } => {
-                let Some(peer) = self.sessions.remove(&conn) else { return };
-                // First, so that who was told of the end does not find the session listed.
-                self.shared.peers.write().remove(&peer.id());
-                self.lineup.dismiss(&peer, reason, self.clock.mono());
-                self.shared.tally.lock().retire(&peer.status());
-            }
-            Output::Mark { conn, is_persistent, is_reserved } => {
-                if let Some(peer) = self.sessions.get(&conn) {
-                    peer.session().set_reserved(is_persistent, is_reserved);
-                }
-            }
-            Output::Filter { ticket, candidate } => self.ask_filters(ticket, &candidate),
-            Output::Answer { ticket, mut answer } => {
-                if let Answer::States(states) = &mut answer {
-                    self.add_status(states);
-                }
-                // What it stands for is to be seen by whoever is told of it.
-                self.shared.dialing.store(self.core.num_dialing(), Relaxed);
-                if let Some(waiting) = self.shared.answers.lock().remove(&ticket) {
-                    // The ticket may have been dropped.
-                    let _ = waiting.send(answer);
-                }
-            }
-            Output::Resolve(request) => {
-                let (ticket, inputs) = (request.ticket, self.own_inputs.clone());
-                let answer = move |resolved| {
-                    // Late answers find the switch gone.
-                    let _ = inputs.send(Input::Resolved(resolved));
-                };
-                if let Err(error) = self.resolver.submit(request, answer) {
-                    let result = Err(error.to_string());
-                    let _ = self.own_inputs.send(Input::Resolved(Resolved { ticket, result }));
-                }
-            }
-            Output::Notice(notice) => (self.notices)(notice),
-            Output::Event(event) => self.publish(event),
+    fn resolve(&mut self, request: ResolveRequest) {
+        let (ticket, to_switch) = (request.ticket, self.to_switch.clone());
+        let answer = move |resolved| {
+            // Late answers find the switch gone.
+            to_switch.tell(Input::Resolved(resolved));
+        };
+        if let Err(error) = self.resolver.submit(request, answer) {
+            let result = Err(error.to_string());
+            self.to_switch.tell(Input::Resolved(Resolved { ticket, result }));
         }
     }
 
@@ -219,26 +202,14 @@ impl<I: Inbox> SwitchThread<I> {
             Some(_) => &self.peer_filters,
         };
         for filter in filters {
-            let inputs = self.own_inputs.clone();
+            let to_switch = self.to_switch.clone();
             let decision = Decision::new(move |result| {
                 // A late decision finds the switch gone.
-                let _ = inputs.send(Input::Decided { ticket, result });
+                to_switch.tell(Input::Decided { ticket, result });
             });
             // Unwinding drops the decision, which refuses the candidate.
             if guarded(|| filter(candidate, decision)).is_none() {
                 tell!(Level::Error, "a filter panicked about {}", candidate.addr);
-            }
-        }
-    }
-
-    fn add_status(&self, states: &mut [PeerState]) {
-        let peers = self.shared.peers.read();
-        for state in states {
-            let peer = state.id.and_then(|id| peers.get(&id));
-            let Some(peer) = peer else { continue };
-            state.status = Some(peer.status());
-            if let Some(addr) = peer.dialed_addr() {
-                state.dial_addr = Some(addr.clone());
             }
         }
     }
@@ -259,6 +230,63 @@ impl<I: Inbox> SwitchThread<I> {
     }
 }
 
+impl<I: Inbox, N: Notices> Driver for SwitchThread<I, N> {
+    type Core = SwitchCore;
+
+    fn core(&mut self) -> &mut SwitchCore {
+        &mut self.core
+    }
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn next_input(&mut self) -> Input {
+        self.shared.dialing.store(self.core.num_dialing(), Relaxed);
+        self.lineup.let_go(self.clock.mono());
+        let deadline = earliest(self.core.next_deadline(), self.lineup.next_deadline());
+        let input = match deadline {
+            Some(deadline) => self.inputs.recv_timeout(self.clock.until(deadline)).ok(),
+            None => self.inputs.recv().ok(),
+        };
+        let (reactor, sessions) = self.lineup.unread();
+        self.feed(Input::Unread { reactor, sessions });
+        // Only the time can be over: the thread itself holds a sender.
+        input.unwrap_or(Input::Timeout)
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Command(command) => self.mailbox.command(command),
+            Output::Introduce(admission) => self.introduce(admission),
+            Output::Weigh { newcomer, sessions } => {
+                let vitals =
+                    |conn: &ConnId| Some((*conn, self.sessions.get(conn)?.session().vitals()));
+                let sessions = sessions.iter().filter_map(vitals).collect();
+                self.feed(Input::Weighed { newcomer, sessions });
+            }
+            Output::Down { conn, reason } => self.dismiss(conn, reason),
+            Output::Mark { conn, is_persistent, is_reserved } => {
+                if let Some(peer) = self.sessions.get(&conn) {
+                    peer.session().set_reserved(is_persistent, is_reserved);
+                }
+            }
+            Output::Filter { ticket, candidate } => self.ask_filters(ticket, &candidate),
+            Output::Answer(answer) => {
+                // What it stands for is to be seen by whoever is told of it.
+                self.shared.dialing.store(self.core.num_dialing(), Relaxed);
+                answer.give();
+            }
+            Output::Resolve(request) => self.resolve(request),
+            Output::Notice(notice) => self.notices.notice(notice),
+            Output::Event(event) => self.publish(event),
+        }
+        if let Some(reactor) = self.lineup.take_gone() {
+            self.feed(Input::ReactorGone(reactor));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -275,10 +303,18 @@ mod tests {
         node_info::NodeInfo,
         origin::Origin,
         reactor::{Admission, Event, Progress, Session, SessionSettings},
-        switch::{Request, Resolver, SwitchSettings, SystemResolver},
+        switch::{Reply, Request, Resolver, SwitchSettings, SystemResolver},
     };
 
     struct Told(Sender<Event>);
+
+    struct Bomb;
+
+    impl Notices for Bomb {
+        fn notice(&self, _: Notice) {
+            panic!("a panic on purpose")
+        }
+    }
 
     impl Inbox for Told {
         fn deliver(&mut self, _: usize, event: Event) -> bool {
@@ -294,7 +330,7 @@ mod tests {
     /// a switch, and whoever waited for an answer did so for ever.
     #[test]
     fn a_thread_that_dies_takes_loop_and_sessions_with_it() {
-        let (own_inputs, inputs) = unbounded();
+        let (to_switch, inputs) = ToSwitch::new();
         let (to_reactor, events) = unbounded();
         let mailbox = Arc::new(Mailbox::new(|| {}));
         let shared = Arc::new(Shared::default());
@@ -326,8 +362,7 @@ mod tests {
         let peer = Peer::new(Arc::new(Session::new(admission, &settings, mailbox.clone())));
         peer.set(peer.clone());
         shared.peers.write().insert(id, peer.clone());
-        let (waits, answer) = crossbeam_channel::bounded(1);
-        shared.answers.lock().insert(7, waits);
+        let (reply, answer) = shared.waiting.ask().unwrap();
         let names = vec!["votes".to_owned()];
         let resolver: Arc<dyn Resolver> = Arc::new(SystemResolver);
         let own = NodeKey::from_seed([2; 32]).id();
@@ -338,7 +373,7 @@ mod tests {
                 [0; 32],
             ),
             inputs,
-            own_inputs: own_inputs.clone(),
+            to_switch: to_switch.clone(),
             lineup: Lineup::new(settings, names, Told(to_reactor), mailbox.clone()),
             mailbox: mailbox.clone(),
             resolver: ResolverPool::new(resolver),
@@ -348,14 +383,17 @@ mod tests {
             connection_filters: Vec::new(),
             peer_filters: Vec::new(),
             log: Log::default(),
-            notices: Box::new(|_| panic!("a panic on purpose")),
+            notices: Bomb,
         };
         let addr = "ed99ea2d90b79612618deaed7cdde9e9786223b7@127.0.0.1:1".parse().unwrap();
-        let request = Request::DialUnasked { addr, origin: Origin::Operator };
-        own_inputs.send(Input::Request(request)).unwrap();
+        let request = Request::Dial { addr, origin: Origin::Operator, reply: Some(reply) };
+        assert!(to_switch.tell(Input::Request(request)));
         // What the loop answers.
-        own_inputs.send(Input::Report(Report::Stopped)).unwrap();
-        assert!(!thread.run(), "it had panicked");
+        to_switch.clone().report(Report::Stopped);
+        assert!(!thread.run_to_end(), "it had panicked");
+        let (late, kept) = Reply::kept();
+        assert!(!to_switch.tell(Input::Request(Request::States(late))));
+        assert_eq!(kept.get(), Some(&None), "answered all the same");
         let mut posts = Posts::default();
         mailbox.take(&mut posts);
         assert!(posts.commands.iter().any(|post| matches!(post, Command::Shutdown { .. })));

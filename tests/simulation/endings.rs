@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::{DisconnectReason, protocol::secret::Null};
+use tmp2p::{DisconnectReason, drive::Core, protocol::secret::Null};
 
 use crate::{
     dice::Dice,
@@ -244,8 +244,8 @@ fn a_switch_stops_in_order_and_at_its_deadline() {
             }
         }
         assert_eq!(world.down(c, 0, to_c.conn()), Some(DisconnectReason::Eof));
-        assert!(world.nodes[a].answers[&ticket].is_err());
-        assert!(world.nodes[a].answers[&lost].is_err());
+        assert!(world.nodes[a].answer(ticket).unwrap().is_err());
+        assert!(world.nodes[a].answer(lost).unwrap().is_err());
         raw.pull();
         world.stop_all();
     }

@@ -4,9 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use serde_json::json;
 use tmp2p::{
-    ChannelDescriptor, Config, ConnId, NetAddress, NodeId, Peer,
+    ChannelDescriptor, Config, ConnId, ImportReport, NetAddress, NodeId, Peer,
     pex::{CHANNEL, PexMessage, PexRequest},
     protocol::secret::Null,
+    switch::{Kept, Reply},
 };
 
 use crate::{
@@ -95,8 +96,8 @@ impl World<Null> {
         node: usize,
         addrs: impl IntoIterator<Item = (NetAddress, NetAddress)>,
     ) {
-        let ticket = self.import(node, addrs);
-        let is_done = |w: &Self| w.nodes[node].pex.answers.contains_key(&ticket);
+        let imported = self.import(node, addrs);
+        let is_done = |_: &Self| imported.get().is_some();
         assert!(self.run_until(SECOND, is_done), "nothing was imported");
     }
 
@@ -113,7 +114,7 @@ impl World<Null> {
         &mut self,
         node: usize,
         addrs: impl IntoIterator<Item = (NetAddress, NetAddress)>,
-    ) -> u64 {
+    ) -> Kept<ImportReport> {
         let entry = |addr: NetAddress| {
             let (id, ip) = (addr.id().to_string(), addr.ip().to_string());
             json!({ "id": id, "ip": ip, "port": addr.port() })
@@ -129,9 +130,9 @@ impl World<Null> {
         let entries: Vec<_> = addrs.into_iter().map(entry).collect();
         let file = json!({ "key": "0123456789abcdef01234567", "addrs": entries }).to_string();
         let imported = tmp2p::addrbook::json::parse(file.as_bytes()).unwrap();
-        let ticket = (1 << 32) + self.nodes[node].pex.answers.len() as u64;
-        self.request(node, PexRequest::Import { ticket, imported });
-        ticket
+        let (reply, report) = Reply::kept();
+        self.request(node, PexRequest::Import { imported, reply });
+        report
     }
 
     /// A peer that the node has asked tells it of an address.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tmp2p::{
     BanOrigin, BanTarget, ConnId, Direction, DisconnectReason, NodeId, Origin, SwitchEvent,
+    drive::Core,
     event_loop::Report,
     protocol::secret::Cipher,
     reactor::{Admission, CloseMode},
@@ -52,7 +53,7 @@ impl Witness {
 
     /// Peer exchange wants this of the switch.
     pub(crate) fn ask(&mut self, input: &Input) {
-        if let Input::Request(Request::DialUnasked { addr, origin }) = input {
+        if let Input::Request(Request::Dial { addr, origin, .. }) = input {
             self.begin(addr.id(), *origin);
         }
     }
@@ -64,14 +65,16 @@ impl Witness {
         let control = match input {
             Input::Request(Request::Control { control, .. }) if !self.is_stopping => control,
             // A test in the place of peer exchange.
-            Input::Request(Request::Dial { addr, origin, .. }) if origin.is_discovery() => {
+            Input::Request(Request::Dial { addr, origin, reply: Some(_) })
+                if origin.is_discovery() =>
+            {
                 return self.begin(addr.id(), *origin);
             }
             Input::Request(Request::Stop { .. }) => {
                 self.is_stopping = true;
                 return;
             }
-            Input::Request(Request::DialUnasked { addr, origin }) => {
+            Input::Request(Request::Dial { addr, origin, reply: None }) => {
                 let id = addr.id();
                 let is_limited = matches!(origin, Origin::Discovery { is_limited: true, .. });
                 let is_full = is_limited && taken >= self.max_outbound && !self.is_reserved(&id);

@@ -1,13 +1,14 @@
 //! The switch's decisions alone, under random schedules of everything that the event loop, users,
 //! filters, resolvers and time can do, against the reference.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tmp2p::{
-    Ban, BanOrigin, ConnId, ConnectionState, Direction, DisconnectReason, Limits, NodeId, Purpose,
-    StopReason,
+    Ban, BanOrigin, ConnId, ConnectionState, Direction, DisconnectReason, Limits, NodeId,
+    PeerAddress, Purpose, StopReason,
+    drive::{Core, Driver},
     event_loop::{Command, Report},
-    switch::{Control, Input, Origin, Request, Resolved},
+    switch::{Control, ControlError, Dialed, Input, Kept, Origin, Reply, Request, Resolved},
 };
 
 use crate::{
@@ -26,7 +27,7 @@ impl Run {
         let Some(ticket) = self.lookups.pop() else { return };
         let addrs = vec![([20, 9, 9, 9], 1).into(), place(1)];
         let result = if is_known { Ok(addrs) } else { Err("no such name".to_owned()) };
-        self.feed(Some(Input::Resolved(Resolved { ticket, result })));
+        self.happen(Some(Input::Resolved(Resolved { ticket, result })));
     }
 
     fn decide(&mut self, is_welcome: bool) {
@@ -40,27 +41,27 @@ impl Run {
             self.asked.swap_remove(at);
         }
         let result = if is_welcome { Ok(()) } else { Err("no".to_owned()) };
-        self.feed(Some(Input::Decided { ticket, result }));
+        self.happen(Some(Input::Decided { ticket, result }));
     }
 
-    fn ticket(&mut self) -> u64 {
-        self.next_ticket += 1;
-        self.tickets.insert(self.next_ticket);
-        self.next_ticket
+    fn ask_to_dial(&mut self, addr: PeerAddress, origin: Origin) {
+        let (reply, dialed) = Reply::kept();
+        self.dialed.push(dialed);
+        self.happen(Some(Input::Request(Request::Dial { addr, origin, reply: Some(reply) })));
     }
 
     fn dial(&mut self) {
         let node = self.dice.range(0..=NODES);
         let origin = *self.dice.pick(&[Origin::Operator, DISCOVERY]);
         let before = self.commands.len();
-        let (ticket, addr) = (self.ticket(), addr(node, node == 1));
+        let addr = addr(node, node == 1);
         let is_connected = self.model.sessions.contains_key(&addr.id());
         // Whoever asked for them.
         let taken = self.model.limited(Direction::Outbound) + self.core.num_dialing();
         if origin.is_discovery() {
             self.is_under_way(addr.id(), origin);
         }
-        self.feed(Some(Input::Request(Request::Dial { ticket, addr, origin })));
+        self.ask_to_dial(addr, origin);
         let dials = |c: &Command| matches!(c, Command::Dial { .. });
         let has_dialed = self.commands.iter().skip(before).any(dials);
         assert!(!(is_connected && has_dialed), "dials who is connected");
@@ -98,18 +99,14 @@ impl Run {
             4 => Control::DialPeers((0..NODES).map(|n| addr(n, false)).collect()),
             _ => return self.check_states(),
         };
-        let ticket = self.ticket();
-        self.feed(Some(Input::Request(Request::Control { ticket, control })));
-        assert!(!self.tickets.contains(&ticket), "a control that is not answered at once");
+        _ = self.request(|reply| Request::Control { control, reply });
     }
 
     fn check_states(&mut self) {
         if self.model.is_stopping {
             return;
         }
-        let (ticket, control) = (self.ticket(), Control::States);
-        self.feed(Some(Input::Request(Request::Control { ticket, control })));
-        let states = self.states.take().expect("answered at once");
+        let states = self.request(Request::States);
         let with = |id: &NodeId| states.iter().find(|s| s.id == Some(*id));
         for id in self.model.sessions.keys() {
             assert_eq!(with(id).map(|s| s.state), Some(ConnectionState::Connected));
@@ -147,7 +144,7 @@ impl Run {
         self.model.bans.retain(|other| other.target != ban.target);
         self.model.bans.push(ban.clone());
         let table = self.model.ban_table();
-        self.feed(Some(Input::Bans { table, added: vec![ban] }));
+        self.happen(Some(Input::Bans { table, added: vec![ban] }));
         let wall = self.now().wall;
         for (id, conn) in &self.model.conns {
             let is_banned = self.model.is_banned(&conn.id, conn.remote, wall);
@@ -159,10 +156,10 @@ impl Run {
         let end = self.now + time;
         while let Some(at) = self.core.next_deadline().filter(|at| *at <= end) {
             self.now = at;
-            self.feed(None);
+            self.happen(None);
         }
         self.now = end;
-        self.feed(None);
+        self.happen(None);
     }
 
     fn some_conn(&mut self) -> Option<ConnId> {
@@ -202,7 +199,7 @@ impl Run {
                     .some_conn()
                     .filter(|conn| self.model.conns[conn].verdict == Some(Verdict::Up));
                 if let Some(conn) = up.filter(|conn| self.has_spoken.insert(*conn)) {
-                    self.feed(Some(Input::Report(Report::FirstMessage(conn))));
+                    self.happen(Some(Input::Report(Report::FirstMessage(conn))));
                 }
             }
             65..=72 => {
@@ -227,10 +224,10 @@ impl Run {
                 self.model.stalled = self.unread.1;
                 self.hooks_fail = self.dice.one_in(3);
             }
-            96 => self.feed(Some(Input::ReactorGone(0))),
+            96 => self.happen(Some(Input::ReactorGone(0))),
             _ => {
                 if let Some(conn) = self.probed.pop() {
-                    self.feed(Some(Input::Report(Report::Alive(conn))));
+                    self.happen(Some(Input::Report(Report::Alive(conn))));
                 }
             }
         }
@@ -240,7 +237,7 @@ impl Run {
     fn calm(&mut self) {
         self.model.bans.clear();
         (self.unread, self.hooks_fail, self.model.stalled) = ((0, 0), false, 0);
-        self.feed(Some(Input::Bans { table: Arc::default(), added: Vec::new() }));
+        self.happen(Some(Input::Bans { table: Arc::default(), added: Vec::new() }));
         let end = self.now + self.cap.mul_f64(1.25) + 15 * SECOND;
         loop {
             let closing: Vec<ConnId> =
@@ -254,15 +251,15 @@ impl Run {
                 self.resolve(true);
             } else if let Some(ticket) = self.asked.pop() {
                 // Once for each of two filters.
-                self.feed(Some(Input::Decided { ticket, result: Ok(()) }));
-                self.feed(Some(Input::Decided { ticket, result: Ok(()) }));
+                self.happen(Some(Input::Decided { ticket, result: Ok(()) }));
+                self.happen(Some(Input::Decided { ticket, result: Ok(()) }));
             } else if let Some(conn) = closing.first().copied().or(ending) {
                 self.close(conn, DisconnectReason::Eof);
             } else if let Some(conn) = self.probed.pop() {
-                self.feed(Some(Input::Report(Report::Alive(conn))));
+                self.happen(Some(Input::Report(Report::Alive(conn))));
             } else if let Some(at) = self.core.next_deadline().filter(|at| *at <= end) {
                 self.now = at;
-                self.feed(None);
+                self.happen(None);
             } else {
                 break;
             }
@@ -276,7 +273,7 @@ impl Run {
         let reason = match self.dice.below(4) {
             0 => {
                 self.model.is_stopping = true;
-                self.feed(Some(Input::ReactorGone(1)));
+                self.happen(Some(Input::ReactorGone(1)));
                 StopReason::ReactorGone("false".into())
             }
             // The loop dies of itself.
@@ -284,7 +281,7 @@ impl Run {
             _ => {
                 self.model.is_stopping = true;
                 let deadline = self.now + SECOND;
-                self.feed(Some(Input::Request(Request::Stop { deadline })));
+                self.happen(Some(Input::Request(Request::Stop { deadline })));
                 StopReason::Requested
             }
         };
@@ -305,10 +302,11 @@ impl Run {
         }
         self.model.is_stopping = true;
         self.model.over.extend(self.open.keys());
-        self.feed(Some(Input::Report(Report::Stopped)));
+        self.happen(Some(Input::Report(Report::Stopped)));
         assert!(self.core.is_stopped());
         assert_eq!(self.core.stop_reason(), Some(reason));
-        assert_eq!(self.tickets, BTreeSet::new(), "not answered");
+        let is_answered = |dialed: &Kept<Dialed>| matches!(dialed.get(), Some(Some(_)));
+        assert!(self.dialed.iter().all(is_answered), "not answered");
         assert!(self.under_way.is_empty(), "attempts without an outcome: {:?}", self.under_way);
         for (id, is_reserved) in &self.standings {
             assert_eq!(*is_reserved, self.model.is_reserved(id), "peer exchange is told otherwise");
@@ -317,11 +315,11 @@ impl Run {
         assert!(self.model.sessions.is_empty());
         assert_eq!(self.core.next_deadline(), None);
         // Requests that come too late are answered all the same.
-        let (ticket, addr) = (self.ticket(), addr(0, false));
-        self.feed(Some(Input::Request(Request::Dial { ticket, addr, origin: Origin::Operator })));
-        let (ticket, control) = (self.ticket(), Control::AddUnconditional(IDS[0]));
-        self.feed(Some(Input::Request(Request::Control { ticket, control })));
-        assert!(self.tickets.is_empty());
+        self.ask_to_dial(addr(0, false), Origin::Operator);
+        assert!(self.dialed.iter().all(is_answered));
+        let control = Control::AddUnconditional(IDS[0]);
+        let done = self.request(|reply| Request::Control { control, reply });
+        assert_eq!(done, Err(ControlError::Stopped));
     }
 }
 
@@ -355,7 +353,7 @@ fn the_first_refusal_decides_and_so_does_the_last_consent() {
             run.asked.pop().expect("the filters are asked")
         };
         let decide = |run: &mut Run, ticket, result| {
-            run.feed(Some(Input::Decided { ticket, result }));
+            run.happen(Some(Input::Decided { ticket, result }));
             (run.introduced.len(), run.rejected.values().copied().collect::<Vec<_>>())
         };
         let no = || Err("no".to_owned());

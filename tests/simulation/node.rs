@@ -14,17 +14,18 @@ use std::{
 
 use crossbeam_channel::Sender;
 use tmp2p::{
-    Candidate, ConnId, Direction, DisconnectReason, Event, MemoryStore, Mono, NodeId, NodeKey, Now,
-    Peer, PeerAddress, SwitchEvent,
+    Candidate, ConnId, Direction, Event, MemoryStore, Mono, NodeId, NodeKey, Now, Peer,
+    PeerAddress, SwitchEvent,
     addrbook::BookLimits,
     crossbeam_channel,
+    drive::{Core, Driver},
     event_loop::{Command, LoopCore, LoopSettings, Mailbox, Report},
     pex::PexInput,
     protocol::secret::{Cipher, KeyAgreement},
-    reactor::{Inbox, Progress, Session, SessionSettings},
+    reactor::{Admission, Inbox, Progress, Session, SessionSettings},
     switch::{
-        Answer, Hook, Input, Lineup, Output, ReactorSettings, Request, ResolveRequest, SwitchCore,
-        SwitchSettings, verdict_timeout,
+        Dialed, Hook, Input, Kept, Lineup, Output, ReactorSettings, Request, ResolveRequest,
+        SwitchCore, SwitchSettings, verdict_timeout,
     },
 };
 
@@ -95,12 +96,13 @@ pub(crate) struct SimNode<C: Cipher> {
     pub(crate) introduced: BTreeMap<ConnId, Arc<Session>>,
     /// The socket of every connection that was established.
     pub(crate) socks: BTreeMap<ConnId, SockId>,
-    pub(crate) answers: BTreeMap<u64, Result<NodeId, DisconnectReason>>,
-    /// Of requests that are no dials.
-    pub(crate) controls: BTreeMap<u64, Answer>,
+    /// How dials of users ended, once they have, by ticket.
+    pub(crate) dialed: BTreeMap<u64, Kept<Dialed>>,
     /// What filters were asked and have not answered; the test does it for them.
     pub(crate) asked: Vec<(u64, Candidate)>,
     is_started: bool,
+    /// What the clocks show to the switch, in this step.
+    shown: Now,
     pub(crate) events: Vec<SwitchEvent>,
     pub(crate) reactors: Vec<SimReactor>,
     pub(crate) init_log: InitLog,
@@ -179,8 +181,7 @@ impl<C: Cipher> SimNode<C> {
         let longest = BookLimits::of(config).automatic_ban;
         let begin = Now { mono: now, wall: store.stored().now(wall + elapsed, longest) };
         let expected = begin.wall.saturating_sub(elapsed);
-        let mut pex = SimPex::new(key.id(), &options, own_events, store, begin, &mut dice);
-        pex.core.add_own(addr);
+        let pex = SimPex::new((key.id(), addr), &options, own_events, store, begin, &mut dice);
         let bans = pex.core.book().bans().clone();
         let mut settings = LoopSettings::of(
             config,
@@ -235,7 +236,7 @@ impl<C: Cipher> SimNode<C> {
             turns: 0,
             switch: SwitchCore::new(switch, bans, seed),
             is_started: false,
-            controls: BTreeMap::new(),
+            shown: begin,
             asked: Vec::new(),
             inputs: VecDeque::new(),
             commands: VecDeque::new(),
@@ -243,7 +244,7 @@ impl<C: Cipher> SimNode<C> {
             sessions: BTreeMap::new(),
             introduced: BTreeMap::new(),
             socks: BTreeMap::new(),
-            answers: BTreeMap::new(),
+            dialed: BTreeMap::new(),
             events: Vec::new(),
             reactors: reactors.collect(),
             init_log: log,
@@ -283,10 +284,10 @@ impl<C: Cipher> SimNode<C> {
 
     /// Peer exchange takes an input or an event and does all that follows, as its thread does it.
     pub(crate) fn run_pex(&mut self, now: Now, dice: &mut Dice) {
-        let effects = self.pex.run(now, dice);
+        let effects = self.pex.run_one(now, dice);
         for input in &effects.inputs {
             self.witness.ask(input);
-            if let Input::Request(Request::DialUnasked { addr, .. }) = input {
+            if let Input::Request(Request::Dial { addr, .. }) = input {
                 let persistent = &self.pex.core.standings().persistent;
                 assert!(!persistent.contains(&addr.id()), "{addr} is the switch's to dial");
             }
@@ -355,29 +356,13 @@ impl<C: Cipher> SimNode<C> {
 
     /// The switch takes one input and does all that follows, as its thread does it.
     pub(crate) fn run_switch(&mut self, now: Now) {
+        self.shown = now;
         if !std::mem::replace(&mut self.is_started, true) {
-            self.switch.start(now);
+            self.step(Input::Start);
         }
         let was_stopped = self.switch.is_stopped();
-        let (reactor, unread) = self.lineup.unread();
-        self.switch.handle_unread(reactor, unread);
-        if let Some(input) = self.inputs.pop_front() {
-            let is_of = |id: NodeId| self.sessions.values().any(|peer| peer.id() == id);
-            let is_connected = match &input {
-                Input::Request(Request::DialUnasked { addr, .. }) => is_of(addr.id()),
-                _ => false,
-            };
-            let outbound = self.switch.num_limited(Direction::Outbound);
-            self.witness.hear(&input, is_connected, outbound + self.switch.num_dialing());
-            self.switch.handle(input, now);
-        }
-        self.switch.handle_timeout(now);
-        while let Some(output) = self.switch.poll_output() {
-            self.perform(output, now);
-            if let Some(reactor) = self.lineup.take_gone() {
-                self.switch.handle(Input::ReactorGone(reactor), now);
-            }
-        }
+        let input = self.next_input();
+        self.step(input);
         self.lineup.let_go(now.mono);
         if self.switch.is_stopped() && !was_stopped {
             self.pex.inputs.push_back(PexInput::Stop);
@@ -385,65 +370,24 @@ impl<C: Cipher> SimNode<C> {
         self.check_agreement();
     }
 
-    fn perform(&mut self, output: Output, now: Now) {
-        match output {
-            Output::Command(command) => {
-                match &command {
-                    Command::Dial { ticket, addr, expected, .. } => {
-                        self.dials.push((now.mono, *addr));
-                        self.check_dial(*ticket, *expected);
-                    }
-                    Command::Close { conn, mode } => self.check_close(*conn, mode),
-                    _ => {}
-                }
-                self.commands.push_back(command);
-            }
-            Output::Introduce(mut admission) => {
-                admission.is_reserved |= self.reserved.contains(&admission.id);
-                let conn = admission.conn;
-                self.check_admission(&admission);
-                let (id, origin) = (admission.id, admission.origin);
-                let list = |peer: &Peer| _ = self.sessions.insert(conn, peer.clone());
-                let result = self.lineup.introduce(admission, list).map(|session| {
-                    self.introduced.insert(conn, session.clone());
-                    self.commands.push_back(Command::Admit { conn, session });
-                    self.witness.is_up(conn, id, origin);
-                });
-                self.switch.handle_introduced(conn, result, now);
-            }
-            Output::Weigh { newcomer, sessions } => {
-                let vitals = |conn: &ConnId| Some((*conn, self.introduced.get(conn)?.vitals()));
-                let sessions: Vec<_> = sessions.iter().filter_map(vitals).collect();
-                self.switch.handle_weighed(newcomer, &sessions, now);
-            }
-            Output::Down { conn, reason } => {
-                self.witness.is_down(conn);
-                if let Some(peer) = self.sessions.remove(&conn) {
-                    self.lineup.dismiss(&peer, reason, now.mono);
-                }
-            }
-            Output::Answer { ticket, answer: Answer::Dialed(result) } => {
-                let before = self.answers.insert(ticket, result);
-                assert!(before.is_none(), "ticket {ticket} was answered twice");
-            }
-            Output::Answer { ticket, answer } => {
-                let before = self.controls.insert(ticket, answer);
-                assert!(before.is_none(), "ticket {ticket} was answered twice");
-            }
-            Output::Mark { conn, is_persistent, is_reserved } => {
-                self.introduced[&conn].set_reserved(is_persistent, is_reserved);
-            }
-            Output::Filter { ticket, candidate } => self.asked.push((ticket, candidate)),
-            Output::Resolve(request) => self.lookups.push_back(request),
-            Output::Notice(notice) => {
-                self.witness.read(&notice);
-                self.pex.inputs.push_back(PexInput::Notice(notice));
-            }
-            Output::Event(event) => {
-                self.witness.see(&event);
-                self.events.push(event);
-            }
-        }
+    /// How a user's dial ended, once it has.
+    pub(crate) fn answer(&self, ticket: u64) -> Option<&Dialed> {
+        let answer = self.dialed.get(&ticket)?.get()?;
+        Some(answer.as_ref().expect("the switch is there"))
+    }
+
+    fn introduce(&mut self, mut admission: Admission) {
+        admission.is_reserved |= self.reserved.contains(&admission.id);
+        let conn = admission.conn;
+        self.check_admission(&admission);
+        let (id, origin) = (admission.id, admission.origin);
+        let list = |peer: &Peer| _ = self.sessions.insert(conn, peer.clone());
+        let result = self.lineup.introduce(admission, list).map(|session| {
+            self.introduced.insert(conn, session.clone());
+            self.commands.push_back(Command::Admit { conn, session });
+            self.witness.is_up(conn, id, origin);
+        });
+        self.feed(Input::Introduced { conn, result });
     }
 
     /// The session with this node, as the reactor sees it.
@@ -493,6 +437,78 @@ impl<C: Cipher> SimNode<C> {
     /// Sockets that are open.
     pub(crate) fn num_sockets(&mut self) -> usize {
         self.core.sockets_mut().num_open()
+    }
+}
+
+/// The thread `p2p-switch`, which takes one input at a time.
+impl<C: Cipher> Driver for SimNode<C> {
+    type Core = SwitchCore;
+
+    fn core(&mut self) -> &mut SwitchCore {
+        &mut self.switch
+    }
+
+    fn now(&self) -> Now {
+        self.shown
+    }
+
+    fn next_input(&mut self) -> Input {
+        let (reactor, sessions) = self.lineup.unread();
+        self.feed(Input::Unread { reactor, sessions });
+        let Some(input) = self.inputs.pop_front() else { return Input::Timeout };
+        let is_of = |id: NodeId| self.sessions.values().any(|peer| peer.id() == id);
+        let is_connected = match &input {
+            Input::Request(Request::Dial { addr, reply: None, .. }) => is_of(addr.id()),
+            _ => false,
+        };
+        let outbound = self.switch.num_limited(Direction::Outbound);
+        self.witness.hear(&input, is_connected, outbound + self.switch.num_dialing());
+        input
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Command(command) => {
+                match &command {
+                    Command::Dial { ticket, addr, expected, .. } => {
+                        self.dials.push((self.shown.mono, *addr));
+                        self.check_dial(*ticket, *expected);
+                    }
+                    Command::Close { conn, mode } => self.check_close(*conn, mode),
+                    _ => {}
+                }
+                self.commands.push_back(command);
+            }
+            Output::Introduce(admission) => self.introduce(admission),
+            Output::Weigh { newcomer, sessions } => {
+                let vitals = |conn: &ConnId| Some((*conn, self.introduced.get(conn)?.vitals()));
+                let sessions = sessions.iter().filter_map(vitals).collect();
+                self.feed(Input::Weighed { newcomer, sessions });
+            }
+            Output::Down { conn, reason } => {
+                self.witness.is_down(conn);
+                if let Some(peer) = self.sessions.remove(&conn) {
+                    self.lineup.dismiss(&peer, reason, self.shown.mono);
+                }
+            }
+            Output::Answer(answer) => answer.give(),
+            Output::Mark { conn, is_persistent, is_reserved } => {
+                self.introduced[&conn].set_reserved(is_persistent, is_reserved);
+            }
+            Output::Filter { ticket, candidate } => self.asked.push((ticket, candidate)),
+            Output::Resolve(request) => self.lookups.push_back(request),
+            Output::Notice(notice) => {
+                self.witness.read(&notice);
+                self.pex.inputs.push_back(PexInput::Notice(notice));
+            }
+            Output::Event(event) => {
+                self.witness.see(&event);
+                self.events.push(event);
+            }
+        }
+        if let Some(reactor) = self.lineup.take_gone() {
+            self.feed(Input::ReactorGone(reactor));
+        }
     }
 }
 

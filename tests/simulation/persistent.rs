@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use tmp2p::{
-    Config, ConnectionState, DisconnectReason, Mono, NodeKey, SwitchEvent,
-    protocol::secret::Null,
-    switch::{Answer, Control},
+    Config, ConnectionState, DisconnectReason, Mono, NodeKey, SwitchEvent, protocol::secret::Null,
+    switch::Control,
 };
 
 use crate::{
@@ -178,7 +177,7 @@ fn the_longest_pause_and_giving_up_are_settings() {
         world.run_for(HOUR);
         let gave_up = |event: &SwitchEvent| matches!(event, SwitchEvent::GaveUp { .. });
         let gave_up = world.nodes[a].events.iter().filter(|e| gave_up(e)).count();
-        let Answer::States(states) = world.control(a, Control::States) else { panic!() };
+        let states = world.states(a);
         assert_eq!(states.len(), 1 - gave_up);
         if let Some(state) = states.first() {
             assert_eq!(state.state, ConnectionState::Reconnecting);
@@ -358,7 +357,7 @@ fn a_node_where_no_route_leads_is_dialed_at_its_next_address() {
     world.net.borrow_mut().faults.out_of_files.insert(world.nodes[a].host);
     for _ in 0..20 {
         world.run_for(3 * SECOND);
-        let Answer::States(states) = world.control(a, Control::States) else { panic!() };
+        let states = world.states(a);
         let at = states[0].dial_addr.clone();
         assert_eq!(at, Some(list()[0].clone()), "the turn is still the first one's");
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,10 +13,11 @@ use tmp2p::{
     BookKey, ConnId, Event, MemoryStore, Mono, NetAddress, NodeId, Now, Peer, PeerAddress,
     addrbook::{Book, BookLimits, BookSettings, BookStore},
     crossbeam_channel,
+    drive::{Core, Driver},
     event_loop::Command,
     pex::{
-        CHANNEL, PeerFacts, PexAnswer, PexCore, PexInput, PexMessage, PexNotice, PexOutput,
-        PexRequest, PexSettings,
+        CHANNEL, PeerFacts, PexCore, PexInput, PexMessage, PexNotice, PexOutput, PexRequest,
+        PexSettings,
     },
     reactor::Verdicts,
     switch::{Input, Notice, Request},
@@ -54,11 +56,15 @@ pub(crate) struct SimPex {
     events_before: Option<usize>,
     /// As a reactor: in order, and in no order with the inputs.
     events: Receiver<Event>,
+    /// One of them is next.
+    takes_event: bool,
     pub(crate) peers: BTreeMap<ConnId, Peer>,
     /// Survives the node.
     pub(crate) store: MemoryStore,
     is_started: bool,
-    pub(crate) answers: BTreeMap<u64, PexAnswer>,
+    /// What the clocks show, in this step.
+    shown: Now,
+    effects: Effects,
     /// When it had the switch dial, by the wall clock, and whom.
     pub(crate) dials: Vec<(Duration, PeerAddress)>,
     /// What it has sent, to whom.
@@ -71,7 +77,7 @@ pub(crate) struct SimPex {
 
 impl SimPex {
     pub(crate) fn new(
-        own: NodeId,
+        own: (NodeId, SocketAddr),
         options: &Options,
         events: Receiver<Event>,
         mut store: MemoryStore,
@@ -80,12 +86,13 @@ impl SimPex {
     ) -> Self {
         let config = &options.config;
         let limits = BookLimits::of(config);
-        let settings = BookSettings { own, is_strict: config.addr_book_strict, limits };
+        let settings = BookSettings { own: own.0, is_strict: config.addr_book_strict, limits };
         let mut rng = StdRng::from_seed(dice.bytes());
         let fresh = BookKey::random(&mut rng);
         let stored = store.load().unwrap();
         let mut book = Book::load(settings, fresh, stored, now.wall, &mut rng);
         book.add_private(config.private_peer_ids.iter().copied());
+        book.add_own(own.1);
         let core = PexCore::new(PexSettings::of(config), book, dice.bytes(), now);
         Self {
             core,
@@ -93,10 +100,12 @@ impl SimPex {
             verdicts: Arc::default(),
             events_before: None,
             events,
+            takes_event: false,
             peers: BTreeMap::new(),
             store,
             is_started: false,
-            answers: BTreeMap::new(),
+            shown: now,
+            effects: Effects::default(),
             dials: Vec::new(),
             sent: Vec::new(),
             stopped: Vec::new(),
@@ -121,12 +130,37 @@ impl SimPex {
     }
 
     /// Takes an input or an event, or does what is due, as its thread does it.
-    pub(crate) fn run(&mut self, now: Now, dice: &mut Dice) -> Effects {
-        let mut effects = Effects::default();
+    pub(crate) fn run_one(&mut self, now: Now, dice: &mut Dice) -> Effects {
+        self.shown = now;
         if !std::mem::replace(&mut self.is_started, true) {
-            self.core.start(now);
-            self.perform(&mut effects, now);
+            self.step(PexInput::Start);
         }
+        self.takes_event = self.choose(dice);
+        let input = self.next_input();
+        let about = self.about(&input);
+        let before = about.and_then(|(id, _)| self.record(&id));
+        self.step(input);
+        let effects = std::mem::take(&mut self.effects);
+        if let (Some((id, most)), Some(before)) = (about, before)
+            && let Some(after) = self.record(&id)
+        {
+            let is_of = |input: &&Input| {
+                let Input::Request(Request::Dial { addr, .. }) = input else { return false };
+                addr.id() == id
+            };
+            let dials = effects.inputs.iter().filter(is_of).count() as u32;
+            assert!(after.0 <= before.0 + most + dials, "{id}: {dials} dials, {after:?}");
+            assert!(after.1 <= before.1 + 1, "{id}: more than one failure, {after:?}");
+        }
+        if self.core.is_stopped() {
+            self.events = crossbeam_channel::never();
+            self.inputs.clear();
+        }
+        effects
+    }
+
+    /// Whether an event comes next, or else an input.
+    fn choose(&mut self, dice: &mut Dice) -> bool {
         let verdicts = std::mem::take(&mut *self.verdicts.0.lock().unwrap());
         self.inputs.extend(verdicts.into_iter().map(PexInput::Request));
         // What sessions have told before a verdict comes before it.
@@ -139,34 +173,7 @@ impl SimPex {
             None => dice.one_in(2),
         };
         self.events_before = self.events_before.filter(|_| takes_event).map(|before| before - 1);
-        let input = if takes_event {
-            self.events.try_recv().ok().and_then(|event| self.translate(event))
-        } else {
-            self.inputs.pop_front()
-        };
-        let about = input.as_ref().and_then(|input| self.about(input));
-        let before = about.and_then(|(id, _)| self.record(&id));
-        match input {
-            Some(input) => self.core.handle(input, now),
-            None => self.core.handle_timeout(now),
-        }
-        self.perform(&mut effects, now);
-        if let (Some((id, most)), Some(before)) = (about, before)
-            && let Some(after) = self.record(&id)
-        {
-            let is_of = |input: &&Input| {
-                let Input::Request(Request::DialUnasked { addr, .. }) = input else { return false };
-                addr.id() == id
-            };
-            let dials = effects.inputs.iter().filter(is_of).count() as u32;
-            assert!(after.0 <= before.0 + most + dials, "{id}: {dials} dials, {after:?}");
-            assert!(after.1 <= before.1 + 1, "{id}: more than one failure, {after:?}");
-        }
-        if self.core.is_stopped() {
-            self.events = crossbeam_channel::never();
-            self.inputs.clear();
-        }
-        effects
+        takes_event
     }
 
     /// Whom an input is about, and how many attempts it may count.
@@ -209,45 +216,64 @@ impl SimPex {
             other => panic!("unknown event {other:?}"),
         }
     }
+}
 
-    fn perform(&mut self, effects: &mut Effects, now: Now) {
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                PexOutput::Publish { table, added } => {
-                    effects.commands.push(Command::Bans(table.clone()));
-                    effects.inputs.push(Input::Bans { table, added });
-                }
-                PexOutput::Answer { ticket, answer } => {
-                    let before = self.answers.insert(ticket, answer);
-                    assert!(before.is_none(), "request {ticket} was answered twice");
-                }
-                PexOutput::Store { batch, .. } => self.store.write(&batch).unwrap(),
-                PexOutput::Send { conn, message, is_request } => {
-                    let decoded = PexMessage::decode(&message).expect("what we send is in order");
-                    assert_eq!(is_request, decoded == PexMessage::Request);
-                    let peer = self.peers.get(&conn);
-                    match peer.filter(|peer| peer.try_send(CHANNEL, message).is_ok()) {
-                        Some(peer) => self.sent.push((now.wall, peer.id(), decoded)),
-                        None if is_request => self.core.handle(PexInput::NotSent(conn), now),
-                        None => {}
-                    }
-                }
-                PexOutput::Evict { conn, reason } => {
-                    effects.inputs.push(Input::Request(Request::Evict { conn, reason }));
-                }
-                PexOutput::Stop { conn, reason } => {
-                    if let Some(peer) = self.peers.get(&conn) {
-                        self.stopped.push((peer.id(), reason.clone()));
-                        peer.stop(reason);
-                    }
-                }
-                PexOutput::Dial { addr, origin } => {
-                    self.dials.push((now.wall, addr.clone()));
-                    effects.inputs.push(Input::Request(Request::DialUnasked { addr, origin }));
-                }
-                PexOutput::Event(event) => effects.inputs.push(Input::Event(event)),
-                PexOutput::Notice(notice) => self.notices.push(notice),
+/// The thread `p2p-pex`, which takes one input at a time.
+impl Driver for SimPex {
+    type Core = PexCore;
+
+    fn core(&mut self) -> &mut PexCore {
+        &mut self.core
+    }
+
+    fn now(&self) -> Now {
+        self.shown
+    }
+
+    fn next_input(&mut self) -> PexInput {
+        let input = if self.takes_event {
+            self.events.try_recv().ok().and_then(|event| self.translate(event))
+        } else {
+            self.inputs.pop_front()
+        };
+        input.unwrap_or(PexInput::Timeout)
+    }
+
+    fn perform(&mut self, output: PexOutput) {
+        let effects = &mut self.effects;
+        match output {
+            PexOutput::Publish { table, added } => {
+                effects.commands.push(Command::Bans(table.clone()));
+                effects.inputs.push(Input::Bans { table, added });
             }
+            PexOutput::Answer(answer) => answer.give(),
+            PexOutput::Store { batch, .. } => self.store.write(&batch).unwrap(),
+            PexOutput::Send { conn, message, is_request } => {
+                let decoded = PexMessage::decode(&message).expect("what we send is in order");
+                assert_eq!(is_request, decoded == PexMessage::Request);
+                let peer = self.peers.get(&conn);
+                match peer.filter(|peer| peer.try_send(CHANNEL, message).is_ok()) {
+                    Some(peer) => self.sent.push((self.shown.wall, peer.id(), decoded)),
+                    None if is_request => self.feed(PexInput::NotSent(conn)),
+                    None => {}
+                }
+            }
+            PexOutput::Evict { conn, reason } => {
+                effects.inputs.push(Input::Request(Request::Evict { conn, reason }));
+            }
+            PexOutput::Stop { conn, reason } => {
+                if let Some(peer) = self.peers.get(&conn) {
+                    self.stopped.push((peer.id(), reason.clone()));
+                    peer.stop(reason);
+                }
+            }
+            PexOutput::Dial { addr, origin } => {
+                self.dials.push((self.shown.wall, addr.clone()));
+                let request = Request::Dial { addr, origin, reply: None };
+                effects.inputs.push(Input::Request(request));
+            }
+            PexOutput::Event(event) => effects.inputs.push(Input::Event(event)),
+            PexOutput::Notice(notice) => self.notices.push(notice),
         }
     }
 }

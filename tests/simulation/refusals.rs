@@ -12,7 +12,7 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn answer(world: &World<Null>, node: usize, ticket: u64) -> &'static str {
-    match &world.nodes[node].answers[&ticket] {
+    match world.nodes[node].answer(ticket).unwrap() {
         Ok(_) => "up",
         Err(reason) => reason.kind(),
     }
@@ -59,7 +59,7 @@ fn a_node_that_is_somebody_else_is_refused_before_it_knows_us() {
         let ticket = world.dial_at(a, foreign, &at);
         world.run_for(10 * SECOND);
         let expected = DisconnectReason::WrongId { expected: foreign, actual: world.nodes[b].id };
-        assert_eq!(world.nodes[a].answers[&ticket], Err(expected));
+        assert_eq!(world.nodes[a].answer(ticket), Some(&Err(expected)));
         assert_eq!(rejections(&world, b), ["eof"], "the other one learns nothing");
         assert!(world.nodes[a].is_alone() && world.nodes[b].is_alone());
         world.stop_all();
@@ -127,7 +127,7 @@ fn two_dials_of_one_id_at_a_time_are_one() {
     let answers = [answer(&world, a, first), answer(&world, a, second)];
     assert_eq!(answers, ["up", "duplicate_id"]);
     assert!(
-        matches!(world.nodes[a].answers[&second], Err(DisconnectReason::AlreadyDialing(id)) if id == world.nodes[b].id)
+        matches!(world.nodes[a].answer(second), Some(Err(DisconnectReason::AlreadyDialing(id))) if *id == world.nodes[b].id)
     );
     world.stop_all();
 }
@@ -164,7 +164,7 @@ fn dials_that_reach_nobody_say_why() {
     world.net.borrow_mut().black_holes.insert("10.0.0.98:1".parse().unwrap());
     let silent = world.dial_at(a, id, "10.0.0.98:1");
     world.run_for(Duration::from_millis(2900));
-    assert!(!world.nodes[a].answers.contains_key(&silent));
+    assert!(!world.nodes[a].answer(silent).is_some());
     world.run_for(Duration::from_millis(200));
     assert_eq!(answer(&world, a, silent), "dial_timeout");
     let unknown = world.dial_at(a, id, "nowhere.example:1");
@@ -221,7 +221,7 @@ fn an_accept_that_fails_for_one_connection_holds_up_no_other() {
             let (a, b) = (world.add(Options::default()), world.add(Options::default()));
             world.net.borrow_mut().failing_accepts = vec![(b, kind); failures].into();
             let ticket = world.dial(a, b);
-            let is_answered = |w: &World<Null>| w.nodes[a].answers.contains_key(&ticket);
+            let is_answered = |w: &World<Null>| w.nodes[a].answer(ticket).is_some();
             // A pause, as there is without descriptors, would take 100 ms.
             assert!(world.run_until(Duration::from_millis(50), is_answered), "{kind}");
             assert_eq!(answer(&world, a, ticket), "up");

@@ -10,10 +10,14 @@ use std::{
 
 use tmp2p::{
     Config, ConnId, Direction, DisconnectReason, Mono, NodeId, NodeInfo, Now, PeerAddress,
-    PeerState, SwitchEvent,
+    SwitchEvent,
+    drive::{Core, Driver},
     event_loop::{Command, Established, Report},
     reactor::{CloseMode, Vitals},
-    switch::{Answer, Input, Notice, Origin, Output, ReactorSettings, SwitchCore, SwitchSettings},
+    switch::{
+        Dialed, Input, Kept, Notice, Origin, Output, ReactorSettings, Reply, Request, SwitchCore,
+        SwitchSettings,
+    },
 };
 
 use crate::{
@@ -44,6 +48,83 @@ pub(crate) fn addr(node: usize, is_named: bool) -> PeerAddress {
     format!("{}@{host}", IDS[node]).parse().unwrap()
 }
 
+impl Driver for Run {
+    type Core = SwitchCore;
+
+    fn core(&mut self) -> &mut SwitchCore {
+        &mut self.core
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: self.now, wall: Duration::from_nanos(self.now.as_nanos()) }
+    }
+
+    fn next_input(&mut self) -> Input {
+        let (reactor, times) = self.unread;
+        let sessions = times * self.core.max_unread_sessions() + times.min(1);
+        self.feed(Input::Unread { reactor, sessions });
+        self.inputs.pop_front().unwrap_or(Input::Timeout)
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Command(command) => self.take_command(command),
+            Output::Introduce(admission) => {
+                let conn = admission.conn;
+                let entry = &self.model.conns[&conn];
+                assert_eq!((admission.id, admission.direction), (entry.id, entry.direction));
+                assert_eq!(admission.is_reserved, self.model.is_reserved(&entry.id));
+                self.model.introduce(conn, self.now);
+                self.introduced.push(conn);
+                let (id, origin) = (admission.id, admission.origin);
+                assert_eq!(origin.is_some(), admission.direction == Direction::Outbound);
+                let result = if self.hooks_fail && self.dice.one_in(2) {
+                    self.model.not_introduced(conn);
+                    Err("no".to_owned())
+                } else {
+                    self.ups += 1;
+                    origin.into_iter().for_each(|origin| self.outcome(id, origin));
+                    Ok(())
+                };
+                self.feed(Input::Introduced { conn, result });
+            }
+            Output::Weigh { newcomer, sessions } => {
+                let silent = |conn: &ConnId| (*conn, Vitals::default());
+                let sessions = sessions.iter().map(silent).collect();
+                self.feed(Input::Weighed { newcomer, sessions });
+            }
+            Output::Down { conn, .. } => {
+                self.downs += 1;
+                self.model.down(conn);
+            }
+            Output::Answer(answer) => answer.give(),
+            Output::Filter { ticket, .. } => self.asked.push(ticket),
+            Output::Resolve(request) => self.lookups.push(request.ticket),
+            Output::Event(SwitchEvent::GaveUp { addr }) => {
+                assert!(self.model.persistent.remove(&addr.id()), "gave up who is nobody");
+            }
+            Output::Mark { conn, is_reserved, .. } => {
+                let id = self.model.conns[&conn].id;
+                assert_eq!(self.model.sessions[&id], conn);
+                assert_eq!(is_reserved, self.model.is_reserved(&id));
+            }
+            Output::Notice(Notice::DialBegun { id, origin }) => {
+                assert!(!origin.is_discovery(), "peer exchange knows what it has asked for");
+                self.is_under_way(id, origin);
+            }
+            Output::Notice(Notice::DialFailed { addr, origin, .. }) => {
+                self.outcome(addr.id(), origin);
+            }
+            Output::Notice(Notice::Standing { id, is_persistent, is_unconditional }) => {
+                let is_reserved = is_persistent || is_unconditional;
+                self.standings.insert(id, is_reserved);
+            }
+            Output::Notice(Notice::Authenticated { .. } | Notice::Listed(_)) | Output::Event(_) => {
+            }
+        }
+    }
+}
+
 /// The core, a loop that keeps its side of the contract, and everybody else.
 pub(crate) struct Run {
     pub(crate) seed: u64,
@@ -66,9 +147,8 @@ pub(crate) struct Run {
     // What others have.
     pub(crate) asked: Vec<u64>,
     pub(crate) lookups: Vec<u64>,
-    pub(crate) tickets: BTreeSet<u64>,
-    pub(crate) next_ticket: u64,
-    pub(crate) states: Option<Vec<PeerState>>,
+    pub(crate) dialed: Vec<Kept<Dialed>>,
+    inputs: VecDeque<Input>,
     pub(crate) hooks_fail: bool,
     /// A reactor has left unread so many times what it may, and one more.
     pub(crate) unread: (usize, usize),
@@ -150,9 +230,8 @@ impl Run {
             is_told_full: false,
             asked: Vec::new(),
             lookups: Vec::new(),
-            tickets: BTreeSet::new(),
-            next_ticket: 0,
-            states: None,
+            dialed: Vec::new(),
+            inputs: VecDeque::new(),
             hooks_fail: false,
             unread: (0, 0),
             taken: 0,
@@ -163,32 +242,20 @@ impl Run {
             ups: 0,
             downs: 0,
         };
-        let now = run.now();
-        run.core.start(now);
-        run.drain();
+        run.step(Input::Start);
         run
-    }
-
-    pub(crate) fn now(&self) -> Now {
-        Now { mono: self.now, wall: Duration::from_nanos(self.now.as_nanos()) }
     }
 
     // ---- the driver ----
 
-    pub(crate) fn feed(&mut self, input: Option<Input>) {
+    pub(crate) fn happen(&mut self, input: Option<Input>) {
         self.introduced.clear();
         self.rejected.clear();
-        let (reactor, times) = self.unread;
-        let unread = times * self.core.max_unread_sessions() + times.min(1);
-        self.core.handle_unread(reactor, unread);
-        let now = self.now();
         self.taken = 0;
         let is_to_be_taken = matches!(input, Some(Input::Report(Report::Established(_))));
-        if let Some(input) = input {
-            self.core.handle(input, now);
-        }
-        self.core.handle_timeout(now);
-        self.drain();
+        self.inputs.extend(input);
+        let input = self.next_input();
+        self.step(input);
         assert_eq!(self.taken, usize::from(is_to_be_taken), "what the loop knows to be taken");
         assert!(self.core.next_deadline().is_none_or(|at| at > self.now), "due and not done");
         self.model.check(!self.has_filters, self.now);
@@ -203,69 +270,14 @@ impl Run {
         assert!(if self.has_filters { up <= count } else { up == count }, "{up} {count}");
     }
 
-    pub(crate) fn drain(&mut self) {
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                Output::Command(command) => self.take_command(command),
-                Output::Introduce(admission) => {
-                    let conn = admission.conn;
-                    let entry = &self.model.conns[&conn];
-                    assert_eq!((admission.id, admission.direction), (entry.id, entry.direction));
-                    assert_eq!(admission.is_reserved, self.model.is_reserved(&entry.id));
-                    self.model.introduce(conn, self.now);
-                    self.introduced.push(conn);
-                    let (id, origin) = (admission.id, admission.origin);
-                    assert_eq!(origin.is_some(), admission.direction == Direction::Outbound);
-                    let result = if self.hooks_fail && self.dice.one_in(2) {
-                        self.model.not_introduced(conn);
-                        Err("no".to_owned())
-                    } else {
-                        self.ups += 1;
-                        origin.into_iter().for_each(|origin| self.outcome(id, origin));
-                        Ok(())
-                    };
-                    self.core.handle_introduced(conn, result, self.now());
-                }
-                Output::Weigh { newcomer, sessions } => {
-                    let silent = |conn: &ConnId| (*conn, Vitals::default());
-                    let sessions: Vec<_> = sessions.iter().map(silent).collect();
-                    self.core.handle_weighed(newcomer, &sessions, self.now());
-                }
-                Output::Down { conn, .. } => {
-                    self.downs += 1;
-                    self.model.down(conn);
-                }
-                Output::Answer { ticket, answer } => {
-                    assert!(self.tickets.remove(&ticket), "{ticket} is answered twice");
-                    if let Answer::States(states) = answer {
-                        self.states = Some(states);
-                    }
-                }
-                Output::Filter { ticket, .. } => self.asked.push(ticket),
-                Output::Resolve(request) => self.lookups.push(request.ticket),
-                Output::Event(SwitchEvent::GaveUp { addr }) => {
-                    assert!(self.model.persistent.remove(&addr.id()), "gave up who is nobody");
-                }
-                Output::Mark { conn, is_reserved, .. } => {
-                    let id = self.model.conns[&conn].id;
-                    assert_eq!(self.model.sessions[&id], conn);
-                    assert_eq!(is_reserved, self.model.is_reserved(&id));
-                }
-                Output::Notice(Notice::DialBegun { id, origin }) => {
-                    assert!(!origin.is_discovery(), "peer exchange knows what it has asked for");
-                    self.is_under_way(id, origin);
-                }
-                Output::Notice(Notice::DialFailed { addr, origin, .. }) => {
-                    self.outcome(addr.id(), origin);
-                }
-                Output::Notice(Notice::Standing { id, is_persistent, is_unconditional }) => {
-                    let is_reserved = is_persistent || is_unconditional;
-                    self.standings.insert(id, is_reserved);
-                }
-                Output::Notice(Notice::Authenticated { .. } | Notice::Listed(_))
-                | Output::Event(_) => {}
-            }
-        }
+    /// Asks for a change at run time, which is answered at once.
+    pub(crate) fn request<T: Clone + Send + Sync + 'static>(
+        &mut self,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> T {
+        let (reply, answer) = Reply::kept();
+        self.happen(Some(Input::Request(request(reply))));
+        answer.get().cloned().flatten().expect("it is answered at once")
     }
 
     /// Somebody has asked for an attempt, and peer exchange knows of it.
@@ -332,7 +344,7 @@ impl Run {
         let expected = self.model.expected(conn, self.now);
         let node_info = Box::new(INFO.clone().with_id(id));
         let established = Established { conn, ticket, id, node_info, direction, remote };
-        self.feed(Some(Input::Report(Report::Established(established))));
+        self.happen(Some(Input::Report(Report::Established(established))));
         self.compare(conn, expected);
     }
 
@@ -365,21 +377,21 @@ impl Run {
             let expected = heir.map(|heir| (heir, self.model.expected(heir, self.now)));
             self.model.sessions.insert(id, old);
             let downs = self.downs;
-            self.feed(Some(Input::Report(Report::Closed { conn, reason })));
+            self.happen(Some(Input::Report(Report::Closed { conn, reason })));
             assert_eq!(self.downs, downs + 1, "no down of {conn}");
             if let Some((heir, expected)) = expected {
                 self.compare(heir, expected);
             }
         } else {
             self.model.conns.remove(&conn);
-            self.feed(Some(Input::Report(Report::Closed { conn, reason })));
+            self.happen(Some(Input::Report(Report::Closed { conn, reason })));
         }
     }
 
     pub(crate) fn ending(&mut self, conn: ConnId) {
         let Some(entry) = self.model.conns.get_mut(&conn) else { return };
         if self.open.contains_key(&conn) && !std::mem::replace(&mut entry.is_ending, true) {
-            self.feed(Some(Input::Report(Report::Ending(conn))));
+            self.happen(Some(Input::Report(Report::Ending(conn))));
         }
     }
 
@@ -412,6 +424,6 @@ impl Run {
             return self.establish(id, remote, Some(ticket));
         }
         let reason = DisconnectReason::Refused;
-        self.feed(Some(Input::Report(Report::DialFailed { ticket, reason })));
+        self.happen(Some(Input::Report(Report::DialFailed { ticket, reason })));
     }
 }

@@ -190,7 +190,7 @@ fn dial_timeout_and_handshake_timeout_do_nothing() {
         let id = world.nodes[b].id;
         let ends_after = |world: &mut World<Null>, ticket, time: u32, kind| {
             let began = world.now;
-            let is_answered = |w: &World<Null>| w.nodes[a].answers.contains_key(&ticket);
+            let is_answered = |w: &World<Null>| w.nodes[a].answer(ticket).is_some();
             assert!(world.run_until(100 * SECOND, is_answered));
             let took = world.now.since(began);
             assert_eq!(world.answer(a, ticket), kind);

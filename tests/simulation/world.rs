@@ -6,11 +6,12 @@ use std::{
 
 use tmp2p::{
     Ban, BanOrigin, BanTable, ChannelId, ConnId, DisconnectReason, MemoryStore, Mono, NodeId, Now,
-    Payload, Peer, PeerAddress, SendErrorKind,
+    Payload, Peer, PeerAddress, PeerState, SendErrorKind,
+    drive::Core,
     event_loop::Command,
     pex::{PexInput, PexRequest},
     protocol::secret::{Cipher, Null},
-    switch::{Answer, Control, Input, Origin, Request, Resolved},
+    switch::{Control, ControlError, Dialed, Input, Kept, Origin, Reply, Request, Resolved},
 };
 
 pub(crate) use crate::schedule::Actor;
@@ -46,6 +47,11 @@ pub(crate) struct World<C: Cipher = Null> {
     trace: u64,
     /// What a name resolves to, if not to what every name does; `None`: to nothing.
     pub(crate) names: BTreeMap<String, Option<Vec<SocketAddr>>>,
+}
+
+/// For a request whose answer nobody looks at.
+pub(crate) fn unheard<T: 'static>() -> Reply<T> {
+    Reply::new(drop)
 }
 
 /// The seeds of a test: that of `TMP2P_SEED` alone, if it is set; `TMP2P_SEEDS` times as many, if
@@ -157,13 +163,15 @@ impl<C: Cipher> World<C> {
         let node = &mut self.nodes[from];
         node.next_ticket += 1;
         let ticket = node.next_ticket;
-        node.inputs.push_back(Input::Request(Request::Dial { ticket, addr, origin }));
+        let (reply, dialed) = Reply::kept();
+        node.dialed.insert(ticket, dialed);
+        node.inputs.push_back(Input::Request(Request::Dial { addr, origin, reply: Some(reply) }));
         ticket
     }
 
     /// How a dial ended: "up", the kind of its reason, or "" as long as it has not.
     pub(crate) fn answer(&self, at: usize, ticket: u64) -> &'static str {
-        match self.nodes[at].answers.get(&ticket) {
+        match self.nodes[at].answer(ticket) {
             Some(Ok(_)) => "up",
             Some(Err(reason)) => reason.kind(),
             None => "",
@@ -203,20 +211,52 @@ impl<C: Cipher> World<C> {
         self.nodes[at].pex.inputs.push_back(PexInput::Request(request));
     }
 
+    /// The same, for an answer.
+    pub(crate) fn ask_pex<T: Clone + Send + Sync + 'static>(
+        &mut self,
+        at: usize,
+        request: impl FnOnce(Reply<T>) -> PexRequest,
+    ) -> T {
+        let (reply, answer) = Reply::kept();
+        self.request(at, request(reply));
+        self.answered(&answer)
+    }
+
     /// Somebody sets the node's wall clock forward, or back.
     pub(crate) fn jump(&mut self, at: usize, by: Duration, is_forward: bool) {
         let wall = &mut self.nodes[at].wall;
         *wall = if is_forward { *wall + by } else { wall.saturating_sub(by) };
     }
 
-    /// Asks for a change at run time; the answer once it is there.
-    pub(crate) fn control(&mut self, at: usize, control: Control) -> Answer {
-        let ticket = (1 << 40) + self.nodes[at].controls.len() as u64;
-        self.nodes[at].inputs.push_back(Input::Request(Request::Control { ticket, control }));
-        let is_answered = |w: &Self| w.nodes[at].controls.contains_key(&ticket);
+    /// Asks for a change at run time, and waits until it is done.
+    pub(crate) fn control(&mut self, at: usize, control: Control) {
+        assert_eq!(self.try_control(at, control), Ok(()));
+    }
+
+    /// Asks for one; the answer once it is there.
+    pub(crate) fn try_control(&mut self, at: usize, control: Control) -> Result<(), ControlError> {
+        self.ask(at, |reply| Request::Control { control, reply })
+    }
+
+    /// What the switch knows of every node.
+    pub(crate) fn states(&mut self, at: usize) -> Vec<PeerState> {
+        self.ask(at, Request::States)
+    }
+
+    fn ask<T: Clone + Send + Sync + 'static>(
+        &mut self,
+        at: usize,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> T {
+        let (reply, answer) = Reply::kept();
+        self.nodes[at].inputs.push_back(Input::Request(request(reply)));
+        self.answered(&answer)
+    }
+
+    fn answered<T: Clone>(&mut self, answer: &Kept<T>) -> T {
+        let is_answered = |_: &Self| answer.get().is_some();
         assert!(self.run_until(Duration::from_secs(1), is_answered), "no answer");
-        let answer = self.nodes[at].controls.insert(ticket, Answer::Done(Ok(())));
-        answer.expect("looked at above")
+        answer.get().cloned().flatten().expect("somebody is there")
     }
 
     /// Dials, and waits until every reactor of both knows.
@@ -227,7 +267,7 @@ impl<C: Cipher> World<C> {
             |w: &Self, at: usize, id| w.nodes[at].reactors.iter().all(|r| r.peer(id).is_some());
         let done =
             self.run_until(Duration::from_secs(30), |w| is_up(w, from, b) && is_up(w, to, a));
-        assert!(done, "no session: {:?} {:?}", self.nodes[from].answers, self.nodes[to].events);
+        assert!(done, "no session: {:?} {:?}", self.nodes[from].dialed, self.nodes[to].events);
         (self.peer(from, to).unwrap(), self.peer(to, from).unwrap())
     }
 
@@ -375,7 +415,8 @@ impl<C: Cipher> World<C> {
                 }
             }
             assert_eq!(node.switch.num_dialing(), 0);
-            assert_eq!(node.answers.len() as u64, node.next_ticket, "dials without an answer");
+            let is_answered = |dialed: &Kept<Dialed>| dialed.get().is_some();
+            assert!(node.dialed.values().all(is_answered), "dials without an answer");
             let reactors = node.reactors.len();
             for (number, reactor) in node.reactors.iter().enumerate() {
                 assert!(!reactor.wants_to_run());

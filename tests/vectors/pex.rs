@@ -10,6 +10,7 @@ use tmp2p::{
     BookKey, ChannelDescriptor, Config, ConnId, Direction, Mono, NetAddress, NodeId, Now,
     StoredBook,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts},
+    drive::Core,
     pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexRequest, PexSettings, channel},
 };
 
@@ -99,9 +100,9 @@ fn receive(case: &Value) -> Outcome {
     book.add(peer, peer, now.wall, &mut rng).unwrap();
     let config = Config { max_num_outbound_peers: 0, addr_book_strict: false, ..Config::default() };
     let mut core = PexCore::new(PexSettings::of(&config), book, [7; 32], now);
-    core.start(now);
+    core.handle_input(PexInput::Start, now);
     let conn = ConnId::new(0, 1, 1);
-    core.handle(
+    core.handle_input(
         PexInput::PeerUp(PeerFacts {
             conn,
             id: peer.id(),
@@ -116,11 +117,11 @@ fn receive(case: &Value) -> Outcome {
         now,
     );
     if case["asked_before"] == true {
-        core.handle(PexInput::Request(PexRequest::MorePeers), now);
+        core.handle_input(PexInput::Request(PexRequest::MorePeers), now);
     }
     for message in case["messages"].as_array().unwrap() {
         let payload = hex::decode(message.as_str().unwrap()).unwrap().into();
-        core.handle(PexInput::Message { conn, payload }, now);
+        core.handle_input(PexInput::Message { conn, payload }, now);
     }
     let mut outcome = Outcome::default();
     let mut has_asked = false;

@@ -18,7 +18,7 @@ use super::Mailbox;
 use crate::{
     ban::BanTable,
     clock::Clock,
-    event_loop::{Command, LISTENER, LoopCore, LoopSettings, Readiness, Report, Sockets},
+    event_loop::{Command, LISTENER, LoopCore, LoopSettings, Readiness, Report, Reports, Sockets},
     guard::guarded,
     protocol::secret::{ChaCha, KeyAgreement},
     reactor::Inbox,
@@ -217,7 +217,7 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
     inbox: I,
     bans: Arc<BanTable>,
     clock: Clock,
-    mut report: impl FnMut(Report) + Send + 'static,
+    mut reports: impl Reports + Send + 'static,
 ) -> Result<LoopThread, ListenError> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER_TOKEN)?;
@@ -240,12 +240,12 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
     mailbox.command(Command::Bans(bans));
     let posts = mailbox.clone();
     let thread = thread::spawn("p2p-loop", move || {
-        let is_sound = guarded(|| run(core, poll, &posts, clock, &mut report)).is_some();
+        let is_sound = guarded(|| run(core, poll, &posts, clock, &mut reports)).is_some();
         // Whoever still holds a peer or a handle holds no descriptor by it.
         posts.shut();
         if !is_sound {
             // The switch must not wait for a loop that is gone.
-            report(Report::Stopped);
+            reports.report(Report::Stopped);
         }
         is_sound
     })?;
@@ -257,7 +257,7 @@ fn run<I: Inbox>(
     mut poll: Poll,
     mailbox: &Mailbox,
     clock: Clock,
-    report: &mut impl FnMut(Report),
+    reports: &mut impl Reports,
 ) {
     let mut events = Events::with_capacity(EVENTS_PER_POLL);
     loop {
@@ -265,7 +265,7 @@ fn run<I: Inbox>(
         core.take_posts(mailbox, now);
         core.run_turn(now);
         while let Some(told) = core.poll_report() {
-            report(told);
+            reports.report(told);
         }
         if core.is_stopped() {
             return;

@@ -9,6 +9,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
     BookKey, Config, ConnId, Direction, Mono, NetAddress, NodeId, Now, Origin,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts},
+    drive::Core,
     pex::{
         MAX_ADDRS, MAX_MESSAGE_SIZE, PeerFacts, PexCore, PexInput, PexMessage, PexOutput,
         PexSettings,
@@ -30,16 +31,16 @@ fuzz_target!(|bytes: &[u8]| {
     let is_reserved = mode & 4 != 0;
     let mut now = Now { mono: Mono::ZERO, wall: START };
     let mut core = PexCore::new(PexSettings::of(&config), book, [1; 32], now);
-    core.start(now);
+    core.handle_input(PexInput::Start, now);
     for (n, direction) in [(1, Direction::Inbound), (2, Direction::Outbound)] {
         let addr = of(n);
         if is_reserved {
             let (is_persistent, is_unconditional) = (mode & 16 != 0, true);
             let id = addr.id();
             let notice = Notice::Standing { id, is_persistent, is_unconditional };
-            core.handle(PexInput::Notice(notice), now);
+            core.handle_input(PexInput::Notice(notice), now);
         }
-        core.handle(
+        core.handle_input(
             PexInput::PeerUp(PeerFacts {
                 conn: ConnId::new(0, n.into(), 1),
                 id: addr.id(),
@@ -61,7 +62,7 @@ fuzz_target!(|bytes: &[u8]| {
         let pause = Duration::from_millis(100 * u64::from(head >> 1));
         now = Now { mono: now.mono + pause, wall: now.wall + pause };
         let conn = ConnId::new(0, u32::from(head & 1) + 1, 1);
-        core.handle(PexInput::Message { conn, payload: message.to_vec().into() }, now);
+        core.handle_input(PexInput::Message { conn, payload: message.to_vec().into() }, now);
         let mut outputs = 0;
         while let Some(output) = core.poll_output() {
             outputs += 1;

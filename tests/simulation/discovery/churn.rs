@@ -17,7 +17,7 @@ use crate::{
     options::Options,
     reactor::Mode,
     weather::Weather,
-    world::{Actor, World, seeds},
+    world::{Actor, World, seeds, unheard},
 };
 
 /// Longest pause between two dials of a persistent peer, and with its jitter.
@@ -32,7 +32,6 @@ struct Churn {
     persistent: BTreeSet<(usize, usize)>,
     /// Who is down.
     down: BTreeSet<usize>,
-    tickets: u64,
 }
 
 fn name_of(node: usize) -> String {
@@ -68,7 +67,7 @@ impl Churn {
             world.add(own.clone());
             options.push(own);
         }
-        Self { world, dice, nodes, options, persistent, down: BTreeSet::new(), tickets: 0 }
+        Self { world, dice, nodes, options, persistent, down: BTreeSet::new() }
     }
 
     fn options(node: usize, nodes: usize, dice: &mut Dice) -> Options {
@@ -228,14 +227,8 @@ impl Churn {
         self.persistent.extend(numbers.map(|other| (node, other)));
     }
 
-    fn ticket(&mut self) -> u64 {
-        self.tickets += 1;
-        (1 << 50) + self.tickets
-    }
-
     fn control(&mut self, node: usize, control: Control) {
-        let ticket = self.ticket();
-        let request = Input::Request(Request::Control { ticket, control });
+        let request = Input::Request(Request::Control { control, reply: unheard() });
         self.world.nodes[node].inputs.push_back(request);
     }
 
@@ -243,16 +236,16 @@ impl Churn {
         let ip = addr(other as u64).ip();
         let target = if self.dice.one_in(2) { id_of(other).into() } else { BanTarget::from(ip) };
         let duration = self.dice.one_in(2).then(|| self.dice.range(1..=60) as u32 * SECOND);
-        let (ticket, reason) = (self.ticket(), BY_HAND.to_owned());
-        self.world.request(node, PexRequest::Ban { ticket, target, duration, reason });
+        let (reason, reply) = (BY_HAND.to_owned(), unheard());
+        self.world.request(node, PexRequest::Ban { target, duration, reason, reply });
     }
 
     /// Lifts every ban of the node.
     fn unban(&mut self, node: usize) {
         let bans = self.world.nodes[node].pex.core.book().bans().clone();
         for ban in bans.iter() {
-            let ticket = self.ticket();
-            self.world.request(node, PexRequest::Unban { ticket, target: ban.target });
+            let (target, reply) = (ban.target, unheard());
+            self.world.request(node, PexRequest::Unban { target, reply });
         }
     }
 

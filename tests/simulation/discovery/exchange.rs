@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tmp2p::{
     BanTarget, Config, ConnId, Direction, DisconnectReason, NetAddress, NodeId, PeerAddress,
     addrbook::NodeFacts,
+    drive::Core,
     pex::{
         MAX_ADDRS, MAX_MESSAGE_SIZE, PeerFacts, PexInput, PexMessage, PexMessageError, PexRequest,
     },
@@ -14,7 +15,7 @@ use tmp2p::{
 
 use crate::{
     internet::{SECOND, addr, id, internet, quiet},
-    world::World,
+    world::{World, unheard},
 };
 
 /// A node that is connected to another, which dialed it, and to a third, which it dialed.
@@ -156,8 +157,8 @@ fn book_poisoning_by_one_subnet() {
         let now = world.at(node);
         // Its core alone: as many handshakes would take their time.
         let core = &mut world.nodes[node].pex.core;
-        core.handle(PexInput::PeerUp(up), now);
-        core.handle(PexInput::PeerDown { conn, reason }, now);
+        core.handle_input(PexInput::PeerUp(up), now);
+        core.handle_input(PexInput::PeerDown { conn, reason }, now);
     }
     // As many as one answer holds, for nobody was ever reached at what they have said.
     let held = world.nodes[node].pex.core.book().len();
@@ -296,7 +297,7 @@ fn a_banned_node_is_neither_dialed_nor_passed_on_and_dialed_once_the_ban_ends() 
     let target = BanTarget::from(world.nodes[other].id);
     let duration = Some(3600 * SECOND);
     let reason = String::new();
-    world.request(node, PexRequest::Ban { ticket: 1, target, duration, reason });
+    world.request(node, PexRequest::Ban { target, duration, reason, reply: unheard() });
     world.run_for(1800 * SECOND);
     assert_eq!((world.num_peers(node), world.nodes[node].pex.dials.len()), (0, 0));
     world.run_for(1900 * SECOND);

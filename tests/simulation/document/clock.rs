@@ -12,7 +12,7 @@ use super::HOUR;
 use crate::{
     internet::{SECOND, addr, internet, quiet},
     node::START,
-    world::World,
+    world::{World, unheard},
 };
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -47,13 +47,13 @@ fn a_clock_that_jumps_by_years_loses_nobody_no_ban_and_no_rank() {
             let mut world = internet(1500);
             let (seed, others) = world.living_seed(20);
             let banned = addr(800).id();
-            let ban = |ticket, target: BanTarget, hours| PexRequest::Ban {
-                ticket,
+            let ban = |target: BanTarget, hours| PexRequest::Ban {
                 target,
                 duration: Some(hours * HOUR),
                 reason: String::new(),
+                reply: unheard(),
             };
-            world.request(seed, ban(1, banned.into(), 2));
+            world.request(seed, ban(banned.into(), 2));
             // The crawl stops where it is, and all are gone: only what is known counts.
             world.run_for(5 * SECOND);
             let before = ranks(&world, seed);

@@ -8,7 +8,7 @@ use tmp2p::{
 
 use crate::{
     internet::{SECOND, internet, quiet, seed},
-    world::Actor,
+    world::{Actor, unheard},
 };
 
 #[test]
@@ -58,8 +58,8 @@ fn who_has_become_reserved_meanwhile_is_not_evicted() {
         // The operator is first in the queue, and the switch slow.
         world.hold(Actor::Switch(seed), 3 * SECOND);
         let id = world.nodes[guest].id;
-        let (ticket, control) = (1 << 41, Control::AddUnconditional(id));
-        world.nodes[seed].inputs.push_back(Input::Request(Request::Control { ticket, control }));
+        let (reply, control) = (unheard(), Control::AddUnconditional(id));
+        world.nodes[seed].inputs.push_back(Input::Request(Request::Control { control, reply }));
         world.run_for(600 * SECOND);
         assert!(world.session(seed, guest).is_some());
         assert_eq!(world.endings(seed, id), []);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tmp2p::{
     Candidates, Config, SwitchEvent,
-    pex::{PexAnswer, PexRequest},
+    pex::PexRequest,
     protocol::secret::Null,
     switch::{Control, Limits},
 };
@@ -12,7 +12,7 @@ use tmp2p::{
 use super::HOUR;
 use crate::{
     internet::{SECOND, addr, internet, quiet},
-    world::World,
+    world::{World, unheard},
 };
 
 fn candidates(
@@ -21,14 +21,8 @@ fn candidates(
     after: Option<tmp2p::NodeId>,
     limit: usize,
 ) -> Candidates {
-    let ticket = (1 << 34) + world.nodes[node].pex.answers.len() as u64;
-    world.request(node, PexRequest::Candidates { ticket, after, limit, besides: BTreeSet::new() });
-    let is_there = |w: &World<Null>| w.nodes[node].pex.answers.contains_key(&ticket);
-    assert!(world.run_until(SECOND, is_there));
-    match world.nodes[node].pex.answers.insert(ticket, PexAnswer::Reinstate(false)) {
-        Some(PexAnswer::Candidates(candidates)) => candidates,
-        other => panic!("{other:?}"),
-    }
+    let besides = BTreeSet::new();
+    world.ask_pex(node, |reply| PexRequest::Candidates { after, limit, besides, reply })
 }
 
 #[test]
@@ -45,7 +39,7 @@ fn candidates_are_who_is_known_and_not_connected_page_by_page() {
         PexRequest::MarkBad { id: bad, addr: None, duration: HOUR, reason: reason.clone() },
     );
     let target = banned.into();
-    world.request(node, PexRequest::Ban { ticket: 7, target, duration: None, reason });
+    world.request(node, PexRequest::Ban { target, duration: None, reason, reply: unheard() });
     world.run_for(SECOND);
     let expected: BTreeSet<_> = {
         let book = world.nodes[node].pex.core.book();
@@ -120,10 +114,10 @@ fn each_change_of_state_is_an_event() {
     assert_eq!(told[..expected.len()], expected);
     let before = told.len();
     let ban = |duration| PexRequest::Ban {
-        ticket: 1 + world_ticket(),
         target: dead.id().into(),
         duration,
         reason: String::new(),
+        reply: unheard(),
     };
     world.request(node, ban(Some(HOUR)));
     world.run_for(2 * HOUR);
@@ -132,14 +126,8 @@ fn each_change_of_state_is_an_event() {
     assert_eq!(bans, [&"banned", &"unbanned"]);
     let target = dead.id().into();
     world.request(node, ban(None));
-    world.request(node, PexRequest::Unban { ticket: 1 << 35, target });
+    world.request(node, PexRequest::Unban { target, reply: unheard() });
     world.run_for(SECOND);
     let told: Vec<_> = world.nodes[node].events.iter().filter_map(word).collect();
     assert!(told.ends_with(&["banned", "unbanned"]) || told.contains(&"unbanned"), "{told:?}");
-}
-
-fn world_ticket() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-    static NEXT: AtomicU64 = AtomicU64::new(1 << 36);
-    NEXT.fetch_add(1, Relaxed)
 }
