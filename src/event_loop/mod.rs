@@ -21,7 +21,7 @@ pub use command::{Command, Established, Report};
 pub use core::LoopCore;
 pub use door::GateSettings;
 pub(crate) use door::{Buckets, Counts, Pace, around, networks};
-pub(crate) use driver::start;
 pub use driver::{ListenError, Mailbox, MioSockets, Posts, SocketOptions};
+pub(crate) use driver::{LoopThread, start};
 pub use ports::{LISTENER, Readiness, Reports, Sockets};
 pub use settings::LoopSettings;

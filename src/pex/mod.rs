@@ -29,7 +29,7 @@ mod wire;
 
 pub use crate::origin::Purpose;
 pub use core::PexCore;
-pub(crate) use handle::PexHandle;
+pub(crate) use handle::{PexHandle, ToPex};
 pub use message::{PexInput, PexNotice, PexOutput, PexRequest};
 pub use neighbour::PeerFacts;
 pub use settings::{PexSettings, Standings};

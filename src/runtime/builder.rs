@@ -1,56 +1,41 @@
-//! From configuration and reactors to running threads.
+//! What is registered before a switch starts.
 
-use std::{
-    net::{SocketAddr, ToSocketAddrs},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use log::Level;
 
-use super::{Switch, SwitchHandle, book, descriptors, handle::Inner, switch::Threads};
+use super::Switch;
 use crate::{
-    addrbook::{BookLimits, BookSettings, BookStore, StoreError},
-    address::{ListenAddress, PeerAddress},
+    addrbook::BookStore,
     channel::ChannelDescriptor,
-    clock::Clock,
-    config::{Config, ConfigError},
-    event_loop::{self, Command, ListenError, LoopSettings, SocketOptions},
-    guard::tell,
+    config::Config,
     identity::NodeKey,
     ids::ChannelId,
-    node_info::{NodeInfo, NodeInfoError},
-    pex::{self, PexSettings, Prepared, Start},
-    protocol::{LinkSettings, mconn::MConnSettings},
-    reactor::{Event, Inboxes, Peer, Revocable, SessionSettings},
-    switch::{
-        Candidate, Decision, Filter, Hook, Lineup, Log, ReactorSettings, Resolver, ResolverPool,
-        Shared, SwitchCore, SwitchSettings, SwitchThread, SystemResolver, ToSwitch,
-        verdict_timeout,
-    },
-    thread,
+    node_info::NodeInfo,
+    pex,
+    reactor::{Event, Peer},
+    switch::{Candidate, Decision, Filter, Hook, Resolver, SystemResolver},
 };
 
 /// Prepares a switch: reactors and hooks first, then [`start`](Self::start).
 pub struct SwitchBuilder {
-    config: Config,
-    key: NodeKey,
-    node_info: NodeInfo,
-    reactors: Vec<Registered>,
-    hooks: Vec<(usize, Hook)>,
-    resolver: Arc<dyn Resolver>,
-    connection_filters: Vec<Filter>,
-    peer_filters: Vec<Filter>,
-    store: Option<Box<dyn BookStore>>,
-    raises_descriptor_limit: bool,
+    pub(super) config: Config,
+    pub(super) key: NodeKey,
+    pub(super) node_info: NodeInfo,
+    pub(super) reactors: Vec<Registered>,
+    pub(super) hooks: Vec<(usize, Hook)>,
+    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) connection_filters: Vec<Filter>,
+    pub(super) peer_filters: Vec<Filter>,
+    pub(super) store: Option<Box<dyn BookStore>>,
+    pub(super) raises_descriptor_limit: bool,
 }
 
-struct Registered {
-    name: String,
-    may_end: bool,
-    channels: Vec<ChannelDescriptor>,
-    inbox: Sender<Event>,
+pub(super) struct Registered {
+    pub(super) name: String,
+    pub(super) may_end: bool,
+    pub(super) channels: Vec<ChannelDescriptor>,
+    pub(super) inbox: Sender<Event>,
 }
 
 /// What a reactor holds on to: the events of its channels' peers, in order. The user's own thread
@@ -159,48 +144,6 @@ pub enum RegisterError {
 /// Channels that a NodeInfo may list (Go `p2p/node_info.go`, `maxNumChannels`).
 const MAX_CHANNELS: usize = 16;
 
-/// Why a switch did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A configuration value is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Peers would refuse what this node says of itself.
-    #[error("node info: {0}")]
-    NodeInfo(#[from] NodeInfoError),
-    /// `laddr` names no address of this machine.
-    #[error("laddr {laddr}: {error}; give an address of this machine")]
-    Laddr {
-        /// The configured address.
-        laddr: String,
-        /// What is wrong with it.
-        error: std::io::Error,
-    },
-    /// The listener or the loop's thread could not be started.
-    #[error(transparent)]
-    EventLoop(#[from] ListenError),
-    /// The store of bans and addresses could not be read.
-    #[error("{}", of_book(.0))]
-    Book(#[from] StoreError),
-    /// The system has no random numbers.
-    #[error("the system gives no random numbers")]
-    Randomness,
-    /// A thread of the switch could not be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(std::io::Error),
-}
-
-/// Stores of ours name the book themselves, with its file.
-fn of_book(error: &StoreError) -> String {
-    let text = error.to_string();
-    if text.contains("address book") {
-        text
-    } else {
-        format!("cannot read the address book: {text}")
-    }
-}
-
 impl Switch {
     /// Prepares a switch with this configuration and identity.
     pub fn builder(config: Config, key: NodeKey, node_info: NodeInfo) -> SwitchBuilder {
@@ -246,7 +189,7 @@ impl SwitchBuilder {
         Ok(self.register(name, channels))
     }
 
-    fn register(&mut self, name: &str, channels: Vec<ChannelDescriptor>) -> Reactor {
+    pub(super) fn register(&mut self, name: &str, channels: Vec<ChannelDescriptor>) -> Reactor {
         let (inbox, events) = crossbeam_channel::unbounded();
         let name = name.to_owned();
         self.reactors.push(Registered { name, may_end: false, channels, inbox });
@@ -308,165 +251,6 @@ impl SwitchBuilder {
         self.raises_descriptor_limit = false;
     }
 
-    /// Checks everything once, opens the listener and starts the threads.
-    ///
-    /// # Errors
-    /// See [`StartError`]; nothing was started.
-    pub fn start(mut self) -> Result<Switch, StartError> {
-        self.config.check()?;
-        let pex_inbox = self.config.pex.then(|| self.register(PEX, vec![pex::channel()]));
-        let config = &self.config;
-        config.check_reactors(self.reactors.len())?;
-        let channels: Vec<(ChannelDescriptor, usize)> = self
-            .reactors
-            .iter()
-            .enumerate()
-            .flat_map(|(number, r)| r.channels.iter().map(move |c| (*c, number)))
-            .collect();
-        let ids = channels.iter().map(|(c, _)| c.id);
-        let node_info = self.node_info.with_id(self.key.id()).with_channels(ids);
-        // Checked with an address that every node may announce; the real one is known later.
-        node_info.clone().with_listen_addr(&announce(config, None)).validate()?;
-
-        let own = self.key.id();
-        if config.persistent_peers.iter().any(|peer| peer.id() == own) {
-            tell!(Level::Warn, "persistent_peers has this node's own ID, {own}: it is left out");
-        }
-        let seed = random_seed()?;
-        let clock = Clock::start();
-        let is_database = cfg!(feature = "sqlite") && self.store.is_none();
-        let store = self.store.map_or_else(|| book::open(config), |store| Ok(Some(store)))?;
-        let begin = Start {
-            settings: PexSettings::of(config),
-            book: BookSettings {
-                own,
-                is_strict: config.addr_book_strict,
-                limits: BookLimits::of(config),
-            },
-            private: config.private_peer_ids.clone(),
-            find: {
-                let file = config.addr_book_file.clone();
-                Box::new(move |taken| book::find_json(file.as_deref(), taken))
-            },
-            seed: random_seed()?,
-            book_seed: random_seed()?,
-        };
-        let mut pex = Prepared::load(begin, store, clock)?;
-        if let (Some(file), Some(report)) = (&config.addr_book_file, pex.imported()) {
-            book::tell_of_import(file, report, is_database);
-        }
-        let clock = pex.clock();
-        let pex_events = pex_inbox.map(|inbox| inbox.events);
-        let (to_switch, inputs) = ToSwitch::new();
-        let inboxes = Inboxes::new(self.reactors.iter().map(|r| r.inbox.clone()).collect());
-        let names: Vec<String> = self.reactors.iter().map(|r| r.name.clone()).collect();
-        let reactors = self.reactors.iter();
-        let reactors =
-            reactors.map(|r| ReactorSettings { name: r.name.clone(), may_end: r.may_end });
-        let mut settings = SwitchSettings::of(own, config, reactors.collect());
-        settings.connection_filters = self.connection_filters.len();
-        settings.peer_filters = self.peer_filters.len();
-        drop(self.reactors);
-
-        let (gate, inbound) = descriptors::gate(config, self.raises_descriptor_limit);
-        settings.most_inbound = inbound;
-        let mut announced = None;
-        let prepare = |bound: Option<SocketAddr>| {
-            let node_info = announced.insert(node_info.with_listen_addr(&announce(config, bound)));
-            let link = LinkSettings {
-                key: self.key.clone(),
-                node_info: node_info.clone(),
-                channels: channels.iter().map(|(c, _)| *c).collect(),
-                mconn: MConnSettings::of(config),
-            };
-            let verdict_timeout = verdict_timeout(config);
-            LoopSettings {
-                gate,
-                filter_connections: settings.connection_filters > 0,
-                ..LoopSettings::of(config, link, names.len(), verdict_timeout)
-            }
-        };
-        let event_loop = event_loop::start(
-            listen_addr(config)?,
-            prepare,
-            SocketOptions::for_send_rate(config.send_rate),
-            inboxes.clone(),
-            pex.bans(),
-            clock,
-            to_switch.clone(),
-        )?;
-
-        for own in
-            [event_loop.local_addr, config.external_address.as_ref().and_then(|a| a.socket_addr())]
-        {
-            own.into_iter().for_each(|own| pex.add_own(own));
-        }
-        let shared = Arc::new(Shared::default());
-        let session_settings = SessionSettings {
-            channels: channels.into(),
-            reactors: names.len(),
-            reactor_budget: config.reactor_budget,
-            send_queue_bytes: config.send_queue_bytes,
-            send_timeout: config.send_timeout,
-            verdicts: Arc::new(pex.handle()),
-        };
-        let mailbox = event_loop.mailbox.clone();
-        let to_reactors = Revocable::new(inboxes);
-        let resolver = ResolverPool::new(self.resolver);
-        let (busy_resolver, revoker) = (resolver.busy(), to_reactors.revoker());
-        let switch = SwitchThread {
-            core: SwitchCore::new(settings, pex.bans(), seed),
-            inputs,
-            to_switch: to_switch.clone(),
-            lineup: Lineup::new(session_settings, names, to_reactors, mailbox.clone())
-                .with_hooks(self.hooks),
-            mailbox: mailbox.clone(),
-            resolver,
-            shared: shared.clone(),
-            clock,
-            sessions: Default::default(),
-            connection_filters: self.connection_filters,
-            peer_filters: self.peer_filters,
-            log: Log::new(config.seeds.iter().map(PeerAddress::id), descriptors::limit()),
-            notices: pex.handle().notices(),
-        };
-        let switch_thread = thread::spawn("p2p-switch", move || switch.run_to_end());
-        let pex_handle = pex.handle();
-        let pex = pex.start(pex_events, to_switch.clone(), mailbox.clone());
-        let (switch_thread, pex) = match (switch_thread, pex) {
-            (Ok(switch_thread), Ok(pex)) => (switch_thread, pex),
-            (switch_thread, pex) => {
-                // What has started ends with the loop.
-                mailbox.command(Command::Shutdown { deadline: clock.mono() });
-                let _ = event_loop.thread.join_within(Duration::MAX);
-                let (switch_error, pex_error) = (switch_thread.err(), pex.err());
-                let error = switch_error.or(pex_error).expect("one of them has failed");
-                return Err(StartError::Thread(error));
-            }
-        };
-        let node_info = announced.expect("the event loop has started");
-        let handle = SwitchHandle::new(Inner {
-            clock,
-            to_switch,
-            shared,
-            mailbox,
-            pex: pex_handle,
-            id: own,
-            node_info,
-            local_addr: event_loop.local_addr,
-            send_timeout: config.send_timeout,
-            close_timeout: config.close_timeout,
-        });
-        let threads = Threads {
-            event_loop: event_loop.thread,
-            switch: switch_thread,
-            pex,
-            resolver: busy_resolver,
-            inboxes: revoker,
-        };
-        Ok(Switch::new(handle, threads))
-    }
-
     fn check(
         &self,
         name: &str,
@@ -508,54 +292,4 @@ impl SwitchBuilder {
 }
 
 /// The reactor of peer exchange, whose thread is `p2p-pex`.
-const PEX: &str = "PEX";
-
-fn random_seed() -> Result<[u8; 32], StartError> {
-    let mut seed = [0; 32];
-    let random = ring::rand::SystemRandom::new();
-    ring::rand::SecureRandom::fill(&random, &mut seed).map_err(|_| StartError::Randomness)?;
-    Ok(seed)
-}
-
-/// What the node announces as its address.
-fn announce(config: &Config, bound: Option<SocketAddr>) -> ListenAddress {
-    match (&config.external_address, bound) {
-        (Some(external), _) => external.clone(),
-        (None, Some(addr)) => addr.into(),
-        // Go refuses an empty address; this one parses, and nobody books it.
-        (None, None) => SocketAddr::from(([0, 0, 0, 0], 0)).into(),
-    }
-}
-
-fn listen_addr(config: &Config) -> Result<Option<SocketAddr>, StartError> {
-    let Some(laddr) = &config.laddr else { return Ok(None) };
-    if let Some(addr) = laddr.socket_addr() {
-        return Ok(Some(addr));
-    }
-    let error = |error| StartError::Laddr { laddr: laddr.to_string(), error };
-    let mut addrs = (laddr.host().to_string(), laddr.port()).to_socket_addrs().map_err(error)?;
-    let addr = addrs.next().ok_or_else(|| error(std::io::ErrorKind::NotFound.into()))?;
-    Ok(Some(addr))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_announces_what_it_was_told_or_where_it_listens_or_else_what_nobody_dials() {
-        let bound = Some(SocketAddr::from(([127, 0, 0, 1], 4711)));
-        let mut config = Config::default();
-        assert_eq!(announce(&config, bound).to_string(), "tcp://127.0.0.1:4711");
-        // It only dials. The reference refuses a NodeInfo with an empty address, and takes this one.
-        let nowhere = announce(&config, None);
-        assert_eq!(nowhere.to_string(), "tcp://0.0.0.0:0");
-        let info = NodeInfo::new("chain", "moniker").unwrap();
-        let info = info.with_id(NodeKey::from_seed([1; 32]).id()).with_listen_addr(&nowhere);
-        assert_eq!(info.validate(), Ok(()));
-        config.external_address = Some("a.example:5".parse().unwrap());
-        for bound in [bound, None] {
-            assert_eq!(announce(&config, bound).to_string(), "tcp://a.example:5");
-        }
-    }
-}
+pub(super) const PEX: &str = "PEX";

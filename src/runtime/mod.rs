@@ -6,10 +6,12 @@ mod builder;
 mod control;
 mod descriptors;
 mod handle;
+mod start;
 mod switch;
 
 pub use book::ImportBookError;
-pub use builder::{Reactor, RegisterError, StartError, SwitchBuilder};
+pub use builder::{Reactor, RegisterError, SwitchBuilder};
 pub use control::{BanManyError, DialPeersError};
 pub use handle::{DialError, DialTicket, NumPeers, Stopped, SwitchHandle};
+pub use start::StartError;
 pub use switch::{StopError, StopReport, Switch};

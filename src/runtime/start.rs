@@ -1,0 +1,344 @@
+//! From what was registered to running threads: check, book, loop, switch, peer exchange, handle.
+//!
+//! Who hears of what is said by the ends that each is given here:
+//!
+//! | what is said | by | at its end | to |
+//! |---|---|---|---|
+//! | reports | loop | [`Reports`](event_loop::Reports), a [`ToSwitch`] | switch |
+//! | events | loop, switch | [`Inboxes`], [`Revocable`] | reactors, peer exchange among them |
+//! | commands | switch, peer exchange, handles | [`Mailbox`](event_loop::Mailbox) | loop |
+//! | notices | switch | [`Notices`](crate::switch::Notices), a [`ToPex`](crate::pex::ToPex) | peer exchange, book |
+//! | dials, ends, bans | peer exchange | [`ToSwitch`] | switch, which tells subscribers |
+//! | requests | handles | [`ToSwitch`], [`PexHandle`](crate::pex::PexHandle) | both, which answer by replies |
+//!
+//! So of a failed dial the loop tells the switch; that tells peer exchange in a notice, subscribers
+//! in an event, and whoever asked in a reply.
+
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use crossbeam_channel::Receiver;
+use log::Level;
+
+use super::{
+    Switch, SwitchBuilder, SwitchHandle, book, builder::PEX, descriptors, handle::Inner,
+    switch::Threads,
+};
+use crate::{
+    addrbook::{BookLimits, BookSettings, StoreError},
+    address::{ListenAddress, PeerAddress},
+    channel::ChannelDescriptor,
+    clock::Clock,
+    config::{Config, ConfigError},
+    event_loop::{self, Command, ListenError, LoopSettings, LoopThread, SocketOptions},
+    guard::tell,
+    identity::NodeId,
+    node_info::{NodeInfo, NodeInfoError},
+    pex::{self, Pex, PexSettings, Prepared, Start, ToPex},
+    protocol::{LinkSettings, mconn::MConnSettings},
+    reactor::{Event, Inboxes, Revocable, SessionSettings},
+    switch::{
+        Input, Lineup, Log, ReactorSettings, ResolverPool, Shared, SwitchCore, SwitchSettings,
+        SwitchThread, ToSwitch, verdict_timeout,
+    },
+    thread::{self, Thread},
+};
+
+/// Why a switch did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A configuration value is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Peers would refuse what this node says of itself.
+    #[error("node info: {0}")]
+    NodeInfo(#[from] NodeInfoError),
+    /// `laddr` names no address of this machine.
+    #[error("laddr {laddr}: {error}; give an address of this machine")]
+    Laddr {
+        /// The configured address.
+        laddr: String,
+        /// What is wrong with it.
+        error: std::io::Error,
+    },
+    /// The listener or the loop's thread could not be started.
+    #[error(transparent)]
+    EventLoop(#[from] ListenError),
+    /// The store of bans and addresses could not be read.
+    #[error("{}", of_book(.0))]
+    Book(#[from] StoreError),
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers")]
+    Randomness,
+    /// A thread of the switch could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Stores of ours name the book themselves, with its file.
+fn of_book(error: &StoreError) -> String {
+    let text = error.to_string();
+    if text.contains("address book") {
+        text
+    } else {
+        format!("cannot read the address book: {text}")
+    }
+}
+
+/// What was found to be in order.
+struct Plan {
+    own: NodeId,
+    /// Of this node, without its address.
+    node_info: NodeInfo,
+    /// Each with the number of its reactor.
+    channels: Vec<(ChannelDescriptor, usize)>,
+    /// Of the reactors, by number.
+    names: Vec<String>,
+    settings: SwitchSettings,
+    /// Of the switch's chances.
+    seed: [u8; 32],
+    /// What peers tell peer exchange, if it tells them anything.
+    pex_events: Option<Receiver<Event>>,
+}
+
+impl SwitchBuilder {
+    /// Checks everything once, opens the listener and starts the threads.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing was started.
+    pub fn start(mut self) -> Result<Switch, StartError> {
+        let mut plan = self.check_all()?;
+        let mut book = self.load_book(plan.own)?;
+        let (to_switch, inputs) = ToSwitch::new();
+        let inboxes = Inboxes::new(self.reactors.drain(..).map(|r| r.inbox).collect());
+        let (event_loop, node_info) =
+            self.start_loop(&mut plan, &book, inboxes.clone(), to_switch.clone())?;
+        let external = self.config.external_address.as_ref().and_then(|addr| addr.socket_addr());
+        event_loop.local_addr.into_iter().chain(external).for_each(|own| book.add_own(own));
+        let handle = SwitchHandle::new(Inner {
+            clock: book.clock(),
+            to_switch,
+            shared: Arc::new(Shared::default()),
+            mailbox: event_loop.mailbox.clone(),
+            pex: book.handle(),
+            id: plan.own,
+            node_info,
+            local_addr: event_loop.local_addr,
+            send_timeout: self.config.send_timeout,
+            close_timeout: self.config.close_timeout,
+        });
+        let to_reactors = Revocable::new(inboxes);
+        let (revoker, pex_events) = (to_reactors.revoker(), plan.pex_events.take());
+        let switch = self.switch(plan, &book, &handle, inputs, to_reactors);
+        let resolver = switch.resolver.busy();
+        match start_deciders(switch, book, pex_events, handle.inner()) {
+            Ok((switch, pex)) => {
+                let event_loop = event_loop.thread;
+                let threads = Threads { event_loop, switch, pex, resolver, inboxes: revoker };
+                Ok(Switch::new(handle, threads))
+            }
+            Err(error) => {
+                // What has started ends with the loop.
+                let deadline = handle.inner().clock.mono();
+                event_loop.mailbox.command(Command::Shutdown { deadline });
+                let _ = event_loop.thread.join_within(Duration::MAX);
+                Err(StartError::Thread(error))
+            }
+        }
+    }
+
+    /// Whether all of it goes together.
+    fn check_all(&mut self) -> Result<Plan, StartError> {
+        self.config.check()?;
+        let pex_reactor = self.config.pex.then(|| self.register(PEX, vec![pex::channel()]));
+        let config = &self.config;
+        config.check_reactors(self.reactors.len())?;
+        let channels = self.reactors.iter().enumerate();
+        let channels: Vec<(ChannelDescriptor, usize)> =
+            channels.flat_map(|(number, r)| r.channels.iter().map(move |c| (*c, number))).collect();
+        let (own, ids) = (self.key.id(), channels.iter().map(|(c, _)| c.id));
+        let node_info = self.node_info.clone().with_id(own).with_channels(ids);
+        // Checked with an address that every node may announce; the real one is known later.
+        node_info.clone().with_listen_addr(&announce(config, None)).validate()?;
+        if config.persistent_peers.iter().any(|peer| peer.id() == own) {
+            tell!(Level::Warn, "persistent_peers has this node's own ID, {own}: it is left out");
+        }
+        let reactors = self.reactors.iter();
+        let reactors =
+            reactors.map(|r| ReactorSettings { name: r.name.clone(), may_end: r.may_end });
+        let settings = SwitchSettings {
+            connection_filters: self.connection_filters.len(),
+            peer_filters: self.peer_filters.len(),
+            ..SwitchSettings::of(own, config, reactors.collect())
+        };
+        let names = self.reactors.iter().map(|r| r.name.clone()).collect();
+        let pex_events = pex_reactor.map(|reactor| reactor.events);
+        let seed = random_seed()?;
+        Ok(Plan { own, node_info, channels, names, settings, seed, pex_events })
+    }
+
+    /// Opens the book, and takes in what lies beside it.
+    fn load_book(&mut self, own: NodeId) -> Result<Prepared, StartError> {
+        let config = &self.config;
+        let is_database = cfg!(feature = "sqlite") && self.store.is_none();
+        let store =
+            self.store.take().map_or_else(|| book::open(config), |store| Ok(Some(store)))?;
+        let (is_strict, limits) = (config.addr_book_strict, BookLimits::of(config));
+        let file = config.addr_book_file.clone();
+        let begin = Start {
+            settings: PexSettings::of(config),
+            book: BookSettings { own, is_strict, limits },
+            private: config.private_peer_ids.clone(),
+            find: Box::new(move |taken| book::find_json(file.as_deref(), taken)),
+            seed: random_seed()?,
+            book_seed: random_seed()?,
+        };
+        let pex = Prepared::load(begin, store, Clock::start())?;
+        if let (Some(file), Some(report)) = (&config.addr_book_file, pex.imported()) {
+            book::tell_of_import(file, report, is_database);
+        }
+        Ok(pex)
+    }
+
+    /// Opens the listener. With what the node announces, now that it is known where it listens.
+    fn start_loop(
+        &self,
+        plan: &mut Plan,
+        book: &Prepared,
+        inboxes: Inboxes,
+        reports: ToSwitch,
+    ) -> Result<(LoopThread, NodeInfo), StartError> {
+        let config = &self.config;
+        let (gate, inbound) = descriptors::gate(config, self.raises_descriptor_limit);
+        plan.settings.most_inbound = inbound;
+        let mut announced = plan.node_info.clone();
+        let prepare = |bound| {
+            announced = announced.clone().with_listen_addr(&announce(config, bound));
+            let link = LinkSettings {
+                key: self.key.clone(),
+                node_info: announced.clone(),
+                channels: plan.channels.iter().map(|(c, _)| *c).collect(),
+                mconn: MConnSettings::of(config),
+            };
+            LoopSettings {
+                gate,
+                filter_connections: plan.settings.connection_filters > 0,
+                ..LoopSettings::of(config, link, plan.names.len(), verdict_timeout(config))
+            }
+        };
+        let event_loop = event_loop::start(
+            listen_addr(config)?,
+            prepare,
+            SocketOptions::for_send_rate(config.send_rate),
+            inboxes,
+            book.bans(),
+            book.clock(),
+            reports,
+        )?;
+        Ok((event_loop, announced))
+    }
+
+    /// What the switch's thread owns.
+    fn switch(
+        self,
+        plan: Plan,
+        book: &Prepared,
+        handle: &SwitchHandle,
+        inputs: Receiver<Input>,
+        to_reactors: Revocable,
+    ) -> SwitchThread<Revocable, ToPex> {
+        let (config, common) = (&self.config, handle.inner());
+        let session = SessionSettings {
+            channels: plan.channels.into(),
+            reactors: plan.names.len(),
+            reactor_budget: config.reactor_budget,
+            send_queue_bytes: config.send_queue_bytes,
+            send_timeout: config.send_timeout,
+            verdicts: Arc::new(common.pex.clone()),
+        };
+        let lineup = Lineup::new(session, plan.names, to_reactors, common.mailbox.clone());
+        SwitchThread {
+            core: SwitchCore::new(plan.settings, book.bans(), plan.seed),
+            inputs,
+            to_switch: common.to_switch.clone(),
+            lineup: lineup.with_hooks(self.hooks),
+            mailbox: common.mailbox.clone(),
+            resolver: ResolverPool::new(self.resolver),
+            shared: common.shared.clone(),
+            clock: common.clock,
+            sessions: Default::default(),
+            connection_filters: self.connection_filters,
+            peer_filters: self.peer_filters,
+            log: Log::new(config.seeds.iter().map(PeerAddress::id), descriptors::limit()),
+            notices: common.pex.notices(),
+        }
+    }
+}
+
+/// Starts the threads that decide. `Err`: those that there are end with the loop.
+fn start_deciders(
+    switch: SwitchThread<Revocable, ToPex>,
+    book: Prepared,
+    events: Option<Receiver<Event>>,
+    common: &Inner,
+) -> io::Result<(Thread<bool>, Pex)> {
+    let switch = thread::spawn("p2p-switch", move || switch.run_to_end())?;
+    let pex = book.start(events, common.to_switch.clone(), common.mailbox.clone())?;
+    Ok((switch, pex))
+}
+
+fn random_seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    let random = ring::rand::SystemRandom::new();
+    ring::rand::SecureRandom::fill(&random, &mut seed).map_err(|_| StartError::Randomness)?;
+    Ok(seed)
+}
+
+/// What the node announces as its address.
+fn announce(config: &Config, bound: Option<SocketAddr>) -> ListenAddress {
+    match (&config.external_address, bound) {
+        (Some(external), _) => external.clone(),
+        (None, Some(addr)) => addr.into(),
+        // Go refuses an empty address; this one parses, and nobody books it.
+        (None, None) => SocketAddr::from(([0, 0, 0, 0], 0)).into(),
+    }
+}
+
+fn listen_addr(config: &Config) -> Result<Option<SocketAddr>, StartError> {
+    let Some(laddr) = &config.laddr else { return Ok(None) };
+    if let Some(addr) = laddr.socket_addr() {
+        return Ok(Some(addr));
+    }
+    let error = |error| StartError::Laddr { laddr: laddr.to_string(), error };
+    let mut addrs = (laddr.host().to_string(), laddr.port()).to_socket_addrs().map_err(error)?;
+    let addr = addrs.next().ok_or_else(|| error(std::io::ErrorKind::NotFound.into()))?;
+    Ok(Some(addr))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::NodeKey;
+
+    #[test]
+    fn a_node_announces_what_it_was_told_or_where_it_listens_or_else_what_nobody_dials() {
+        let bound = Some(SocketAddr::from(([127, 0, 0, 1], 4711)));
+        let mut config = Config::default();
+        assert_eq!(announce(&config, bound).to_string(), "tcp://127.0.0.1:4711");
+        // It only dials. The reference refuses a NodeInfo with an empty address, and takes this one.
+        let nowhere = announce(&config, None);
+        assert_eq!(nowhere.to_string(), "tcp://0.0.0.0:0");
+        let info = NodeInfo::new("chain", "moniker").unwrap();
+        let info = info.with_id(NodeKey::from_seed([1; 32]).id()).with_listen_addr(&nowhere);
+        assert_eq!(info.validate(), Ok(()));
+        config.external_address = Some("a.example:5".parse().unwrap());
+        for bound in [bound, None] {
+            assert_eq!(announce(&config, bound).to_string(), "tcp://a.example:5");
+        }
+    }
+}
