@@ -8,29 +8,25 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use tmp2p::{ChannelDescriptor, Config, Event, NodeInfo, NodeKey, Reactor, Switch};
+//! use tmp2p::{
+//!     ChannelDescriptor, Config, Event, NodeInfo, NodeKey, Reactor, ReactorSpec, Switch,
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let node = |moniker: &str| -> Result<(Switch, Reactor), Box<dyn std::error::Error>> {
 //!     let info = NodeInfo::new("test-chain", moniker)?;
 //!     let mut builder = Switch::builder(Config::default(), NodeKey::generate(), info);
-//!     let echo = builder.reactor("echo", [ChannelDescriptor::new(0x70).priority(5)])?;
+//!     let echo = builder.reactor(ReactorSpec::new("echo").channel(ChannelDescriptor::new(0x70).priority(5)))?;
 //!     Ok((builder.start()?, echo))
 //! };
 //! let (alice, a) = node("alice")?;
 //! let (bob, b) = node("bob")?;
-//! alice.handle().dial(bob.handle().peer_address())?;
-//! for event in &b.events {
-//!     if let Event::PeerUp(peer) = event {
-//!         peer.try_send(0x70, b"hello".to_vec())?;
-//!         break;
-//!     }
+//! alice.handle().dial(bob.handle().peer_address().expect("it listens")).wait()?;
+//! for event in b.events() { // also ends when the switch stops
+//!     if let Event::PeerUp(peer) = event { peer.try_send(0x70, b"hello".to_vec())?; break; }
 //! }
-//! for event in &a.events {
-//!     if let Event::Message(m) = event {
-//!         println!("{}: {} bytes", m.peer().id(), m.payload().len());
-//!         break;
-//!     }
+//! for event in a.events() {
+//!     if let Event::Message(m) = event { println!("{}: {} bytes", m.peer().id(), m.payload().len()); break; }
 //! }
 //! alice.stop(Duration::from_secs(5))?;
 //! bob.stop(Duration::from_secs(5))?;
@@ -147,6 +143,7 @@ pub mod pex;
 pub mod protocol;
 #[doc(hidden)]
 pub mod reactor;
+mod refused;
 mod reply;
 mod runtime;
 #[doc(hidden)]
@@ -161,7 +158,7 @@ pub mod wake;
 pub use addrbook::SqliteStore;
 pub use addrbook::{
     AddError, BadAddress, BadCause, BanError, BookKey, BookStore, ImportReport, KnownAddress,
-    MemoryStore, Placement, StoreBatch, StoreError, StoredBook, UnbanError,
+    MemoryStore, Placement, StoreBatch, StoreError, StoredBook, UnbanError, Unstored,
 };
 pub use address::{
     AddressError, Cidr, CidrError, GroupKey, Host, ListenAddress, NetAddress, PeerAddress,
@@ -178,17 +175,18 @@ pub use payload::Payload;
 pub use pex::{BookEntry, BookState, BookView, Candidates};
 pub use reactor::{
     BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, LocalFault, Never, Peer,
-    PeerStatus, Room, SendError, SendErrorKind,
+    PeerStatus, Reactor, RegisterError, Room, SendError, SendErrorKind,
 };
+pub use refused::{Stopped, WrongThread};
 pub use runtime::{
-    BanManyError, DialError, DialPeersError, DialTicket, ImportBookError, NumPeers, Reactor,
-    RegisterError, StartError, StopError, StopReport, Stopped, Switch, SwitchBuilder, SwitchHandle,
+    BanManyError, DialPeersError, DialTicket, ImportBookError, NumPeers, ReactorSpec, StartError,
+    StopError, StopReport, Switch, SwitchBuilder, SwitchHandle,
 };
 #[doc(inline)]
 pub use switch::evicting;
 pub use switch::{
-    Candidate, ConnectionState, ControlError, Decision, Limits, Metrics, PeerState, Resolver,
-    StateCounts, StopReason, SwitchEvent, SystemResolver,
+    Candidate, ConnectionState, ControlError, Decision, DialError, Later, Limits, Metrics,
+    PeerState, Resolver, StateCounts, StopReason, SwitchEvent, SystemResolver, Verdict,
 };
 pub use time::{Mono, Now};
 

@@ -23,12 +23,15 @@ pub(crate) fn run() -> Outcome<()> {
 pub(crate) fn serve(config: Config) -> Outcome<()> {
     let node = Node::start(config, ChannelDescriptor::new(CHANNEL))?;
     let Node { switch, reactor } = node;
-    let handle = switch.handle();
+    let handle = switch.handle().clone();
     let added = AtomicU64::new(0);
     let before = cpu_seconds();
     thread::scope(|scope| {
         let echoing = scope.spawn(|| echo(&reactor, &added));
-        println!("{}", json!({ "event": "listening", "addr": handle.peer_address().to_string() }));
+        println!(
+            "{}",
+            json!({ "event": "listening", "addr": handle.peer_address().unwrap().to_string() })
+        );
         let cpu = || cpu_seconds().zip(before).map(|(now, before)| now - before);
         for line in stdin().lines() {
             line?;
@@ -49,7 +52,7 @@ pub(crate) fn serve(config: Config) -> Outcome<()> {
 }
 
 fn echo(reactor: &Reactor, added: &AtomicU64) {
-    for event in &reactor.events {
+    for event in reactor.events() {
         match event {
             Event::PeerUp(_) => {
                 added.fetch_add(1, Relaxed);

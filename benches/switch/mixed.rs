@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tmp2p::{ChannelDescriptor, Config, Event, NodeKey, Payload, Reactor, Switch};
+use tmp2p::{ChannelDescriptor, Config, Event, NodeKey, Payload, Reactor, ReactorSpec, Switch};
 
 use crate::{
     common::{Args, Goal, Line, Outcome, Reporter, Summary, percentile},
@@ -156,9 +156,11 @@ struct Node {
 impl Node {
     fn start(config: Config) -> Outcome<Self> {
         let mut builder = Switch::builder(config, NodeKey::generate(), node_info()?);
-        let bulk = builder.reactor("bulk", [ChannelDescriptor::new(BULK).priority(1)])?;
-        let important =
-            builder.reactor("important", [ChannelDescriptor::new(IMPORTANT).priority(10)])?;
+        let bulk = builder
+            .reactor(ReactorSpec::new("bulk").channel(ChannelDescriptor::new(BULK).priority(1)))?;
+        let important = builder.reactor(
+            ReactorSpec::new("important").channel(ChannelDescriptor::new(IMPORTANT).priority(10)),
+        )?;
         Ok(Self { switch: builder.start()?, bulk, important })
     }
 }
@@ -172,7 +174,7 @@ fn rate(delivered: &AtomicUsize, work: impl FnOnce() -> Outcome<()>) -> Outcome<
 }
 
 fn count(bulk: &Reactor, delivered: &AtomicUsize) {
-    for event in &bulk.events {
+    for event in bulk.events() {
         match event {
             Event::Message(envelope) => {
                 delivered.fetch_add(envelope.payload().len(), SeqCst);
@@ -186,7 +188,7 @@ fn count(bulk: &Reactor, delivered: &AtomicUsize) {
 /// Milliseconds that each message took.
 fn time(important: &Reactor, origin: Instant) -> Vec<f64> {
     let mut times = Vec::new();
-    for event in &important.events {
+    for event in important.events() {
         match event {
             Event::Message(envelope) => {
                 let now = origin.elapsed().as_nanos() as u64;

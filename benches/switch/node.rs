@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tmp2p::{ChannelDescriptor, Config, Envelope, Event, NodeInfo, NodeKey, Peer, Reactor, Switch};
+use tmp2p::{
+    ChannelDescriptor, Config, Envelope, Event, NodeInfo, NodeKey, Peer, Reactor, ReactorSpec,
+    Switch,
+};
 
 use crate::common::Outcome;
 
@@ -63,7 +66,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn start(config: Config, channel: ChannelDescriptor) -> Outcome<Self> {
         let mut builder = Switch::builder(config, NodeKey::generate(), node_info()?);
-        let reactor = builder.reactor("bench", [channel])?;
+        let reactor = builder.reactor(ReactorSpec::new("bench").channel(channel))?;
         Ok(Self { switch: builder.start()?, reactor })
     }
 
@@ -97,7 +100,7 @@ pub(crate) fn node_info() -> Outcome<NodeInfo> {
 
 /// Dials, and waits until the dialing node's reactor was told.
 pub(crate) fn connect(from: &Switch, reactor: &Reactor, to: &Switch) -> Outcome<Peer> {
-    from.handle().dial(to.handle().peer_address())?.wait()?;
+    from.handle().dial(to.handle().peer_address().ok_or("it does not listen")?).wait()?;
     wait_for_peer(reactor)
 }
 
@@ -123,8 +126,8 @@ pub(crate) fn next_message(reactor: &Reactor) -> Outcome<Envelope> {
 
 fn next_event(reactor: &Reactor) -> Outcome<Event> {
     // As a reactor's thread would; the clock is only looked at if there is nothing.
-    if let Ok(event) = reactor.events.try_recv() {
+    if let Ok(event) = reactor.events().try_recv() {
         return Ok(event);
     }
-    Ok(reactor.events.recv_deadline(Instant::now() + STALLED)?)
+    Ok(reactor.events().recv_deadline(Instant::now() + STALLED)?)
 }

@@ -129,7 +129,7 @@ fn run(samples: usize) -> Outcome<Run> {
 
 /// Sends back what comes, until the first session ends.
 fn echo(reactor: &Reactor) -> Outcome<()> {
-    for event in &reactor.events {
+    for event in reactor.events() {
         match event {
             Event::Message(envelope) => {
                 let peer = envelope.peer().clone();

@@ -118,7 +118,7 @@ impl News {
     /// Something has happened.
     pub(crate) fn hear(&mut self, event: &SwitchEvent, now: Duration) -> Option<Line> {
         match event {
-            SwitchEvent::PeerUp { .. } => self.counts.sessions += 1,
+            SwitchEvent::Connected { .. } => self.counts.sessions += 1,
             SwitchEvent::DialFailed { reason, .. } => {
                 self.counts.failed += 1;
                 self.in_vain += 1;
@@ -130,7 +130,7 @@ impl News {
             SwitchEvent::Rejected { others, .. } => self.counts.refused += 1 + others,
             _ => {}
         }
-        let SwitchEvent::PeerUp { id, addr, direction, moniker } = event else { return None };
+        let SwitchEvent::Connected { id, addr, direction, moniker } = event else { return None };
         self.strangers = 0;
         // It may be as long as the peer likes.
         let name: String = moniker.chars().take(MAX_MONIKER).collect();

@@ -1,7 +1,7 @@
 //! What a program does with its settings before anything else: it starts the log as they say, and
 //! tells what is odd about them.
 
-use tmp2p::{Config, NodeInfoError, NodeKey};
+use tmp2p::{Config, NodeInfoError, NodeKey, SwitchHandle};
 use toml::Table;
 
 use crate::{
@@ -58,6 +58,11 @@ pub(crate) fn p2p(layers: &Layers, defaults: Table) -> Result<P2p, Failure> {
 
 fn tell<'a>(warnings: impl IntoIterator<Item = &'a String>) {
     warnings.into_iter().for_each(|warning| log::warn!("{warning}"));
+}
+
+/// Where a node can be dialed from this machine; of one that only dials who it is.
+pub(crate) fn address(handle: &SwitchHandle) -> String {
+    handle.peer_address().map_or_else(|| handle.id().to_string(), |addr| addr.to_string())
 }
 
 /// Whose fault it is that there can be no such node info.

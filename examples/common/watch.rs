@@ -15,6 +15,7 @@ use crate::{
     cli::{self, Failure},
     console::Console,
     news::{self, Facts, News},
+    opening,
 };
 
 /// How often it is looked at.
@@ -56,7 +57,7 @@ impl<'a> Watch<'a> {
             "version {} runs as {what}; chain {:?}, node {}, known to peers as {}",
             env!("CARGO_PKG_VERSION"),
             info.network(),
-            handle.peer_address(),
+            opening::address(handle),
             info.listen_addr(),
         );
         if let Some(why) = news::undialable(info.listen_addr()) {
@@ -96,12 +97,13 @@ impl<'a> Watch<'a> {
                     self.console.reactor_event(&event);
                 },
                 recv(happenings) -> event => match event {
-                    Ok(event) => self.hear(&event),
-                    // Only if one of its threads has failed: nobody else stops it.
-                    Err(_) => {
-                        let why = "the switch has stopped".to_owned();
+                    // Nobody here stops it.
+                    Ok(SwitchEvent::Stopped(reason)) => {
+                        let why = format!("the switch has stopped: {reason}");
                         return ("failure", Err(Failure::Failed(why)));
                     }
+                    Ok(event) => self.hear(&event),
+                    Err(_) => return ("failure", Err(Failure::Failed("no switch".to_owned()))),
                 },
                 recv(ticks) -> _ => {
                     if let Err(why) = cli::check_stdout() {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tmp2p::{
-    ChannelDescriptor, ChannelId, Config, Event, Peer, PeerAddress, Switch, SwitchEvent,
+    ChannelDescriptor, ChannelId, Config, Event, Peer, PeerAddress, Reactor, ReactorSpec, Switch,
+    SwitchEvent,
     crossbeam_channel::{Receiver, select},
 };
 
@@ -16,7 +17,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Client {
     pub(crate) console: Console,
     pub(crate) switch: Switch,
-    pub(crate) events: Receiver<Event>,
+    pub(crate) reactor: Reactor,
     pub(crate) signals: Receiver<&'static str>,
     happenings: Receiver<SwitchEvent>,
 }
@@ -25,19 +26,18 @@ impl Client {
     /// Starts a switch that has this channel.
     pub(crate) fn start(common: &Common, config: Config, channel: u8) -> Result<Self, Failure> {
         let mut builder = common.prepare("error", config)?;
-        let reactor =
-            builder.reactor("echo", [ChannelDescriptor::new(channel)]).map_err(Failure::usage)?;
+        let echo = ReactorSpec::new("echo").channel(ChannelDescriptor::new(channel));
+        let reactor = builder.reactor(echo).map_err(Failure::usage)?;
         let signals = signals::watch()?;
         let switch = builder.start().map_err(Failure::usage)?;
         let happenings = switch.handle().subscribe();
         let console = Console::new(common.events, 1);
-        Ok(Self { console, switch, events: reactor.events, signals, happenings })
+        Ok(Self { console, switch, reactor, signals, happenings })
     }
 
     /// Dials, and waits until there is a session. `Err(Some(…))` is a signal.
     pub(crate) fn connect(&self, addr: &PeerAddress, channel: u8) -> Result<Peer, Ended> {
-        let handle = self.switch.handle();
-        handle.dial(addr.clone()).map_err(|stopped| Ended::Failed(stopped.to_string()))?;
+        self.switch.handle().dial(addr.clone());
         loop {
             select! {
                 recv(self.signals) -> signal => return Err(Ended::signal(signal)),
@@ -48,7 +48,7 @@ impl Client {
                         return Err(Ended::Failed(format!("cannot connect to {addr}: {reason}")));
                     }
                 }
-                recv(self.events) -> event => {
+                recv(self.reactor.events()) -> event => {
                     let Ok(event) = event else { return Err(Ended::stopped()) };
                     self.console.reactor_event(&event);
                     if let Event::PeerUp(peer) = event {
@@ -66,7 +66,7 @@ impl Client {
     /// Stops the switch and tells what was still to be told. A signal is no failure.
     pub(crate) fn finish(self, ended: Result<(), Ended>) -> Result<(), Failure> {
         let stopped = self.switch.stop(STOP_TIMEOUT);
-        self.events.iter().for_each(|event| self.console.reactor_event(&event));
+        self.reactor.events().iter().for_each(|event| self.console.reactor_event(&event));
         let (reason, result) = match ended {
             Ok(()) => ("done", Ok(())),
             Err(Ended::Signal(name)) => (name, Ok(())),

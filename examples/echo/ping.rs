@@ -139,7 +139,7 @@ fn wait(client: &Client, sent_at: Instant) -> Result<(tmp2p::Payload, Duration),
     let timeout = at(sent_at + ANSWER_TIMEOUT);
     loop {
         select! {
-            recv(client.events) -> event => {
+            recv(client.reactor.events()) -> event => {
                 let round_trip = sent_at.elapsed();
                 let Ok(event) = event else { return Err(Ended::stopped()) };
                 client.console.reactor_event(&event);

@@ -134,7 +134,7 @@ impl Pour {
         self.bar.enable_steady_tick(Duration::from_millis(200));
         loop {
             select! {
-                recv(client.events) -> event => {
+                recv(client.reactor.events()) -> event => {
                     let Ok(event) = event else { return Err(Ended::stopped()) };
                     client.console.reactor_event(&event);
                     if let Event::PeerDown(_, reason) = event {

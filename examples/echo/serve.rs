@@ -7,7 +7,7 @@ use std::{
 };
 
 use tmp2p::{
-    ChannelDescriptor, ConnId, Envelope, Event, ListenAddress, SendErrorKind,
+    ChannelDescriptor, ConnId, Envelope, Event, ListenAddress, ReactorSpec, SendErrorKind,
     crossbeam_channel::{Receiver, bounded, select, tick},
 };
 
@@ -42,19 +42,21 @@ pub(crate) struct Args {
 
 pub(crate) fn run(common: &Common, args: Args) -> Result<(), Failure> {
     let mut builder = common.prepare("info", node::config(Some(args.laddr)))?;
-    let channel = |id| [ChannelDescriptor::new(id)];
-    let echo = builder.reactor("echo", channel(args.channel)).map_err(Failure::usage)?;
-    let sink = builder.reactor("sink", channel(args.sink)).map_err(Failure::usage)?;
+    let spec = |name, id| ReactorSpec::new(name).channel(ChannelDescriptor::new(id));
+    let echo = builder.reactor(spec("echo", args.channel)).map_err(Failure::usage)?;
+    let sink = builder.reactor(spec("sink", args.sink)).map_err(Failure::usage)?;
     let signals = signals::watch()?;
     let switch = builder.start().map_err(Failure::usage)?;
     let console = Arc::new(Console::new(common.events, 2));
     let happenings = switch.handle().subscribe();
-    console.listening("p2p", switch.handle().peer_address());
+    if let Some(addr) = switch.handle().peer_address() {
+        console.listening("p2p", addr);
+    }
 
     let told = console.clone();
-    let echo = cli::spawn("echo", move || Echo::new(&told).run(&echo.events))?;
+    let echo = cli::spawn("echo", move || Echo::new(&told).run(echo.events()))?;
     let told = console.clone();
-    let sink = cli::spawn("sink", move || Sink::new(&told).run(&sink.events))?;
+    let sink = cli::spawn("sink", move || Sink::new(&told).run(sink.events()))?;
     let (ended, end) = bounded::<()>(0);
     let told = console.clone();
     let watcher = cli::spawn("watch", move || {

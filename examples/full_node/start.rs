@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use tmp2p::{
-    Switch,
+    ReactorSpec, Switch,
     crossbeam_channel::{bounded, never},
 };
 
@@ -55,17 +55,19 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     // Announced in this order, as Tendermint does.
     let mut builder = Switch::builder(config.clone(), key, info);
     let mut reactor = |name, channels: &[_]| {
-        builder.reactor(name, channels.iter().copied()).map_err(Failure::usage)
+        let spec = channels.iter().copied().fold(ReactorSpec::new(name), ReactorSpec::channel);
+        builder.reactor(spec).map_err(Failure::usage)
     };
-    let consensus = reactor("consensus", &channels::consensus())?.events;
-    let mempool = reactor("mempool", &channels::mempool(max_tx_bytes))?.events;
+    let consensus = reactor("consensus", &channels::consensus())?;
+    let mempool = reactor("mempool", &channels::mempool(max_tx_bytes))?;
 
     let signals = signals::watch()?;
     let switch = builder.start().map_err(Failure::usage)?;
-    let handle = switch.handle();
-    let happenings = handle.subscribe();
+    let (handle, happenings) = (&switch.handle().clone(), switch.handle().subscribe());
     let console = Arc::new(Console::new(args.events, 2));
-    console.listening("p2p", handle.peer_address());
+    if let Some(addr) = handle.peer_address() {
+        console.listening("p2p", addr);
+    }
 
     let heights = Arc::new(Mutex::new(Heights::default()));
     let (submit, submitted) = bounded(SUBMITTED);
@@ -78,7 +80,7 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
 
     let mut threads = Vec::new();
     let follower = Consensus::new(console.clone(), heights.clone());
-    threads.push(cli::spawn("consensus", move || follower.run(&consensus))?);
+    threads.push(cli::spawn("consensus", move || follower.run(consensus.events()))?);
     let told = console.clone();
     let relay = Relay::new(max_tx_bytes, move |seen: Seen<'_>| match seen {
         Seen::Event(event) => told.reactor_event(event),
@@ -87,13 +89,12 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
             told.event("tx", json!({ "hash": hash, "bytes": bytes, "from": from }));
         }
     });
-    threads.push(cli::spawn("mempool", move || relay.run(&mempool, submitted))?);
+    threads.push(cli::spawn("mempool", move || relay.run(mempool.events(), submitted))?);
 
     let what = format!("full node, home {}{served}", settings.home.path().display());
-    let mut watch =
-        Watch::start(&what, &config, PATIENCE, &handle, &console, &signals, &happenings);
+    let mut watch = Watch::start(&what, &config, PATIENCE, handle, &console, &signals, &happenings);
     let height = || Some(consensus::lock(&heights).height());
-    let (reason, result) = watch.run(&never(), height, || table::peers(&handle, &heights));
+    let (reason, result) = watch.run(&never(), height, || table::peers(handle, &heights));
     let stopped = switch.stop(STOP_TIMEOUT).map_err(Failure::failed);
     for thread in threads {
         thread.join().map_err(|_| Failure::Failed("a thread has panicked".to_owned()))?;

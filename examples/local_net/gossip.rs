@@ -8,8 +8,8 @@ use std::{
 };
 
 use tmp2p::{
-    Event,
-    crossbeam_channel::{Receiver, Sender, unbounded},
+    Reactor,
+    crossbeam_channel::{Sender, unbounded},
 };
 
 use crate::{
@@ -29,7 +29,7 @@ pub(crate) struct Mempool {
 }
 
 impl Mempool {
-    pub(crate) fn start(events: Receiver<Event>) -> Result<Self, Failure> {
+    pub(crate) fn start(reactor: Reactor) -> Result<Self, Failure> {
         let (submit, submitted) = unbounded();
         let known = Arc::<Mutex<Known>>::default();
         let shared = known.clone();
@@ -38,7 +38,7 @@ impl Mempool {
                 *lock(&shared).entry(hash).or_default() += 1;
             }
         });
-        let relay = cli::spawn("mempool", move || relay.run(&events, submitted))?;
+        let relay = cli::spawn("mempool", move || relay.run(reactor.events(), submitted))?;
         Ok(Self { submit, known, relay })
     }
 

@@ -88,7 +88,7 @@ impl<'a> Network<'a> {
 
     pub(crate) fn start_all(&mut self) -> Result<String, String> {
         let seed = node::start_seed(self.nodes.len())?;
-        self.seed_addr = Some(seed.handle().peer_address());
+        self.seed_addr = seed.handle().peer_address();
         self.seed = Some(seed);
         for number in 0..self.nodes.len() {
             self.interrupt.check()?;
@@ -103,7 +103,7 @@ impl<'a> Network<'a> {
         let laddr = before.map(|addr| addr.socket_addr());
         let seed = self.seed_addr.as_ref().ok_or("there never was a seed")?;
         let node = Node::start(number, &home, laddr, seed, self.ids.clone(), self.clock)?;
-        self.addrs[number] = Some(node.handle().peer_address());
+        self.addrs[number] = node.handle().peer_address();
         self.nodes[number] = Some(node);
         Ok(())
     }
@@ -180,7 +180,7 @@ impl<'a> Network<'a> {
         self.wait_until("everybody to notice", || {
             self.living().all(|(_, node)| {
                 node.tally().left.iter().any(|left| left.id == id)
-                    && node.handle().peer(&id).is_none()
+                    && node.handle().peer(id).is_none()
             })
         })?;
         let mut kinds = BTreeMap::<&str, usize>::new();

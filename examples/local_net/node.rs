@@ -10,8 +10,8 @@ use std::{
 };
 
 use tmp2p::{
-    ChannelDescriptor, Config, Event, NodeId, NodeInfo, NodeKey, Peer, PeerAddress, Switch,
-    SwitchHandle, crossbeam_channel::Receiver,
+    ChannelDescriptor, Config, Event, NodeId, NodeInfo, NodeKey, Peer, PeerAddress, ReactorSpec,
+    Switch, SwitchHandle, crossbeam_channel::Receiver,
 };
 
 use crate::{
@@ -58,19 +58,21 @@ impl Node {
             config.laddr = Some(laddr.into());
         }
         let mut builder = Switch::builder(config, key(home)?, info);
-        let mut reactor =
-            |name, id| builder.reactor(name, [ChannelDescriptor::new(id)]).map_err(|e| text(&e));
+        let mut reactor = |name, id| {
+            let spec = ReactorSpec::new(name).channel(ChannelDescriptor::new(id));
+            builder.reactor(spec).map_err(|e| text(&e))
+        };
         let (all, mempool) = (reactor("all", CHANNEL)?, reactor("mempool", MEMPOOL_CHANNEL)?);
         let switch = builder.start().map_err(|e| text(&e))?;
         let tally = Arc::new(Mutex::new(Tally::new(ids.len(), clock)));
         let shared = tally.clone();
-        let reader = cli::spawn("reader", move || read(&all.events, &ids, &shared));
-        let mempool = Mempool::start(mempool.events);
+        let reader = cli::spawn("reader", move || read(all.events(), &ids, &shared));
+        let mempool = Mempool::start(mempool);
         let why = |why: cli::Failure| why.to_string();
         Ok(Self { switch, reader: reader.map_err(why)?, mempool: mempool.map_err(why)?, tally })
     }
 
-    pub(crate) fn handle(&self) -> SwitchHandle {
+    pub(crate) fn handle(&self) -> &SwitchHandle {
         self.switch.handle()
     }
 

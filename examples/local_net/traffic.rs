@@ -55,7 +55,7 @@ pub(crate) fn run(
     };
     let is_over = AtomicBool::new(false);
     let (handles, clock): (Vec<_>, _) =
-        (network.living().map(|(i, node)| (i, node.handle())).collect(), network.clock);
+        (network.living().map(|(i, node)| (i, node.handle().clone())).collect(), network.clock);
     let result: Result<u64, String> = thread::scope(|scope| {
         let senders: io::Result<Vec<_>> = handles
             .iter()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::Switch;
+use tmp2p::{ReactorSpec, Switch};
 
 use crate::{
     Args, book, cli::Failure, console::Console, http, opening, settings::Settings, signals, states,
@@ -29,23 +29,23 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let signals = signals::watch()?;
     let mut builder = Switch::builder(config.clone(), key, info);
     // It owns no channel: it only hears who comes and goes.
-    let reactor = builder.reactor("seed", []).map_err(Failure::usage)?;
+    let reactor = builder.reactor(ReactorSpec::new("seed")).map_err(Failure::usage)?;
     let switch = builder.start().map_err(Failure::usage)?;
-    let handle = switch.handle();
-    let happenings = handle.subscribe();
+    let (handle, happenings) = (&switch.handle().clone(), switch.handle().subscribe());
     let console = Console::new(args.events, 1);
-    console.listening("p2p", handle.peer_address());
+    if let Some(addr) = handle.peer_address() {
+        console.listening("p2p", addr);
+    }
     let served = http.shown();
     let private = config.private_peer_ids.clone();
     http.serve(&console, Pages::new(handle.clone(), chain_id, private))?;
 
     let what = format!("seed, home {}{served}", settings.home.path().display());
-    let mut watch =
-        Watch::start(&what, &config, PATIENCE, &handle, &console, &signals, &happenings);
-    let table = || states::table(&handle).unwrap_or_default();
-    let (reason, result) = watch.run(&reactor.events, || None, table);
+    let mut watch = Watch::start(&what, &config, PATIENCE, handle, &console, &signals, &happenings);
+    let table = || states::table(handle).unwrap_or_default();
+    let (reason, result) = watch.run(reactor.events(), || None, table);
     let stopped = switch.stop(STOP_TIMEOUT).map_err(Failure::failed);
-    reactor.events.iter().for_each(|event| console.reactor_event(&event));
+    reactor.events().iter().for_each(|event| console.reactor_event(&event));
     watch.end(reason, stopped.as_ref().map_or(0, |report| report.sessions));
     result.and(stopped.map(drop))
 }

@@ -8,7 +8,7 @@ use tmp2p::{NodeId, SwitchHandle};
 use crate::{
     book,
     http::{Answer, Kept, Method, Reply, Request, escaped},
-    metrics, peers,
+    metrics, opening, peers,
 };
 
 /// How many pages there are.
@@ -94,7 +94,7 @@ impl Seed {
              <a href=\"/metrics\">metrics</a>\n<pre>\n{table}</pre>\n",
             // Monikers and versions are what strangers wrote.
             chain = escaped(&self.chain_id),
-            addr = escaped(&self.handle.peer_address().to_string()),
+            addr = escaped(&opening::address(&self.handle)),
             table = escaped(&table),
         ))
     }

@@ -1,14 +1,24 @@
 //! What is wrong with a ban.
 
-use crate::{address::Cidr, ban::BanTarget};
+use crate::{
+    address::Cidr,
+    ban::BanTarget,
+    refused::{Stopped, WrongThread},
+};
 
-/// Why a target was not banned.
+/// A change is in force and could not be stored, for this reason, with all causes: it may not
+/// survive a restart. Storing it is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is in force, but could not be stored and may not survive a restart: {0}")]
+pub struct Unstored(pub String);
+
+/// Why a target was not banned, or not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BanError {
-    /// The switch has stopped.
-    #[error("the switch has stopped")]
-    Stopped,
+    /// There is no switch to ask.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// It is this node.
     #[error("this is the node's own id; it cannot ban itself")]
     OwnId,
@@ -18,22 +28,28 @@ pub enum BanError {
     /// Every IPv4 or every IPv6 address would be banned.
     #[error("the range {0} covers every address; to refuse everybody, do not listen")]
     CoversEverything(Cidr),
-    /// Called on one of the library's own threads, which must not wait.
-    #[error("banning on a thread of the switch")]
-    WrongThread,
+    /// It is done all the same.
+    #[error(transparent)]
+    Unstored(#[from] Unstored),
+    /// Called on one of the library's own threads.
+    #[error(transparent)]
+    WrongThread(#[from] WrongThread),
 }
 
-/// Why no ban was lifted.
+/// Why no ban was lifted, or not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnbanError {
-    /// The switch has stopped.
-    #[error("the switch has stopped")]
-    Stopped,
+    /// There is no switch to ask.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// There is no ban of exactly this target.
     #[error("there is no ban of {0}; bans are lifted by the target they were imposed with")]
     NotBanned(BanTarget),
-    /// Called on one of the library's own threads, which must not wait.
-    #[error("lifting a ban on a thread of the switch")]
-    WrongThread,
+    /// It is done all the same.
+    #[error(transparent)]
+    Unstored(#[from] Unstored),
+    /// Called on one of the library's own threads.
+    #[error(transparent)]
+    WrongThread(#[from] WrongThread),
 }

@@ -46,7 +46,7 @@ mod writer;
 pub use adding::{AddError, Added};
 pub use bad_address::{BadAddress, BadCause};
 pub use book::{Book, BookLimits, BookSettings};
-pub use error::{BanError, UnbanError};
+pub use error::{BanError, UnbanError, Unstored};
 pub use hash::BucketHash;
 pub use importing::ImportReport;
 pub use known_address::{BookKey, KnownAddress, Placement};
@@ -57,4 +57,4 @@ pub use sqlite::SqliteStore;
 #[cfg(feature = "sqlite")]
 pub(crate) use sqlite::UnwritableStore;
 pub use store::{BookStore, StoreBatch, StoreError, StoredBook};
-pub(crate) use writer::{StoreEnd, StoreWriter};
+pub(crate) use writer::{StoreEnd, StoreWatch, StoreWriter};

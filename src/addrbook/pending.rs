@@ -129,6 +129,11 @@ impl Pending {
         self.is_urgent = true;
     }
 
+    /// Whether there is something whose write has not begun.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Whether everything is written.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.writing.is_none()

@@ -1,6 +1,6 @@
 //! The thread `p2p-store`: the only one that waits for a disk.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use log::Level;
 use parking_lot::{Condvar, Mutex};
@@ -12,6 +12,9 @@ use crate::{
     thread::{self, Joined, Thread},
     time::Mono,
 };
+
+/// How long an operator's call waits for its write. One that works needs milliseconds.
+const STORED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How the writing ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,30 @@ struct Shared {
 struct Work {
     pending: Pending,
     is_stopping: bool,
+    /// Writes that have begun and that are over, and why the last of these failed.
+    begun: u64,
+    over: u64,
+    failure: Option<String>,
+}
+
+/// Tells whether what was given to the writer is stored.
+#[derive(Clone)]
+pub(crate) struct StoreWatch(Arc<Shared>);
+
+impl StoreWatch {
+    /// Waits for the write of what was added before. Not on the library's threads.
+    ///
+    /// # Errors
+    /// It failed, or is not over in time.
+    pub(crate) fn settled(&self) -> Result<(), String> {
+        let mut work = self.0.work.lock();
+        let awaited = work.begun + u64::from(work.pending.is_waiting());
+        self.0.changed.wait_while_for(&mut work, |work| work.over < awaited, STORED_WITHIN);
+        if work.over < awaited {
+            return Err("the store has not come back in time".to_owned());
+        }
+        work.failure.clone().map_or(Ok(()), Err)
+    }
 }
 
 impl StoreWriter {
@@ -51,7 +78,8 @@ impl StoreWriter {
         clock: Clock,
         on_failure: impl Fn(String) + Send + 'static,
     ) -> io::Result<Self> {
-        let work = Work { pending: Pending::new(stored), is_stopping: false };
+        let pending = Pending::new(stored);
+        let work = Work { pending, is_stopping: false, begun: 0, over: 0, failure: None };
         let shared = Arc::new(Shared { work: Mutex::new(work), changed: Condvar::new() });
         let theirs = shared.clone();
         let run = move || {
@@ -71,6 +99,10 @@ impl StoreWriter {
     pub(crate) fn add(&self, batch: StoreBatch, is_urgent: bool) {
         self.shared.work.lock().pending.add(batch, is_urgent);
         self.shared.changed.notify_all();
+    }
+
+    pub(crate) fn watch(&self) -> StoreWatch {
+        StoreWatch(self.shared.clone())
     }
 
     /// Writes what is left and joins the thread, or leaves it behind at the deadline.
@@ -109,10 +141,14 @@ impl Shared {
                 work.pending.hurry();
             }
             if let Some(batch) = work.pending.take(clock.mono()) {
+                work.begun += 1;
                 drop(work);
                 let result = write(store, &batch);
                 drop(batch);
                 work = self.work.lock();
+                work.over += 1;
+                work.failure = result.clone().err();
+                self.changed.notify_all();
                 let Err(error) = result else {
                     work.pending.written(clock.mono());
                     continue;

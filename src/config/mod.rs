@@ -240,7 +240,7 @@ pub struct Config {
     /// How long a peer filter may take to decide; no answer is a refusal. Default 5 s
     /// (`p2p/switch.go`, `defaultFilterTimeout`).
     pub peer_filter_timeout: Duration,
-    /// [`SwitchHandle::dial_peers_async`](crate::SwitchHandle::dial_peers_async) and the start of
+    /// [`SwitchHandle::dial_peers`](crate::SwitchHandle::dial_peers) and the start of
     /// the switch dial each node after a random part of this time, so that a network that
     /// starts at once does not dial at once. Default 3 s (`p2p/switch.go`, `dialRandomizerIntervalMilliseconds`).
     pub dial_spread: Duration,

@@ -1,17 +1,25 @@
 //! What handles of the switch hold of the book.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Mutex, RwLock};
 
 use super::{BookView, Candidates, PexInput, PexRequest};
 use crate::{
-    addrbook::{BadAddress, BanError, ImportReport, UnbanError, json::ImportedBook},
+    addrbook::{
+        BadAddress, BanError, ImportReport, StoreWatch, UnbanError, Unstored, json::ImportedBook,
+    },
     address::NetAddress,
     ban::{Ban, BanTable, BanTarget},
     identity::NodeId,
     reactor::Verdicts,
+    refused::{Stopped, WrongThread},
     reply::Reply,
     switch::{ControlError, Notice, Notices},
     thread::{self, Waiting},
@@ -27,6 +35,8 @@ pub(super) struct Shared {
     /// Nodes that were called good and of which the thread has not heard yet: a reactor may say so
     /// with every message, and must not fill the queue with it.
     pub(super) good: Mutex<BTreeSet<NodeId>>,
+    /// If the book is stored.
+    pub(super) store: OnceLock<StoreWatch>,
 }
 
 /// Tells the thread `p2p-pex`, from any thread; never blocks.
@@ -48,8 +58,8 @@ enum NoAnswer {
 impl From<NoAnswer> for ControlError {
     fn from(no_answer: NoAnswer) -> Self {
         match no_answer {
-            NoAnswer::Stopped => Self::Stopped,
-            NoAnswer::WrongThread => Self::WrongThread,
+            NoAnswer::Stopped => Stopped.into(),
+            NoAnswer::WrongThread => WrongThread.into(),
         }
     }
 }
@@ -99,8 +109,8 @@ impl PexHandle {
     ) -> Result<Ban, BanError> {
         match self.ask(|reply| PexRequest::Ban { target, duration, reason, reply }) {
             Ok(result) => result,
-            Err(NoAnswer::Stopped) => Err(BanError::Stopped),
-            Err(NoAnswer::WrongThread) => Err(BanError::WrongThread),
+            Err(NoAnswer::Stopped) => Err(Stopped.into()),
+            Err(NoAnswer::WrongThread) => Err(WrongThread.into()),
         }
     }
 
@@ -115,12 +125,17 @@ impl PexHandle {
         Ok(self.ask(|reply| PexRequest::BanMany { targets, duration, reason, reply })?)
     }
 
+    /// Waits until what was changed before is stored, if the book is.
+    pub(crate) fn stored(&self) -> Result<(), Unstored> {
+        self.shared.store.get().map_or(Ok(()), StoreWatch::settled).map_err(Unstored)
+    }
+
     /// Lifts a ban, likewise.
     pub(crate) fn unban(&self, target: BanTarget) -> Result<Ban, UnbanError> {
         match self.ask(|reply| PexRequest::Unban { target, reply }) {
             Ok(result) => result,
-            Err(NoAnswer::Stopped) => Err(UnbanError::Stopped),
-            Err(NoAnswer::WrongThread) => Err(UnbanError::WrongThread),
+            Err(NoAnswer::Stopped) => Err(Stopped.into()),
+            Err(NoAnswer::WrongThread) => Err(WrongThread.into()),
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     event_loop::Mailbox,
     identity::NodeId,
     reactor::Verdicts,
+    refused::{Stopped, WrongThread},
     switch::{Input, ToSwitch},
     thread,
     time::Mono,
@@ -168,12 +169,12 @@ fn handles_say_so_after_the_stop_and_on_the_librarys_threads() {
     let theirs = handle.clone();
     let on_ours = thread::spawn("p2p-test", move || theirs.ban(id(1).into(), None, "x".into()));
     let on_ours = on_ours.unwrap().join_within(LONG);
-    assert_eq!(on_ours, thread::Joined::Over(Err(BanError::WrongThread)));
+    assert_eq!(on_ours, thread::Joined::Over(Err(BanError::WrongThread(WrongThread))));
     assert_eq!(handle.ban(id(0).into(), None, "x".into()), Err(BanError::OwnId));
     ban(&handle, 1);
     running.stop();
-    assert_eq!(handle.ban(id(2).into(), None, "x".into()), Err(BanError::Stopped));
-    assert_eq!(handle.unban(id(1).into()), Err(UnbanError::Stopped));
+    assert_eq!(handle.ban(id(2).into(), None, "x".into()), Err(BanError::Stopped(Stopped)));
+    assert_eq!(handle.unban(id(1).into()), Err(UnbanError::Stopped(Stopped)));
     assert_eq!(handle.bad_addresses(), None);
     assert_eq!(handle.bans().len(), 1, "the last table can still be read");
 }

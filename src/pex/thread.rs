@@ -23,7 +23,7 @@ use crate::{
     guard::tell,
     identity::NodeId,
     ids::ConnId,
-    reactor::{Event, Peer},
+    reactor::{Event, Peer, Reactor},
     switch::{Input, Request, ToSwitch},
     thread::{self, Joined, Thread},
     time::{Mono, Now},
@@ -157,11 +157,11 @@ impl Prepared {
         self.book.add_own(addr);
     }
 
-    /// Starts the threads; `p2p-store` only if there is a store. Peers and their messages come in
-    /// `events`, if the node exchanges addresses.
+    /// Starts the threads; `p2p-store` only if there is a store. Peers and their messages come to
+    /// `reactor`, if the node exchanges addresses.
     pub(crate) fn start(
         self,
-        events: Option<Receiver<Event>>,
+        reactor: Option<Reactor>,
         to_switch: ToSwitch,
         to_loop: Arc<Mailbox>,
     ) -> io::Result<Pex> {
@@ -175,10 +175,17 @@ impl Prepared {
                 })
             })
             .transpose()?;
+        if let Some(store) = &store {
+            let _ = self.handle.shared.store.set(store.watch());
+        }
         let driver = PexThread {
             core: PexCore::new(self.settings, self.book, self.seed, self.clock.now()),
             inputs: self.inputs,
-            events: events.unwrap_or_else(crossbeam_channel::never),
+            events: match &reactor {
+                Some(reactor) => reactor.events().clone(),
+                None => crossbeam_channel::never(),
+            },
+            _reactor: reactor,
             peers: BTreeMap::new(),
             verdict: None,
             shared: self.handle.shared.clone(),
@@ -228,6 +235,8 @@ struct PexThread {
     core: PexCore,
     inputs: Receiver<PexInput>,
     events: Receiver<Event>,
+    /// However the thread ends, the switch hears of it.
+    _reactor: Option<Reactor>,
     peers: BTreeMap<ConnId, Peer>,
     /// What a reactor has said of a peer, and how many events are to be taken before it: among them
     /// may be the beginning of that peer's session.

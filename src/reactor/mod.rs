@@ -10,6 +10,7 @@ mod event;
 mod inbox;
 mod inboxes;
 mod peer;
+mod registration;
 mod send_error;
 mod send_queue;
 mod session;
@@ -23,6 +24,8 @@ pub use event::{Envelope, Event};
 pub use inbox::{Inbox, Progress};
 pub(crate) use inboxes::{Inboxes, Revocable, Revoker};
 pub use peer::{Peer, PeerStatus};
+pub(crate) use registration::MAX_CHANNELS;
+pub use registration::{Reactor, RegisterError};
 pub use send_error::{SendError, SendErrorKind};
 pub use send_queue::{Pushed, Refused, SendQueue};
 pub use session::{

@@ -151,7 +151,7 @@ impl SwitchHandle {
     /// # Errors
     /// The switch has stopped, or called on a thread of the library.
     pub fn book(&self) -> Result<BookView, ControlError> {
-        self.inner().pex.book()
+        self.started()?.pex.book()
     }
 
     /// The address book as the reference's `addrbook.json`, without what is bad, banned or
@@ -160,7 +160,7 @@ impl SwitchHandle {
     /// # Errors
     /// The switch has stopped, or called on a thread of the library.
     pub fn export_addrbook(&self) -> Result<Vec<u8>, ControlError> {
-        self.inner().pex.export()
+        self.started()?.pex.export()
     }
 
     /// Adds the addresses of an `addrbook.json` that the book does not know, and tells what became of
@@ -170,7 +170,8 @@ impl SwitchHandle {
     /// See [`ImportBookError`]; nothing has changed.
     pub fn import_addrbook(&self, file: &[u8]) -> Result<ImportReport, ImportBookError> {
         let imported = json::parse(file)?;
-        Ok(self.inner().pex.import(imported)?)
+        let started = self.started().map_err(ControlError::from)?;
+        Ok(started.pex.import(imported)?)
     }
 
     /// Looks for peers now, instead of within [`Config::ensure_peers_period`]. If there are as many
@@ -180,7 +181,9 @@ impl SwitchHandle {
     /// the peers it has. May be called as often as one likes, on any thread: nobody is asked or
     /// dialed more often for it. Does not wait.
     pub fn request_more_peers(&self) {
-        self.inner().pex.request_more_peers();
+        if let Ok(running) = self.running() {
+            running.pex.request_more_peers();
+        }
     }
 }
 

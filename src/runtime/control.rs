@@ -8,12 +8,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::SwitchHandle;
 use crate::{
-    addrbook::{BanError, KnownAddress, UnbanError},
-    address::{AddressError, PeerAddress},
+    addrbook::{BanError, KnownAddress, UnbanError, Unstored},
+    address::PeerAddress,
     ban::{Ban, BanTarget},
     identity::NodeId,
     pex::Candidates,
     reactor::{CloseMode, DisconnectReason, Notify, Verdicts},
+    refused::{Stopped, WrongThread},
     reply::Reply,
     switch::{ConnectionState, Control, ControlError, Limits, PeerState, Request, StateCounts},
     thread,
@@ -26,14 +27,6 @@ const MAX_CANDIDATES: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialPeersError {
-    /// An entry is no address.
-    #[error("entry {position} of the list: {error}")]
-    Address {
-        /// Which, from 1.
-        position: usize,
-        /// What is wrong with it.
-        error: AddressError,
-    },
     /// Nobody can be at an entry's address.
     #[error(
         "entry {position} of the list: {addr} cannot be dialed; give an IP address or a host, and a \
@@ -50,7 +43,7 @@ pub enum DialPeersError {
     Control(#[from] ControlError),
 }
 
-/// Why a list of targets is not banned. None of them is.
+/// Why a list of targets is not banned: none of them is, unless it says so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BanManyError {
@@ -62,33 +55,33 @@ pub enum BanManyError {
         /// Why not.
         error: BanError,
     },
+    /// All of them are banned all the same.
+    #[error(transparent)]
+    Unstored(#[from] Unstored),
     /// Nobody took the list.
     #[error(transparent)]
     Control(#[from] ControlError),
 }
 
 impl SwitchHandle {
-    /// Dials nodes, given as `id@host:port`: in random order, each after a random part of
+    /// Dials nodes: in random order, each after a random part of
     /// [`Config::dial_spread`](crate::Config::dial_spread). Nodes that are connected or being
     /// dialed, and this one, are left out. How each went is told by events.
     ///
     /// All of them go into the address book, with this node itself as the source.
     ///
     /// # Errors
-    /// The first entry that is no address, or one where nobody can be; and then none is dialed.
+    /// The first entry where nobody can be, and then none is dialed; or there is no switch.
     #[doc(alias = "DialPeersAsync")]
-    pub fn dial_peers_async<A: AsRef<str>>(&self, addrs: &[A]) -> Result<(), DialPeersError> {
-        let parse = |(at, text): (usize, &A)| {
-            let position = at + 1;
-            let parsed = text.as_ref().parse::<PeerAddress>();
-            let addr = parsed.map_err(|error| DialPeersError::Address { position, error })?;
-            if addr.is_dialable() {
-                Ok(addr)
-            } else {
-                Err(DialPeersError::Undialable { position, addr })
-            }
-        };
-        let addrs = addrs.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+    pub fn dial_peers(
+        &self,
+        addrs: impl IntoIterator<Item = PeerAddress>,
+    ) -> Result<(), DialPeersError> {
+        let addrs: Vec<_> = addrs.into_iter().collect();
+        if let Some(at) = addrs.iter().position(|addr| !addr.is_dialable()) {
+            let addr = addrs[at].clone();
+            return Err(DialPeersError::Undialable { position: at + 1, addr });
+        }
         Ok(self.control(Control::DialPeers(addrs))?)
     }
 
@@ -97,6 +90,7 @@ impl SwitchHandle {
     ///
     /// # Errors
     /// See [`ControlError`]; nothing has changed.
+    #[doc(alias = "AddPersistentPeers")]
     pub fn add_persistent(&self, addr: PeerAddress) -> Result<(), ControlError> {
         self.control(Control::AddPersistent(addr))
     }
@@ -113,6 +107,7 @@ impl SwitchHandle {
     ///
     /// # Errors
     /// See [`ControlError`].
+    #[doc(alias = "AddUnconditionalPeerIDs")]
     pub fn add_unconditional(&self, id: NodeId) -> Result<(), ControlError> {
         self.control(Control::AddUnconditional(id))
     }
@@ -130,9 +125,10 @@ impl SwitchHandle {
     ///
     /// # Errors
     /// The switch has stopped.
+    #[doc(alias = "AddPrivatePeerIDs")]
+    #[doc(alias = "AddPrivateIDs")]
     pub fn add_private(&self, id: NodeId) -> Result<(), ControlError> {
-        self.running()?;
-        self.inner().pex.add_private(vec![id]);
+        self.running()?.pex.add_private(vec![id]);
         Ok(())
     }
 
@@ -141,9 +137,14 @@ impl SwitchHandle {
     /// # Errors
     /// The switch has stopped.
     pub fn remove_private(&self, id: NodeId) -> Result<(), ControlError> {
-        self.running()?;
-        self.inner().pex.remove_private(vec![id]);
+        self.running()?.pex.remove_private(vec![id]);
         Ok(())
+    }
+
+    /// How many peers there may be. Does not wait.
+    #[doc(alias = "MaxNumOutboundPeers")]
+    pub fn limits(&self) -> Limits {
+        *self.inner().shared.limits.lock()
     }
 
     /// Other limits from now on. Nobody is disconnected for them.
@@ -152,7 +153,7 @@ impl SwitchHandle {
     /// See [`ControlError`].
     pub fn set_limits(&self, limits: Limits) -> Result<(), ControlError> {
         self.control(Control::SetLimits(limits))?;
-        self.inner().pex.set_max_outbound(limits.max_num_outbound_peers);
+        self.started()?.pex.set_max_outbound(limits.max_num_outbound_peers);
         Ok(())
     }
 
@@ -161,17 +162,19 @@ impl SwitchHandle {
     ///
     /// # Errors
     /// The switch has stopped, or there is no session with this node.
-    pub fn disconnect(&self, id: &NodeId, reason: impl Into<String>) -> Result<(), ControlError> {
-        self.running()?;
-        let peer = self.peer(id).ok_or(ControlError::UnknownPeer(*id))?;
+    #[doc(alias = "StopPeerForError")]
+    pub fn disconnect(&self, id: NodeId, reason: impl Into<String>) -> Result<(), ControlError> {
+        let running = self.running()?;
+        let peer = self.peer(id).ok_or(ControlError::UnknownPeer(id))?;
         let reason = DisconnectReason::Operator(reason.into());
-        self.inner().mailbox.close(peer.conn(), CloseMode::Now(reason));
+        running.mailbox.close(peer.conn(), CloseMode::Now(reason));
         Ok(())
     }
 
     /// Bans a node, an address or a range: its connections end, and there are no others, in either
     /// direction, for so long (`None`: until it is lifted). The target need not be known. Kept
-    /// in the [`BookStore`](crate::BookStore), if there is one.
+    /// in the [`BookStore`](crate::BookStore), if there is one, whose write is waited for, a second at
+    /// most.
     ///
     /// # Errors
     /// See [`BanError`].
@@ -181,7 +184,10 @@ impl SwitchHandle {
         duration: Option<Duration>,
         reason: impl Into<String>,
     ) -> Result<Ban, BanError> {
-        self.inner().pex.ban(target.into(), duration, reason.into())
+        let pex = &self.started()?.pex;
+        let ban = pex.ban(target.into(), duration, reason.into())?;
+        pex.stored()?;
+        Ok(ban)
     }
 
     /// Bans a whole list as [`ban`](Self::ban) does one: all of it, or nothing if an entry cannot be
@@ -190,7 +196,7 @@ impl SwitchHandle {
     /// stand, in the order of the list.
     ///
     /// # Errors
-    /// See [`BanManyError`]; nobody is banned then.
+    /// See [`BanManyError`].
     pub fn ban_many<T: Into<BanTarget>>(
         &self,
         targets: impl IntoIterator<Item = T>,
@@ -199,21 +205,28 @@ impl SwitchHandle {
     ) -> Result<Vec<Ban>, BanManyError> {
         let targets = targets.into_iter().map(Into::into).collect();
         let target = |(at, error): (usize, _)| BanManyError::Target { position: at + 1, error };
-        self.inner().pex.ban_many(targets, duration, reason.into())?.map_err(target)
+        let pex = &self.started().map_err(ControlError::from)?.pex;
+        let bans = pex.ban_many(targets, duration, reason.into())?.map_err(target)?;
+        pex.stored()?;
+        Ok(bans)
     }
 
-    /// Lifts the ban of exactly this target.
+    /// Lifts the ban of exactly this target. Waits for the store as [`ban`](Self::ban) does.
     ///
     /// # Errors
     /// See [`UnbanError`].
     pub fn unban(&self, target: impl Into<BanTarget>) -> Result<Ban, UnbanError> {
-        self.inner().pex.unban(target.into())
+        let pex = &self.started()?.pex;
+        let ban = pex.unban(target.into())?;
+        pex.stored()?;
+        Ok(ban)
     }
 
     /// Every ban in force. Does not wait.
     pub fn bans(&self) -> Vec<Ban> {
-        let wall = self.inner().clock.now().wall;
-        let table = self.inner().pex.bans();
+        let Ok(started) = self.started() else { return Vec::new() };
+        let wall = started.clock.now().wall;
+        let table = started.pex.bans();
         table.iter().filter(|ban| ban.is_in_force(wall)).cloned().collect()
     }
 
@@ -225,16 +238,17 @@ impl SwitchHandle {
     ///
     /// # Errors
     /// The switch has stopped.
+    #[doc(alias = "MarkBad")]
     pub fn mark_bad(
         &self,
         id: NodeId,
         duration: Duration,
         reason: impl Into<String>,
     ) -> Result<(), ControlError> {
-        self.running()?;
-        let peer = self.peer(&id);
+        let running = self.running()?;
+        let peer = self.peer(id);
         let dialed = peer.as_ref().and_then(|peer| peer.dialed_addr()?.net_address());
-        self.inner().pex.mark_bad(id, dialed, duration, reason.into());
+        running.pex.mark_bad(id, dialed, duration, reason.into());
         Ok(())
     }
 
@@ -243,9 +257,9 @@ impl SwitchHandle {
     ///
     /// # Errors
     /// The switch has stopped.
+    #[doc(alias = "MarkPeerAsGood")]
     pub fn mark_good(&self, id: NodeId) -> Result<(), ControlError> {
-        self.running()?;
-        self.inner().pex.mark_good(id);
+        self.running()?.pex.mark_good(id);
         Ok(())
     }
 
@@ -255,8 +269,9 @@ impl SwitchHandle {
     ///
     /// # Errors
     /// The switch has stopped, or called on a thread of the library.
+    #[doc(alias = "ReinstateBadPeers")]
     pub fn reinstate(&self, id: NodeId) -> Result<bool, ControlError> {
-        self.inner().pex.reinstate(id)
+        self.started()?.pex.reinstate(id)
     }
 
     /// What is known of every node, sorted by ID, with bans of addresses at the end: one entry per
@@ -270,7 +285,7 @@ impl SwitchHandle {
     pub fn peer_states(&self) -> Result<Vec<PeerState>, ControlError> {
         let (mut states, bans) = self.met_states()?;
         let met = states.keys().copied().collect();
-        let candidates = self.inner().pex.candidates(None, MAX_CANDIDATES, met)?;
+        let candidates = self.started()?.pex.candidates(None, MAX_CANDIDATES, met)?;
         states.extend(candidates.page.iter().map(|known| (known.addr.id(), candidate(known))));
         Ok(states.into_values().chain(bans).collect())
     }
@@ -282,7 +297,7 @@ impl SwitchHandle {
     pub fn state_counts(&self) -> Result<StateCounts, ControlError> {
         let (states, bans) = self.met_states()?;
         let met = states.keys().copied().collect();
-        let candidate = self.inner().pex.candidates(None, 0, met)?.total;
+        let candidate = self.started()?.pex.candidates(None, 0, met)?.total;
         let mut counts = StateCounts { candidate, banned: bans.len(), ..StateCounts::default() };
         for state in states.values() {
             let count = match state.state {
@@ -306,7 +321,7 @@ impl SwitchHandle {
     /// The switch has stopped, or called on a thread of the library.
     pub fn candidates(&self, after: Option<NodeId>) -> Result<Candidates, ControlError> {
         let met = self.met_states()?.0.into_keys().collect();
-        self.inner().pex.candidates(after, MAX_CANDIDATES, met)
+        self.started()?.pex.candidates(after, MAX_CANDIDATES, met)
     }
 
     /// Everybody but candidates of the book, by ID, and what is banned that has no ID.
@@ -320,8 +335,9 @@ impl SwitchHandle {
         let states = self.answer(|reply| Request::States(reply.map(with_status)))?;
         let mut states: BTreeMap<_, _> =
             states.into_iter().filter_map(|state| Some((state.id?, state))).collect();
-        let wall = self.inner().clock.now().wall;
-        for bad in self.inner().pex.bad_addresses().unwrap_or_default() {
+        let started = self.started()?;
+        let wall = started.clock.now().wall;
+        for bad in started.pex.bad_addresses().unwrap_or_default() {
             let state = states.entry(bad.id).or_insert_with(|| {
                 let mut state = PeerState::new(Some(bad.id), ConnectionState::Bad);
                 state.dial_addr = bad.addr.map(PeerAddress::from);
@@ -364,15 +380,9 @@ impl SwitchHandle {
         request: impl FnOnce(Reply<T>) -> Request,
     ) -> Result<T, ControlError> {
         if thread::is_ours() {
-            return Err(ControlError::WrongThread);
+            return Err(WrongThread.into());
         }
-        let answer = self.ask(request).map_err(|_| ControlError::Stopped)?;
-        answer.recv().map_err(|_| ControlError::Stopped)
-    }
-
-    fn running(&self) -> Result<(), ControlError> {
-        let has_stopped = self.inner().shared.stop_reason.lock().is_some();
-        if has_stopped { Err(ControlError::Stopped) } else { Ok(()) }
+        self.ask(request)?.recv().map_err(|_| Stopped.into())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -18,38 +18,45 @@ use crate::{
     node_info::NodeInfo,
     payload::Payload,
     pex::PexHandle,
-    reactor::{BroadcastHandle, DisconnectReason, Peer, SendErrorKind, start_broadcast},
+    reactor::{BroadcastHandle, Peer, SendErrorKind, start_broadcast},
+    refused::{Stopped, WrongThread},
     reply::Reply,
-    switch::{Dialed, Input, Metrics, Origin, Request, Shared, SwitchEvent, ToSwitch},
+    switch::{DialError, Dialed, Input, Metrics, Origin, Request, Shared, SwitchEvent, ToSwitch},
     thread,
     time::Mono,
 };
 
-/// Events that a subscriber may leave unread. A subscriber that does not read loses later ones.
-const SUBSCRIBER_EVENTS: usize = 4096;
-
-/// A handle of a switch: cheap to clone, usable from any thread, also after the switch has stopped
-/// (then calls say so). It never joins a thread.
+/// A handle of a switch: cheap to clone, usable from any thread. It never joins a thread.
+///
+/// It may be older than the switch ([`SwitchBuilder::handle`](crate::SwitchBuilder::handle)) and
+/// outlive it. Where there is no switch to ask, calls say [`Stopped`]; those that have no error for it
+/// tell of a node without peers. Before the start there are two that do their work:
+/// [`subscribe`](Self::subscribe), which misses nothing, and [`request_stop`](Self::request_stop),
+/// which stops the switch as soon as it has started.
 #[derive(Clone)]
 pub struct SwitchHandle(Arc<Inner>);
 
 pub(super) struct Inner {
-    pub(super) clock: Clock,
     pub(super) to_switch: ToSwitch,
     pub(super) shared: Arc<Shared>,
-    pub(super) mailbox: Arc<Mailbox>,
-    pub(super) pex: PexHandle,
+    pub(super) inputs: Sender<Input>,
     pub(super) id: NodeId,
+    /// As the application gave it.
     pub(super) node_info: NodeInfo,
-    pub(super) local_addr: Option<SocketAddr>,
     pub(super) send_timeout: Duration,
     pub(super) close_timeout: Duration,
+    pub(super) started: OnceLock<Started>,
 }
 
-/// The switch has stopped, or is about to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the switch has stopped")]
-pub struct Stopped;
+/// What there is from the start on, also after the stop.
+pub(super) struct Started {
+    pub(super) clock: Clock,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) pex: PexHandle,
+    /// With channels and address.
+    pub(super) node_info: NodeInfo,
+    pub(super) local_addr: Option<SocketAddr>,
+}
 
 /// How many peers there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,25 +69,10 @@ pub struct NumPeers {
     pub dialing: usize,
 }
 
-/// The answer to a dial, when it comes. Dropping it does not cancel the dial.
+/// A dial under way, and its outcome when it is known. Dropping it does not cancel the dial.
 #[derive(Debug)]
 pub struct DialTicket {
-    answer: Receiver<Dialed>,
-}
-
-/// Why there is no session with the dialed node.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DialError {
-    /// The attempt failed.
-    #[error("{0}")]
-    Failed(DisconnectReason),
-    /// The switch stopped before the attempt was over.
-    #[error("the switch has stopped")]
-    Stopped,
-    /// Waited on one of the library's own threads, which would wait for itself.
-    #[error("waiting for a dial on a thread of the switch")]
-    WrongThread,
+    outcome: Receiver<Result<Peer, DialError>>,
 }
 
 impl SwitchHandle {
@@ -97,45 +89,62 @@ impl SwitchHandle {
         self.0.id
     }
 
-    /// What this node announces.
+    /// What this node announces; before the start as the application gave it, without channels and
+    /// address.
+    #[doc(alias = "NodeInfo")]
     pub fn node_info(&self) -> &NodeInfo {
-        &self.0.node_info
+        self.0.started.get().map_or(&self.0.node_info, |started| &started.node_info)
     }
 
-    /// Where the listener is bound, with the real port; `None` if the node only dials.
+    /// Where the listener is bound, with the real port; `None` if the node only dials, and before the
+    /// start.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.0.local_addr
+        self.0.started.get()?.local_addr
     }
 
-    /// What others dial to reach this node from this machine: ID and bound address. A node that
-    /// only dials has port 0 here.
-    pub fn peer_address(&self) -> PeerAddress {
-        let addr = self.0.local_addr.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-        NetAddress::new(self.id(), addr.ip(), addr.port()).into()
+    /// What others dial to reach this node from this machine: ID and bound address; `None` where
+    /// there is no [`local_addr`](Self::local_addr).
+    #[doc(alias = "NetAddress")]
+    pub fn peer_address(&self) -> Option<PeerAddress> {
+        let addr = self.local_addr()?;
+        Some(NetAddress::new(self.id(), addr.ip(), addr.port()).into())
     }
 
-    /// Dials a node. Returns at once; the ticket tells how it went, and so does
-    /// [`SwitchEvent::DialFailed`]. The node must authenticate as the address's ID.
-    ///
-    /// # Errors
-    /// The switch has stopped.
-    pub fn dial(&self, addr: PeerAddress) -> Result<DialTicket, Stopped> {
-        let origin = Origin::Operator;
-        let answer = self.ask(|reply| Request::Dial { addr, origin, reply: Some(reply) })?;
-        Ok(DialTicket { answer })
+    /// Dials a node. Returns at once, on any thread; the ticket tells how it went, also that there is no
+    /// switch, and so does [`SwitchEvent::DialFailed`]. The node must authenticate as the
+    /// address's ID.
+    #[doc(alias = "DialPeerWithAddress")]
+    pub fn dial(&self, addr: PeerAddress) -> DialTicket {
+        let (sender, outcome) = crossbeam_channel::bounded(1);
+        let shared = self.0.shared.clone();
+        let reply = Reply::new(move |dialed: Option<Dialed>| {
+            let dialed = dialed.ok_or(Stopped.into()).and_then(|d| d.map_err(DialError::Failed));
+            // Listed before it is said, unless it is over already.
+            let peer = |id| shared.peers.read().get(&id).cloned().ok_or(Stopped.into());
+            // The ticket may have been dropped.
+            let _ = sender.send(dialed.and_then(peer));
+        });
+        // Without a switch the reply is dropped, which says so.
+        if let (Ok(_), Some(reply)) = (self.running(), self.0.shared.waiting.hold(reply)) {
+            let (origin, reply) = (Origin::Operator, Some(reply));
+            let _ = self.request(Request::Dial { addr, origin, reply });
+        }
+        DialTicket { outcome }
     }
 
     /// The sessions, by ID.
+    #[doc(alias = "Peers")]
     pub fn peers(&self) -> Vec<Peer> {
         self.0.shared.peers.read().values().cloned().collect()
     }
 
     /// The session with this node.
-    pub fn peer(&self, id: &NodeId) -> Option<Peer> {
-        self.0.shared.peers.read().get(id).cloned()
+    pub fn peer(&self, id: NodeId) -> Option<Peer> {
+        self.0.shared.peers.read().get(&id).cloned()
     }
 
     /// How many peers there are.
+    #[doc(alias = "NumPeers")]
     pub fn num_peers(&self) -> NumPeers {
         let peers = self.0.shared.peers.read();
         let outbound = peers.values().filter(|p| p.direction() == Direction::Outbound).count();
@@ -145,13 +154,16 @@ impl SwitchHandle {
 
     /// Queues the message for every peer that has the channel, encoded once and shared. Returns at
     /// once; entries that find a full queue wait up to `Config::send_timeout`.
+    #[doc(alias = "Broadcast")]
     pub fn broadcast(
         &self,
         channel: impl Into<ChannelId>,
         payload: impl Into<Payload>,
     ) -> BroadcastHandle {
         let channel = channel.into();
-        let deadline = self.0.clock.mono() + self.0.send_timeout;
+        // Before the start there is nobody to send to.
+        let now = self.0.started.get().map_or(Mono::ZERO, |started| started.clock.mono());
+        let deadline = now + self.0.send_timeout;
         start_broadcast(self.peers_with(channel), channel, &payload.into(), deadline)
     }
 
@@ -174,30 +186,30 @@ impl SwitchHandle {
         let (peers, now) = (self.peers(), self.num_peers());
         let statuses = peers.iter().map(Peer::status);
         let mut metrics = self.0.shared.tally.lock().with_sessions(statuses);
-        let wall = self.0.clock.now().wall;
-        metrics.bans = self.0.pex.bans().iter().filter(|ban| ban.is_in_force(wall)).count();
+        metrics.bans = self.bans().len();
         (metrics.outbound_peers, metrics.inbound_peers) = (now.outbound, now.inbound);
         metrics.dialing = now.dialing;
         metrics
     }
 
-    /// What happens from now on. Ends after [`SwitchEvent::Stopped`]. A subscriber that leaves
-    /// 4096 events unread loses later ones.
+    /// What happens from now on; of a switch that has not started all of it. Ends after
+    /// [`SwitchEvent::Stopped`], also if the switch is never started; of one that has stopped at once. A subscriber that leaves 4096
+    /// events unread loses later ones, and [`SwitchEvent::Lost`] says how many.
     pub fn subscribe(&self) -> Receiver<SwitchEvent> {
-        let (sender, receiver) = crossbeam_channel::bounded(SUBSCRIBER_EVENTS);
-        // Under the lock of the flag, so that the end of the thread cannot fall in between.
+        // Under the lock of the flag, so that the end cannot fall in between.
         let stop_reason = self.0.shared.stop_reason.lock();
-        if stop_reason.is_none() {
-            self.0.shared.subscribers.lock().push(sender);
+        match &*stop_reason {
+            None => self.0.shared.subscribers.lock().add(),
+            Some(_) => crossbeam_channel::bounded(0).1,
         }
-        receiver
     }
 
     /// Starts the stop of the switch, from anywhere, also from a signal handler's thread; `wait`
     /// of the owner then returns. Peers get what was accepted for them, within
-    /// `Config::close_timeout`.
+    /// `Config::close_timeout`. Before the start: the switch stops as soon as it has started.
     pub fn request_stop(&self) {
-        self.stop_by(self.0.clock.mono() + self.0.close_timeout);
+        let now = self.0.started.get().map_or(Mono::ZERO, |started| started.clock.mono());
+        self.stop_by(now + self.0.close_timeout);
     }
 
     pub(super) fn stop_by(&self, deadline: Mono) {
@@ -205,7 +217,20 @@ impl SwitchHandle {
         let _ = self.request(Request::Stop { deadline });
         // The loop hears it from us, too: the switch's thread may sit in code of the application. Not
         // before the switch could, so that it knows that the ends it hears of were asked for.
-        self.0.mailbox.command(Command::Shutdown { deadline });
+        if let Some(started) = self.0.started.get() {
+            started.mailbox.command(Command::Shutdown { deadline });
+        }
+    }
+
+    /// The switch, unless it was not started or has stopped.
+    pub(super) fn running(&self) -> Result<&Started, Stopped> {
+        let has_stopped = self.0.shared.stop_reason.lock().is_some();
+        if has_stopped { Err(Stopped) } else { self.started() }
+    }
+
+    /// The switch, also if it has stopped.
+    pub(super) fn started(&self) -> Result<&Started, Stopped> {
+        self.0.started.get().ok_or(Stopped)
     }
 
     /// Posts a request whose answer comes in the receiver; that ends without one if the switch
@@ -214,6 +239,7 @@ impl SwitchHandle {
         &self,
         request: impl FnOnce(Reply<T>) -> Request,
     ) -> Result<Receiver<T>, Stopped> {
+        self.running()?;
         let (reply, answer) = self.0.shared.waiting.ask().ok_or(Stopped)?;
         self.request(request(reply))?;
         Ok(answer)
@@ -235,7 +261,9 @@ impl SwitchHandle {
 
 impl fmt::Debug for SwitchHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SwitchHandle({})", self.peer_address())
+        write!(f, "SwitchHandle({}", self.id())?;
+        self.local_addr().map_or(Ok(()), |addr| write!(f, "@{addr}"))?;
+        f.write_str(")")
     }
 }
 
@@ -244,22 +272,27 @@ impl DialTicket {
     ///
     /// # Errors
     /// Why there is no session.
-    pub fn wait(self) -> Result<NodeId, DialError> {
+    pub fn wait(self) -> Result<Peer, DialError> {
         if thread::is_ours() {
-            return Err(DialError::WrongThread);
+            return Err(WrongThread.into());
         }
-        self.answer.recv().map_err(|_| DialError::Stopped)?.map_err(DialError::Failed)
+        self.outcome.recv().unwrap_or(Err(Stopped.into()))
     }
 
-    /// Waits no longer than this; `None` if there is no answer by then.
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<NodeId, DialError>> {
+    /// Waits no longer than this; `None` if the outcome is not known by then. It is told once.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<Peer, DialError>> {
         if thread::is_ours() {
-            return Some(Err(DialError::WrongThread));
+            return Some(Err(WrongThread.into()));
         }
-        match self.answer.recv_timeout(timeout) {
-            Ok(dialed) => Some(dialed.map_err(DialError::Failed)),
+        match self.outcome.recv_timeout(timeout) {
+            Ok(outcome) => Some(outcome),
             Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Err(DialError::Stopped)),
+            Err(RecvTimeoutError::Disconnected) => Some(Err(Stopped.into())),
         }
+    }
+
+    /// Where the outcome comes, once, for `select!`.
+    pub fn outcome(&self) -> &Receiver<Result<Peer, DialError>> {
+        &self.outcome
     }
 }

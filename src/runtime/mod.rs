@@ -6,12 +6,14 @@ mod builder;
 mod control;
 mod descriptors;
 mod handle;
+mod spec;
 mod start;
 mod switch;
 
 pub use book::ImportBookError;
-pub use builder::{Reactor, RegisterError, SwitchBuilder};
+pub use builder::SwitchBuilder;
 pub use control::{BanManyError, DialPeersError};
-pub use handle::{DialError, DialTicket, NumPeers, Stopped, SwitchHandle};
+pub use handle::{DialTicket, NumPeers, SwitchHandle};
+pub use spec::ReactorSpec;
 pub use start::StartError;
 pub use switch::{StopError, StopReport, Switch};

@@ -21,12 +21,11 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::Receiver;
 use log::Level;
 
 use super::{
-    Switch, SwitchBuilder, SwitchHandle, book, builder::PEX, descriptors, handle::Inner,
-    switch::Threads,
+    ReactorSpec, Switch, SwitchBuilder, SwitchHandle, book, builder::Registered, descriptors,
+    handle::Started, spec::PEX, switch::Threads,
 };
 use crate::{
     addrbook::{BookLimits, BookSettings, StoreError},
@@ -40,10 +39,10 @@ use crate::{
     node_info::{NodeInfo, NodeInfoError},
     pex::{self, Pex, PexSettings, Prepared, Start, ToPex},
     protocol::{LinkSettings, mconn::MConnSettings},
-    reactor::{Event, Inboxes, Revocable, SessionSettings},
+    reactor::{Inboxes, Reactor, Revocable, SessionSettings},
     switch::{
-        Input, Lineup, Log, ReactorSettings, ResolverPool, Shared, SwitchCore, SwitchSettings,
-        SwitchThread, ToSwitch, verdict_timeout,
+        Hook, Lineup, Log, ReactorSettings, ResolverPool, SwitchCore, SwitchSettings, SwitchThread,
+        ToSwitch, verdict_timeout,
     },
     thread::{self, Thread},
 };
@@ -102,8 +101,10 @@ struct Plan {
     settings: SwitchSettings,
     /// Of the switch's chances.
     seed: [u8; 32],
-    /// What peers tell peer exchange, if it tells them anything.
-    pex_events: Option<Receiver<Event>>,
+    /// Each with the number of its reactor.
+    hooks: Vec<(usize, Hook)>,
+    /// Of peer exchange, if there is any.
+    pex: Option<Reactor>,
 }
 
 impl SwitchBuilder {
@@ -114,38 +115,44 @@ impl SwitchBuilder {
     pub fn start(mut self) -> Result<Switch, StartError> {
         let mut plan = self.check_all()?;
         let mut book = self.load_book(plan.own)?;
-        let (to_switch, inputs) = ToSwitch::new();
-        let inboxes = Inboxes::new(self.reactors.drain(..).map(|r| r.inbox).collect());
-        let (event_loop, node_info) =
-            self.start_loop(&mut plan, &book, inboxes.clone(), to_switch.clone())?;
+        let mut inboxes = Vec::new();
+        for (number, Registered { spec, inbox }) in self.reactors.drain(..).enumerate() {
+            inboxes.push(inbox);
+            if let Some(mut hook) = spec.on_init {
+                let handle = self.handle.clone();
+                plan.hooks.push((number, Box::new(move |peer| hook(peer, &handle))));
+            }
+        }
+        let inboxes = Inboxes::new(inboxes);
+        let (event_loop, node_info) = self.start_loop(&mut plan, &book, inboxes.clone())?;
         let external = self.config.external_address.as_ref().and_then(|addr| addr.socket_addr());
         event_loop.local_addr.into_iter().chain(external).for_each(|own| book.add_own(own));
-        let handle = SwitchHandle::new(Inner {
-            clock: book.clock(),
-            to_switch,
-            shared: Arc::new(Shared::default()),
+        let clock = book.clock();
+        let started = Started {
+            clock,
             mailbox: event_loop.mailbox.clone(),
             pex: book.handle(),
-            id: plan.own,
             node_info,
             local_addr: event_loop.local_addr,
-            send_timeout: self.config.send_timeout,
-            close_timeout: self.config.close_timeout,
-        });
+        };
+        let (handle, mut unstarted) = (self.handle.clone(), std::mem::take(&mut self.unstarted));
+        // Before there is a thread that could run a hook.
+        let started = handle.inner().started.get_or_init(|| started);
         let to_reactors = Revocable::new(inboxes);
-        let (revoker, pex_events) = (to_reactors.revoker(), plan.pex_events.take());
-        let switch = self.switch(plan, &book, &handle, inputs, to_reactors);
+        let (revoker, pex) = (to_reactors.revoker(), plan.pex.take());
+        let switch = self.switch(plan, &book, started, to_reactors);
         let resolver = switch.resolver.busy();
-        match start_deciders(switch, book, pex_events, handle.inner()) {
+        match start_deciders(switch, book, pex, &handle, started) {
             Ok((switch, pex)) => {
+                unstarted.0 = None;
                 let event_loop = event_loop.thread;
-                let threads = Threads { event_loop, switch, pex, resolver, inboxes: revoker };
-                Ok(Switch::new(handle, threads))
+                let threads =
+                    Threads { event_loop, switch, pex, resolver, inboxes: revoker, clock };
+                Ok(Switch::new(handle.clone(), threads))
             }
             Err(error) => {
                 // What has started ends with the loop.
-                let deadline = handle.inner().clock.mono();
-                event_loop.mailbox.command(Command::Shutdown { deadline });
+                event_loop.mailbox.command(Command::Shutdown { deadline: clock.mono() });
                 let _ = event_loop.thread.join_within(Duration::MAX);
                 Err(StartError::Thread(error))
             }
@@ -155,12 +162,13 @@ impl SwitchBuilder {
     /// Whether all of it goes together.
     fn check_all(&mut self) -> Result<Plan, StartError> {
         self.config.check()?;
-        let pex_reactor = self.config.pex.then(|| self.register(PEX, vec![pex::channel()]));
+        let pex = self.config.pex.then(|| ReactorSpec::new(PEX).channel(pex::channel()));
+        let pex = pex.map(|spec| self.register(spec));
         let config = &self.config;
         config.check_reactors(self.reactors.len())?;
         let channels = self.reactors.iter().enumerate();
         let channels: Vec<(ChannelDescriptor, usize)> =
-            channels.flat_map(|(number, r)| r.channels.iter().map(move |c| (*c, number))).collect();
+            channels.flat_map(|(n, r)| r.spec.channels.iter().map(move |c| (*c, n))).collect();
         let (own, ids) = (self.key.id(), channels.iter().map(|(c, _)| c.id));
         let node_info = self.node_info.clone().with_id(own).with_channels(ids);
         // Checked with an address that every node may announce; the real one is known later.
@@ -168,18 +176,17 @@ impl SwitchBuilder {
         if config.persistent_peers.iter().any(|peer| peer.id() == own) {
             tell!(Level::Warn, "persistent_peers has this node's own ID, {own}: it is left out");
         }
-        let reactors = self.reactors.iter();
+        let specs = self.reactors.iter().map(|reactor| &reactor.spec);
+        let names: Vec<_> = specs.clone().map(|spec| spec.name.clone()).collect();
         let reactors =
-            reactors.map(|r| ReactorSettings { name: r.name.clone(), may_end: r.may_end });
+            specs.map(|spec| ReactorSettings { name: spec.name.clone(), may_end: spec.may_end });
         let settings = SwitchSettings {
             connection_filters: self.connection_filters.len(),
             peer_filters: self.peer_filters.len(),
             ..SwitchSettings::of(own, config, reactors.collect())
         };
-        let names = self.reactors.iter().map(|r| r.name.clone()).collect();
-        let pex_events = pex_reactor.map(|reactor| reactor.events);
-        let seed = random_seed()?;
-        Ok(Plan { own, node_info, channels, names, settings, seed, pex_events })
+        let (seed, hooks) = (random_seed()?, Vec::new());
+        Ok(Plan { own, node_info, channels, names, settings, seed, hooks, pex })
     }
 
     /// Opens the book, and takes in what lies beside it.
@@ -211,7 +218,6 @@ impl SwitchBuilder {
         plan: &mut Plan,
         book: &Prepared,
         inboxes: Inboxes,
-        reports: ToSwitch,
     ) -> Result<(LoopThread, NodeInfo), StartError> {
         let config = &self.config;
         let (gate, inbound) = descriptors::gate(config, self.raises_descriptor_limit);
@@ -238,7 +244,7 @@ impl SwitchBuilder {
             inboxes,
             book.bans(),
             book.clock(),
-            reports,
+            self.handle.inner().to_switch.clone(),
         )?;
         Ok((event_loop, announced))
     }
@@ -248,34 +254,33 @@ impl SwitchBuilder {
         self,
         plan: Plan,
         book: &Prepared,
-        handle: &SwitchHandle,
-        inputs: Receiver<Input>,
+        started: &Started,
         to_reactors: Revocable,
     ) -> SwitchThread<Revocable, ToPex> {
-        let (config, common) = (&self.config, handle.inner());
+        let (config, common) = (&self.config, self.handle.inner());
         let session = SessionSettings {
             channels: plan.channels.into(),
             reactors: plan.names.len(),
             reactor_budget: config.reactor_budget,
             send_queue_bytes: config.send_queue_bytes,
             send_timeout: config.send_timeout,
-            verdicts: Arc::new(common.pex.clone()),
+            verdicts: Arc::new(started.pex.clone()),
         };
-        let lineup = Lineup::new(session, plan.names, to_reactors, common.mailbox.clone());
+        let lineup = Lineup::new(session, plan.names, to_reactors, started.mailbox.clone());
         SwitchThread {
             core: SwitchCore::new(plan.settings, book.bans(), plan.seed),
-            inputs,
+            inputs: self.inputs,
             to_switch: common.to_switch.clone(),
-            lineup: lineup.with_hooks(self.hooks),
-            mailbox: common.mailbox.clone(),
+            lineup: lineup.with_hooks(plan.hooks),
+            mailbox: started.mailbox.clone(),
             resolver: ResolverPool::new(self.resolver),
             shared: common.shared.clone(),
-            clock: common.clock,
+            clock: started.clock,
             sessions: Default::default(),
             connection_filters: self.connection_filters,
             peer_filters: self.peer_filters,
             log: Log::new(config.seeds.iter().map(PeerAddress::id), descriptors::limit()),
-            notices: common.pex.notices(),
+            notices: started.pex.notices(),
         }
     }
 }
@@ -284,11 +289,13 @@ impl SwitchBuilder {
 fn start_deciders(
     switch: SwitchThread<Revocable, ToPex>,
     book: Prepared,
-    events: Option<Receiver<Event>>,
-    common: &Inner,
+    reactor: Option<Reactor>,
+    handle: &SwitchHandle,
+    started: &Started,
 ) -> io::Result<(Thread<bool>, Pex)> {
     let switch = thread::spawn("p2p-switch", move || switch.run_to_end())?;
-    let pex = book.start(events, common.to_switch.clone(), common.mailbox.clone())?;
+    let to_switch = handle.inner().to_switch.clone();
+    let pex = book.start(reactor, to_switch, started.mailbox.clone())?;
     Ok((switch, pex))
 }
 

@@ -10,9 +10,11 @@ use log::Level;
 use super::SwitchHandle;
 use crate::{
     addrbook::StoreEnd,
+    clock::Clock,
     guard::tell,
     pex::Pex,
     reactor::{DisconnectReason, Revoker},
+    refused::WrongThread,
     switch::{Busy, StopReason},
     thread::{self, Joined, Thread},
     time::Mono,
@@ -46,6 +48,7 @@ pub(super) struct Threads {
     pub(super) resolver: Busy,
     /// What the switch's thread tells reactors, so that they hear of the end without it.
     pub(super) inboxes: Revoker,
+    pub(super) clock: Clock,
 }
 
 /// How a stop went.
@@ -88,8 +91,8 @@ pub enum StopError {
     },
     /// Called on a thread of the library, which would wait for itself. The stop goes on without
     /// the caller.
-    #[error("a stop that waits, on a thread of the switch; it goes on without the caller")]
-    WrongThread,
+    #[error("{0}; the stop goes on without the caller")]
+    WrongThread(#[from] WrongThread),
 }
 
 impl Switch {
@@ -97,9 +100,9 @@ impl Switch {
         Self { handle, threads: Some(threads) }
     }
 
-    /// A handle for everybody else.
-    pub fn handle(&self) -> SwitchHandle {
-        self.handle.clone()
+    /// The handle for everybody else, who clones it.
+    pub fn handle(&self) -> &SwitchHandle {
+        &self.handle
     }
 
     /// Waits until the switch has stopped because somebody called
@@ -108,18 +111,24 @@ impl Switch {
     ///
     /// On a thread of the library, which would wait for itself, it returns
     /// [`StopReason::WrongThread`] at once.
+    #[doc(alias = "Wait")]
     pub fn wait(&self) -> StopReason {
+        loop {
+            if let Some(reason) = self.wait_timeout(Duration::MAX) {
+                return reason;
+            }
+        }
+    }
+
+    /// Waits likewise, but no longer than this; `None` if the switch still runs then.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<StopReason> {
         if thread::is_ours() {
-            return StopReason::WrongThread;
+            return Some(StopReason::WrongThread);
         }
         let shared = &self.handle.inner().shared;
         let mut stop_reason = shared.stop_reason.lock();
-        loop {
-            match &*stop_reason {
-                Some(reason) => return reason.clone(),
-                None => shared.stopped.wait(&mut stop_reason),
-            }
-        }
+        shared.stopped.wait_while_for(&mut stop_reason, |reason| reason.is_none(), timeout);
+        stop_reason.clone()
     }
 
     /// Stops in order: no new connections; every session is flushed and closed, at most for
@@ -133,6 +142,7 @@ impl Switch {
     ///
     /// # Errors
     /// See [`StopError`].
+    #[doc(alias = "OnStop")]
     pub fn stop(mut self, timeout: Duration) -> Result<StopReport, StopError> {
         let Some(threads) = self.threads.take() else { unreachable!("only the end takes them") };
         end(&self.handle, threads, timeout)
@@ -148,14 +158,14 @@ fn end(
     let started = Instant::now();
     let sessions = handle.num_peers();
     let sessions = sessions.inbound + sessions.outbound;
-    let deadline = handle.inner().clock.mono() + timeout;
+    let deadline = threads.clock.mono() + timeout;
     // Before anything else, so that it ends even if there is no thread for the rest.
     handle.stop_by(deadline);
     if thread::is_ours() {
         let handle = handle.clone();
         // Without a thread to wait for them, they end by themselves.
         let _ = thread::spawn("p2p-stop", move || threads.join(&handle, deadline));
-        return Err(StopError::WrongThread);
+        return Err(WrongThread.into());
     }
     let Ends { left_behind, panicked, unstored } = threads.join(handle, deadline);
     let report = StopReport { sessions, elapsed: started.elapsed(), left_behind, unstored };
@@ -169,7 +179,7 @@ fn end(
 impl Threads {
     /// Waits for the threads in the order in which they end.
     fn join(self, handle: &SwitchHandle, deadline: Mono) -> Ends {
-        let clock = handle.inner().clock;
+        let clock = self.clock;
         let (mut left_behind, mut panicked) = (Vec::new(), Vec::new());
         // For those that wait for each other; it needs a turn after the deadline.
         let last = deadline.max(clock.mono()) + LAST_WORD;

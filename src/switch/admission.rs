@@ -42,7 +42,7 @@ pub fn verdict_timeout(config: &Config) -> Duration {
 }
 
 /// What becomes of a connection.
-enum Verdict {
+enum Ruling {
     Admit,
     /// It would be admitted if another one left.
     Weigh,
@@ -84,12 +84,12 @@ impl SwitchCore {
         self.settle(id, verdict, is_filtered, now);
     }
 
-    fn settle(&mut self, id: ConnId, verdict: Verdict, is_filtered: bool, now: Now) {
+    fn settle(&mut self, id: ConnId, verdict: Ruling, is_filtered: bool, now: Now) {
         match verdict {
-            Verdict::Refuse(reason) => self.refuse(id, reason, now),
-            Verdict::Park(why) => self.park(id, why, now),
-            Verdict::Weigh => self.weigh(id, now),
-            Verdict::Admit | Verdict::Replace(_)
+            Ruling::Refuse(reason) => self.refuse(id, reason, now),
+            Ruling::Park(why) => self.park(id, why, now),
+            Ruling::Weigh => self.weigh(id, now),
+            Ruling::Admit | Ruling::Replace(_)
                 if !is_filtered && self.settings.peer_filters > 0 =>
             {
                 self.peers.enter(id, Stage::Filtering, now.mono);
@@ -97,8 +97,8 @@ impl SwitchCore {
                 let (direction, node) = (conn.direction, Some(conn.id));
                 self.ask_filters(Subject::Peer(id), direction, node, now);
             }
-            Verdict::Admit => self.introduce(id, now),
-            Verdict::Replace(session) => {
+            Ruling::Admit => self.introduce(id, now),
+            Ruling::Replace(session) => {
                 self.replace(session);
                 self.introduce(id, now);
             }
@@ -115,9 +115,9 @@ impl SwitchCore {
             return;
         }
         let verdict = match self.judge(conn, now) {
-            Verdict::Weigh => match self.choose(conn, sessions, now) {
-                Some(session) => Verdict::Replace(session),
-                None => Verdict::Refuse(DisconnectReason::Full(Room::Inbound)),
+            Ruling::Weigh => match self.choose(conn, sessions, now) {
+                Some(session) => Ruling::Replace(session),
+                None => Ruling::Refuse(DisconnectReason::Full(Room::Inbound)),
             },
             // There is room by now, or there are other reasons.
             verdict => verdict,
@@ -125,13 +125,13 @@ impl SwitchCore {
         self.settle(newcomer, verdict, is_filtered, now);
     }
 
-    fn judge(&self, conn: &Conn, now: Now) -> Verdict {
+    fn judge(&self, conn: &Conn, now: Now) -> Ruling {
         if self.is_stopping {
-            return Verdict::Refuse(DisconnectReason::Stopped);
+            return Ruling::Refuse(DisconnectReason::Stopped);
         }
         let ban = self.bans.find_id(&conn.id, now.wall);
         if let Some(ban) = ban.or_else(|| self.bans.find_ip(conn.remote.ip(), now.wall)) {
-            return Verdict::Refuse(DisconnectReason::Banned(ban.target));
+            return Ruling::Refuse(DisconnectReason::Banned(ban.target));
         }
         if let Some(session) = self.peers.session(&conn.id) {
             return self.judge_duplicate(session, conn, now);
@@ -144,32 +144,32 @@ impl SwitchCore {
         if let Some(name) = &self.stalled
             && (!conn.is_reserved || self.is_stalled_for_all)
         {
-            return Verdict::Refuse(DisconnectReason::ReactorStalled(name.clone()));
+            return Ruling::Refuse(DisconnectReason::ReactorStalled(name.clone()));
         }
         if conn.is_reserved {
-            return Verdict::Admit;
+            return Ruling::Admit;
         }
         if let Some(reason) = self.why_no_more_of(conn.remote.ip(), &conn.id) {
-            return Verdict::Refuse(reason);
+            return Ruling::Refuse(reason);
         }
         if conn.direction == Direction::Outbound {
-            return Verdict::Admit;
+            return Ruling::Admit;
         }
         if Self::is_paced(conn) && !self.paces.may_begin(conn.remote.ip(), now.mono) {
-            return Verdict::Refuse(DisconnectReason::Full(Room::SessionRate));
+            return Ruling::Refuse(DisconnectReason::Full(Room::SessionRate));
         }
         let itself = usize::from(conn.is_limited());
         let most = self.settings.max_inbound_per_subnet;
         if conn.group.is_some() && self.peers.networks().is_full(conn.remote.ip(), most, itself) {
-            return Verdict::Refuse(DisconnectReason::Full(Room::Subnet));
+            return Ruling::Refuse(DisconnectReason::Full(Room::Subnet));
         }
         let inbound = self.peers.count(Direction::Inbound) - itself;
         if inbound < self.most_inbound() {
-            Verdict::Admit
+            Ruling::Admit
         } else if self.settings.is_seed || conn.group.is_some() {
-            Verdict::Weigh
+            Ruling::Weigh
         } else {
-            Verdict::Refuse(DisconnectReason::Full(Room::Inbound))
+            Ruling::Refuse(DisconnectReason::Full(Room::Inbound))
         }
     }
 
@@ -198,34 +198,34 @@ impl SwitchCore {
     }
 
     /// A second connection with the node of a session.
-    fn judge_duplicate(&self, session: ConnId, conn: &Conn, now: Now) -> Verdict {
+    fn judge_duplicate(&self, session: ConnId, conn: &Conn, now: Now) -> Ruling {
         let duplicate = DisconnectReason::DuplicateId(conn.id);
         let (Some(old), None) = (self.peers.get(session), self.peers.parked(&conn.id)) else {
-            return Verdict::Refuse(duplicate);
+            return Ruling::Refuse(duplicate);
         };
         let is_crossed = old.direction != conn.direction && now.mono.since(old.since) <= CROSSED;
         if old.is_ending {
-            Verdict::Park(Parked::Succeeding)
+            Ruling::Park(Parked::Succeeding)
         } else if !is_crossed {
-            Verdict::Park(Parked::Probing(now.mono + PROBE))
+            Ruling::Park(Parked::Probing(now.mono + PROBE))
         } else if self.settings.id < conn.id {
             // The lower ID decides, so that both keep the same connection.
-            Verdict::Refuse(duplicate)
+            Ruling::Refuse(duplicate)
         } else {
-            Verdict::Park(Parked::Crossed(now.mono + CROSSED))
+            Ruling::Park(Parked::Crossed(now.mono + CROSSED))
         }
     }
 
     /// A second connection with a node about which the filters have not decided: one place is enough
     /// for it. As with a session, of two nodes that dial each other both keep the same connection.
-    fn judge_undecided(&self, first: ConnId, conn: &Conn, now: Now) -> Verdict {
+    fn judge_undecided(&self, first: ConnId, conn: &Conn, now: Now) -> Ruling {
         let is_crossed = self.peers.get(first).is_some_and(|first| {
             first.direction != conn.direction && now.mono.since(first.since) <= CROSSED
         });
         if !is_crossed || self.settings.id < conn.id || self.peers.parked(&conn.id).is_some() {
-            return Verdict::Refuse(DisconnectReason::Undecided(conn.id));
+            return Ruling::Refuse(DisconnectReason::Undecided(conn.id));
         }
-        Verdict::Park(Parked::Crossed(now.mono + CROSSED))
+        Ruling::Park(Parked::Crossed(now.mono + CROSSED))
     }
 
     /// Why a second connection with the node does not wait any longer.
@@ -344,7 +344,7 @@ impl SwitchCore {
                 self.timers.add(now.mono + PROVEN, Timer::Proven(id));
                 let Some(conn) = self.peers.get_mut(id) else { return };
                 let reply = conn.attempt.take().and_then(|attempt| attempt.reply);
-                let up = SwitchEvent::PeerUp {
+                let up = SwitchEvent::Connected {
                     id: conn.id,
                     addr: conn.remote,
                     direction: conn.direction,
@@ -443,7 +443,7 @@ impl SwitchCore {
         let was_long = now.mono.since(conn.since) >= PROVEN;
         self.persistent_down(&conn.id, &reason, conn.is_proven, was_long);
         let Conn { id, remote: addr, direction, .. } = conn;
-        self.event(SwitchEvent::PeerDown { id, addr, direction, reason });
+        self.event(SwitchEvent::Disconnected { id, addr, direction, reason });
         self.promote(&conn.id, now);
         self.keep_persistent(&conn.id, now);
     }

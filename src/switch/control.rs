@@ -15,13 +15,14 @@ use crate::{
     identity::NodeId,
     ids::{ConnId, Direction},
     reactor::{CloseMode, DisconnectReason},
+    refused::Stopped,
     time::Now,
 };
 
 impl SwitchCore {
     pub(super) fn control(&mut self, control: Control, now: Now) -> Result<(), ControlError> {
         if self.is_stopping {
-            return Err(ControlError::Stopped);
+            return Err(Stopped.into());
         }
         match control {
             Control::DialPeers(addrs) => self.dial_peers(addrs, now),

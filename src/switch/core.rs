@@ -10,7 +10,7 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    Input, Limits, Notice, Output, Request, SwitchEvent,
+    Input, Limits, Notice, Output, Request, StopReason, SwitchEvent,
     attempt::Dialing,
     filter::{Filters, Subject},
     lookup::Lookups,
@@ -83,22 +83,6 @@ pub struct ReactorSettings {
     pub name: String,
     /// Whether the switch goes on without it.
     pub may_end: bool,
-}
-
-/// Why a switch stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StopReason {
-    /// Somebody asked for it.
-    Requested,
-    /// The receiver of this reactor's events was dropped: what peers sent would have been taken for
-    /// delivered and never seen.
-    ReactorGone(String),
-    /// A thread of the switch ended by itself: the system took the poll away, or a bug.
-    Failed,
-    /// It has not stopped: it was waited for on one of its own threads (an init hook, a filter, a
-    /// resolver), which would wait for itself.
-    WrongThread,
 }
 
 /// The switch's decisions: [`Input`] in, [`Output`] out, and what can be asked changes nothing.
@@ -214,10 +198,7 @@ impl SwitchSettings {
             id,
             reactors,
             close_timeout: config.close_timeout,
-            limits: Limits {
-                max_num_inbound_peers: config.max_num_inbound_peers,
-                max_num_outbound_peers: config.max_num_outbound_peers,
-            },
+            limits: Limits::of(config),
             most_inbound: usize::MAX,
             allow_duplicate_ip: config.allow_duplicate_ip,
             max_peers_per_ip: config.max_peers_per_ip,
@@ -336,6 +317,11 @@ impl SwitchCore {
         self.dialing.len()
     }
 
+    /// How many peers there may be.
+    pub fn limits(&self) -> Limits {
+        self.settings.limits
+    }
+
     /// Sessions by direction, without those that count against no limit.
     pub fn num_limited(&self, direction: Direction) -> usize {
         self.peers.count(direction)
@@ -387,7 +373,7 @@ impl SwitchCore {
             Report::FirstMessage(conn) => self.proven(conn, false, now),
             Report::Alive(conn) => self.alive(conn, now),
             Report::Ending(conn) => self.ending(conn, now),
-            Report::ReactorGone(reactor) => self.reactor_gone(reactor, now),
+            Report::ReactorGone(reactor) => self.reactor_gone(reactor, false, now),
             Report::AcceptFailed(why) => self.event(SwitchEvent::AcceptFailed(why)),
             Report::Stopped => self.stopped(now),
         }
@@ -395,13 +381,15 @@ impl SwitchCore {
 
     // ---- stopping ----
 
-    fn reactor_gone(&mut self, reactor: usize, now: Now) {
+    fn reactor_gone(&mut self, reactor: usize, has_panicked: bool, now: Now) {
         let may_end = self.settings.reactors.get(reactor).is_none_or(|reactor| reactor.may_end);
         // While stopping, reactors go as they like.
         if may_end || self.is_stopping {
             return;
         }
-        self.cause = Some(StopReason::ReactorGone(self.reactor_name(reactor)));
+        let name = self.reactor_name(reactor);
+        self.cause = Some(StopReason::ReactorGone(name.clone()));
+        self.event(SwitchEvent::ReactorGone { name, has_panicked });
         self.stop(now.mono + self.settings.close_timeout, now);
     }
 
@@ -417,7 +405,8 @@ impl SwitchCore {
         }
         let asked = std::mem::replace(&mut self.is_stopping, true);
         let failed = if asked { StopReason::Requested } else { StopReason::Failed };
-        self.stopped = Some(self.cause.take().unwrap_or(failed));
+        let reason = self.cause.take().unwrap_or(failed);
+        self.stopped = Some(reason.clone());
         // Empty unless the loop died: it reports each end before its own.
         let conns: Vec<ConnId> = self.peers.iter().map(|(conn, _)| conn).collect();
         for conn in conns {
@@ -425,7 +414,7 @@ impl SwitchCore {
         }
         self.stop_dialing(true, now);
         self.timers.clear();
-        self.event(SwitchEvent::Stopped);
+        self.event(SwitchEvent::Stopped(reason));
     }
 
     fn reactor_name(&self, reactor: usize) -> String {
@@ -452,7 +441,9 @@ impl Core for SwitchCore {
             Input::Decided { ticket, result } => self.decided(ticket, result, now),
             Input::Bans { table, added } => self.set_bans(table, added, now),
             Input::Event(event) => self.event(event),
-            Input::ReactorGone(reactor) => self.reactor_gone(reactor, now),
+            Input::ReactorGone { reactor, has_panicked } => {
+                self.reactor_gone(reactor, has_panicked, now);
+            }
         }
         self.do_what_is_due(now);
     }

@@ -15,8 +15,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SwitchEvent {
-    /// A session began.
-    PeerUp {
+    /// A session began. Reactors are told with [`Event::PeerUp`](crate::Event::PeerUp).
+    Connected {
         /// The peer.
         id: NodeId,
         /// The socket's remote address.
@@ -27,8 +27,8 @@ pub enum SwitchEvent {
         /// [`Peer::node_info`](crate::Peer::node_info).
         moniker: String,
     },
-    /// A session ended.
-    PeerDown {
+    /// A session ended. Reactors are told with [`Event::PeerDown`](crate::Event::PeerDown).
+    Disconnected {
         /// The peer.
         id: NodeId,
         /// The socket's remote address.
@@ -97,6 +97,40 @@ pub enum SwitchEvent {
     /// The system refused to accept connections, for this reason: most likely
     /// [`LocalFault::Descriptors`](crate::LocalFault). It is tried again, ten times a second.
     AcceptFailed(DisconnectReason),
+    /// This reactor was dropped, which stops the switch; or its thread panicked with it.
+    ReactorGone {
+        /// Its name.
+        name: String,
+        /// Whether it was dropped by a panic.
+        has_panicked: bool,
+    },
+    /// This subscriber has left so many events unread that as many as these, which came now, were not
+    /// kept for it. What it has of the switch's state is to be looked up anew, such as with
+    /// [`SwitchHandle::peer_states`](crate::SwitchHandle::peer_states).
+    Lost(u64),
     /// The switch has stopped. The last event.
-    Stopped,
+    Stopped(StopReason),
+}
+
+/// Why a switch stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// Somebody asked for it.
+    #[error("it was asked for")]
+    Requested,
+    /// This reactor was dropped, by its thread's panic or otherwise: what peers sent would have been
+    /// taken for delivered and never seen.
+    #[error("reactor {0:?} is gone")]
+    ReactorGone(String),
+    /// A thread of the switch ended by itself: the system took the poll away, or a bug.
+    #[error("one of its threads failed")]
+    Failed,
+    /// It was never started: its builder was dropped, or the start failed.
+    #[error("it was never started")]
+    NotStarted,
+    /// It has not stopped: it was waited for on one of its own threads (an init hook, a filter, a
+    /// resolver), which would wait for itself.
+    #[error("it was waited for on one of its own threads")]
+    WrongThread,
 }

@@ -1,7 +1,7 @@
 //! Evicting: which peers have to go although nothing is wrong with their connection. Whoever has a
 //! reason asks the switch, which knows who may be asked to go; nobody ends such a session beside it.
 //! This page lists all of it. Each eviction is an event with its reason:
-//! [`PeerDown`](super::SwitchEvent::PeerDown) for a session, [`Rejected`](super::SwitchEvent::Rejected)
+//! [`Disconnected`](super::SwitchEvent::Disconnected) for a session, [`Rejected`](super::SwitchEvent::Rejected)
 //! before.
 //!
 //! | who goes | when | why | reason |

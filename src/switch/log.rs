@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use log::Level;
 
-use super::SwitchEvent;
+use super::{StopReason, SwitchEvent};
 use crate::{
     ban::{Ban, BanOrigin},
     event_loop::Pace,
@@ -125,14 +125,14 @@ impl Log {
     /// How important it is, and of which kind. Whom we dial does not drown in those who dial us.
     fn weigh(&mut self, event: &SwitchEvent, role: Role, now: Mono) -> (Level, &'static str) {
         match event {
-            SwitchEvent::PeerUp { id, direction, .. } => {
+            SwitchEvent::Connected { id, direction, .. } => {
                 let missed = self.missed.get_mut(id);
                 let is_back = missed.is_some_and(|missed| mem::take(&mut missed.is_open));
                 let is_news = is_back || role == Role::Persistent;
                 let level = if is_news { Level::Info } else { Level::Debug };
                 (level, if *direction == Direction::Inbound { "up" } else { "up_outbound" })
             }
-            SwitchEvent::PeerDown { reason, direction, .. } => match reason {
+            SwitchEvent::Disconnected { reason, direction, .. } => match reason {
                 DisconnectReason::SwitchBusy(_) => (Level::Warn, BUSY),
                 _ => {
                     let is_inbound = *direction == Direction::Inbound;
@@ -161,8 +161,12 @@ impl Log {
             SwitchEvent::AcceptFailed(reason) => {
                 (Level::Warn, fault(reason).unwrap_or(ACCEPT_FAILED))
             }
+            // Only told to one who did not read.
+            SwitchEvent::Lost(_) => (Level::Debug, "lost"),
+            SwitchEvent::ReactorGone { .. } => (Level::Error, "reactor_gone"),
+            SwitchEvent::Stopped(StopReason::Failed) => (Level::Error, "stopped"),
             // Whoever has stopped it knows.
-            SwitchEvent::Stopped => (Level::Debug, "stopped"),
+            SwitchEvent::Stopped(_) => (Level::Debug, "stopped"),
         }
     }
 
@@ -246,7 +250,7 @@ fn level_of_ban(ban: &Ban) -> Level {
 
 fn id_of(event: &SwitchEvent) -> Option<NodeId> {
     match event {
-        SwitchEvent::PeerUp { id, .. } | SwitchEvent::PeerDown { id, .. } => Some(*id),
+        SwitchEvent::Connected { id, .. } | SwitchEvent::Disconnected { id, .. } => Some(*id),
         SwitchEvent::DialFailed { addr, .. } => Some(addr.id()),
         _ => None,
     }
@@ -270,10 +274,10 @@ fn moment(time: Duration) -> String {
 fn text_of(event: &SwitchEvent, role: Role, descriptors: Option<u64>) -> String {
     let what = name_of(role);
     match event {
-        SwitchEvent::PeerUp { id, addr, direction, moniker } => {
+        SwitchEvent::Connected { id, addr, direction, moniker } => {
             format!("{what} {id}@{addr} up, {direction}, \"{moniker}\"")
         }
-        SwitchEvent::PeerDown { id, addr, reason, .. } => {
+        SwitchEvent::Disconnected { id, addr, reason, .. } => {
             format!("{what} {id}@{addr} down: {reason}")
         }
         SwitchEvent::DialFailed { reason, .. } if fault(reason).is_some() => {
@@ -317,7 +321,12 @@ fn text_of(event: &SwitchEvent, role: Role, descriptors: Option<u64>) -> String 
         SwitchEvent::AcceptFailed(reason) => {
             format!("cannot accept connections: {}", fault_text(reason, descriptors))
         }
-        SwitchEvent::Stopped => "switch stopped".to_owned(),
+        SwitchEvent::Lost(events) => format!("a subscriber lost {events} events"),
+        SwitchEvent::ReactorGone { name, has_panicked } => {
+            let how = if *has_panicked { "has panicked" } else { "was dropped" };
+            format!("reactor {name:?} {how}: the switch stops")
+        }
+        SwitchEvent::Stopped(reason) => format!("switch stopped: {reason}"),
     }
 }
 
@@ -356,11 +365,16 @@ mod tests {
 
     fn up() -> SwitchEvent {
         let (addr, moniker) = ("1.2.3.4:5".parse().unwrap(), "m".to_owned());
-        SwitchEvent::PeerUp { id: id(), addr, direction: Direction::Outbound, moniker }
+        SwitchEvent::Connected { id: id(), addr, direction: Direction::Outbound, moniker }
     }
 
     fn down(direction: Direction, reason: DisconnectReason) -> SwitchEvent {
-        SwitchEvent::PeerDown { id: id(), addr: "1.2.3.4:5".parse().unwrap(), direction, reason }
+        SwitchEvent::Disconnected {
+            id: id(),
+            addr: "1.2.3.4:5".parse().unwrap(),
+            direction,
+            reason,
+        }
     }
 
     fn at(seconds: u64) -> Mono {
@@ -495,7 +509,7 @@ mod tests {
         let lines = (0..1000).filter_map(|_| line(&eof(Direction::Inbound), Mono::ZERO)).count();
         assert_eq!(lines, 10);
         // Another kind is not held up by it, nor is whom we dialed by who dials us.
-        assert!(line(&SwitchEvent::Stopped, Mono::ZERO).is_some());
+        assert!(line(&SwitchEvent::Stopped(StopReason::Requested), Mono::ZERO).is_some());
         assert!(line(&eof(Direction::Outbound), Mono::ZERO).is_some());
         let next = line(&eof(Direction::Inbound), Mono::ZERO + PAUSE).unwrap();
         assert!(next.text.ends_with("(990 more like it were not logged)"), "{}", next.text);
@@ -518,7 +532,7 @@ mod tests {
         let (direction, long) = (Direction::Inbound, "x".repeat(10_000));
         let rejected = |reason| SwitchEvent::Rejected { addr, id: Some(id()), reason, others: 0 };
         let events = [
-            SwitchEvent::PeerUp { id: id(), addr, direction, moniker: long.clone() },
+            SwitchEvent::Connected { id: id(), addr, direction, moniker: long.clone() },
             down(direction, DisconnectReason::Eof),
             down(direction, DisconnectReason::Reactor(long.clone())),
             rejected(DisconnectReason::Filtered(long.clone() + "\n")),

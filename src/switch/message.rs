@@ -11,6 +11,7 @@ use crate::{
     ids::{ConnId, Direction},
     origin::Origin,
     reactor::{Admission, DisconnectReason, Vitals},
+    refused::{Stopped, WrongThread},
     reply::{Answer, Reply},
     time::Mono,
 };
@@ -52,8 +53,13 @@ pub enum Input {
     },
     /// Something that subscribers are to hear, of the book.
     Event(SwitchEvent),
-    /// The receiver of this reactor's events is gone.
-    ReactorGone(usize),
+    /// Nobody reads this reactor's events any more.
+    ReactorGone {
+        /// Which.
+        reactor: usize,
+        /// Its thread panicked with it.
+        has_panicked: bool,
+    },
     /// To [`Output::Introduce`]: the reactors were told of a connection, or `Err`: an init hook failed
     /// and none will be.
     Introduced {
@@ -149,13 +155,27 @@ pub enum ControlError {
         /// What there can be.
         most: usize,
     },
-    /// The switch has stopped.
-    #[error("the switch has stopped")]
-    Stopped,
-    /// Called on one of the library's own threads (from a filter or an init hook), which would
-    /// wait for itself.
-    #[error("a call that waits, made on a thread of the switch")]
-    WrongThread,
+    /// There is no switch to ask.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// Called on one of the library's own threads.
+    #[error(transparent)]
+    WrongThread(#[from] WrongThread),
+}
+
+/// Why there is no session with the dialed node.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// The attempt failed.
+    #[error("{0}")]
+    Failed(DisconnectReason),
+    /// There is no switch to dial, or it stopped before the attempt was over.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// Waited on one of the library's own threads.
+    #[error(transparent)]
+    WrongThread(#[from] WrongThread),
 }
 
 /// A name to resolve, for a resolver thread.

@@ -44,8 +44,8 @@ impl Tally {
     pub(crate) fn count(&mut self, event: &SwitchEvent) {
         let metrics = &mut self.0;
         match event {
-            SwitchEvent::PeerUp { .. } => metrics.sessions += 1,
-            SwitchEvent::PeerDown { reason, .. } => {
+            SwitchEvent::Connected { .. } => metrics.sessions += 1,
+            SwitchEvent::Disconnected { reason, .. } => {
                 bump(&mut metrics.disconnects, reason.kind(), 1)
             }
             SwitchEvent::DialFailed { reason, .. } => {
@@ -125,7 +125,7 @@ mod tests {
                 others: 1,
             });
             let direction = Direction::Inbound;
-            tally.count(&SwitchEvent::PeerDown { id, addr, direction, reason });
+            tally.count(&SwitchEvent::Disconnected { id, addr, direction, reason });
             let channel = |id: u8| ChannelStatus { sent_bytes: 7, ..ChannelStatus::new(id.into()) };
             tally.retire(&PeerStatus { channels: vec![channel(1), channel(2)], rtt: None });
             if n == 10 {

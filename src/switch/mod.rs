@@ -26,6 +26,7 @@ mod persistent;
 mod reconnect;
 mod resolver;
 mod state;
+mod subscribers;
 mod thread;
 mod timer;
 
@@ -35,13 +36,14 @@ pub use crate::{
     reply::{Answer, Kept, Reply},
 };
 pub use admission::verdict_timeout;
-pub use core::{ReactorSettings, StopReason, SwitchCore, SwitchSettings};
-pub use decision::{Decision, Filter};
-pub use event::SwitchEvent;
+pub use core::{ReactorSettings, SwitchCore, SwitchSettings};
+pub use decision::{Decision, Filter, Later, Verdict};
+pub use event::{StopReason, SwitchEvent};
 pub use filter::Candidate;
 pub use lineup::{Hook, Lineup};
 pub use message::{
-    Control, ControlError, Dialed, Input, Notice, Output, Request, ResolveRequest, Resolved,
+    Control, ControlError, DialError, Dialed, Input, Notice, Output, Request, ResolveRequest,
+    Resolved,
 };
 pub use metrics::Metrics;
 pub(crate) use resolver::{Busy, ResolverPool};

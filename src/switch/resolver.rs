@@ -30,6 +30,12 @@ pub trait Resolver: Send + Sync {
     fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
+impl<R: Resolver + ?Sized> Resolver for Arc<R> {
+    fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        (**self).resolve(host, port)
+    }
+}
+
 /// The resolver of the system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     address::PeerAddress,
+    config::Config,
     identity::NodeId,
     ids::Direction,
     reactor::{DisconnectReason, PeerStatus},
@@ -107,10 +108,20 @@ pub struct StateCounts {
 }
 
 /// Limits that can be changed while the switch runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// See `Config::max_num_inbound_peers`.
     pub max_num_inbound_peers: usize,
     /// See `Config::max_num_outbound_peers`.
     pub max_num_outbound_peers: usize,
+}
+
+impl Limits {
+    /// As configured.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            max_num_inbound_peers: config.max_num_inbound_peers,
+            max_num_outbound_peers: config.max_num_outbound_peers,
+        }
+    }
 }

@@ -10,12 +10,13 @@ use std::{
 };
 
 use ::log::Level;
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::{
-    Candidate, Decision, Filter, Input, Lineup, Notice, Output, PeerState, ResolveRequest,
-    Resolved, ResolverPool, StopReason, SwitchCore, SwitchEvent, log::Log, metrics::Tally,
+    Candidate, Filter, Input, Limits, Lineup, Notice, Output, PeerState, ResolveRequest, Resolved,
+    ResolverPool, StopReason, SwitchCore, SwitchEvent, Verdict, log::Log, metrics::Tally,
+    subscribers::Subscribers,
 };
 use crate::{
     clock::Clock,
@@ -40,11 +41,13 @@ pub(crate) struct Shared {
     pub(crate) peers: RwLock<BTreeMap<NodeId, Peer>>,
     /// Who waits for the answer to a request.
     pub(crate) waiting: Waiting,
+    /// How many peers there may be.
+    pub(crate) limits: Mutex<Limits>,
     /// Attempts under way or scheduled.
     pub(crate) dialing: AtomicUsize,
     /// What has happened so far, and what sessions that are over had counted.
     pub(crate) tally: Mutex<Tally>,
-    pub(crate) subscribers: Mutex<Vec<Sender<SwitchEvent>>>,
+    pub(crate) subscribers: Mutex<Subscribers>,
     /// Set once every reactor was told of every end.
     pub(crate) stop_reason: Mutex<Option<StopReason>>,
     pub(crate) stopped: Condvar,
@@ -103,11 +106,11 @@ impl Shared {
     pub(crate) fn close(&self, reason: StopReason) {
         // The flag first: whoever registers something afterwards is refused, whoever did before
         // is found here.
-        self.stop_reason.lock().get_or_insert(reason);
+        let reason = self.stop_reason.lock().get_or_insert(reason).clone();
         self.stopped.notify_all();
         self.waiting.close();
         self.dialing.store(0, Relaxed);
-        self.subscribers.lock().clear();
+        self.subscribers.lock().end(&reason);
         let peers = std::mem::take(&mut *self.peers.write());
         drop(peers);
     }
@@ -203,14 +206,14 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
         };
         for filter in filters {
             let to_switch = self.to_switch.clone();
-            let decision = Decision::new(move |result| {
+            let verdict = guarded(|| filter(candidate)).unwrap_or_else(|| {
+                tell!(Level::Error, "a filter panicked about {}", candidate.addr);
+                Verdict::reject("the filter panicked")
+            });
+            verdict.tell(move |result| {
                 // A late decision finds the switch gone.
                 to_switch.tell(Input::Decided { ticket, result });
             });
-            // Unwinding drops the decision, which refuses the candidate.
-            if guarded(|| filter(candidate, decision)).is_none() {
-                tell!(Level::Error, "a filter panicked about {}", candidate.addr);
-            }
         }
     }
 
@@ -220,13 +223,10 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
             tell!(line.level, "{}", line.text);
         }
         self.shared.tally.lock().count(&event);
-        self.shared.subscribers.lock().retain(|subscriber| {
-            match subscriber.try_send(event.clone()) {
-                // A subscriber that does not read loses events, not the switch its memory.
-                Ok(()) | Err(TrySendError::Full(_)) => true,
-                Err(TrySendError::Disconnected(_)) => false,
-            }
-        });
+        // They hear of the end last, however it comes: see `Shared::close`.
+        if !matches!(event, SwitchEvent::Stopped(_)) {
+            self.shared.subscribers.lock().tell(&event);
+        }
     }
 }
 
@@ -274,6 +274,7 @@ impl<I: Inbox, N: Notices> Driver for SwitchThread<I, N> {
             Output::Filter { ticket, candidate } => self.ask_filters(ticket, &candidate),
             Output::Answer(answer) => {
                 // What it stands for is to be seen by whoever is told of it.
+                *self.shared.limits.lock() = self.core.limits();
                 self.shared.dialing.store(self.core.num_dialing(), Relaxed);
                 answer.give();
             }
@@ -282,7 +283,7 @@ impl<I: Inbox, N: Notices> Driver for SwitchThread<I, N> {
             Output::Event(event) => self.publish(event),
         }
         if let Some(reactor) = self.lineup.take_gone() {
-            self.feed(Input::ReactorGone(reactor));
+            self.feed(Input::ReactorGone { reactor, has_panicked: false });
         }
     }
 }

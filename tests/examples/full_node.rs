@@ -6,7 +6,7 @@ use prost::Message as _;
 use serde_json::Value;
 use tmp2p::{
     ChannelDescriptor, Config, Envelope, Event, NodeInfo, NodeKey, Peer, PeerAddress, Reactor,
-    Switch,
+    ReactorSpec, Switch,
 };
 
 use crate::{
@@ -46,10 +46,16 @@ impl Played {
         let file = channels();
         let ids = file["descriptors"].as_array().unwrap().iter();
         let ids = ids.map(|channel| channel["id"].as_u64().unwrap() as u8).filter(|id| *id != 0);
-        let reactor = builder.reactor("played", ids.map(ChannelDescriptor::new)).unwrap();
+        let reactor = builder
+            .reactor(
+                ids.map(ChannelDescriptor::new)
+                    .into_iter()
+                    .fold(ReactorSpec::new("played"), ReactorSpec::channel),
+            )
+            .unwrap();
         let switch = builder.start().unwrap();
-        switch.handle().dial(node.addr()).unwrap();
-        let Event::PeerUp(peer) = reactor.events.recv_timeout(DEADLINE).unwrap() else {
+        switch.handle().dial(node.addr());
+        let Event::PeerUp(peer) = reactor.events().recv_timeout(DEADLINE).unwrap() else {
             panic!("no session")
         };
         Self { switch, reactor, peer }
@@ -59,7 +65,7 @@ impl Played {
     #[track_caller]
     fn message(&self, channel: u8) -> Envelope {
         loop {
-            match self.reactor.events.recv_timeout(DEADLINE).unwrap() {
+            match self.reactor.events().recv_timeout(DEADLINE).unwrap() {
                 Event::Message(message) if message.channel() == channel.into() => return message,
                 Event::PeerDown(_, why) => panic!("the session ended: {why}"),
                 _ => {}
@@ -75,7 +81,7 @@ impl Played {
     #[track_caller]
     fn down(&self) {
         let is_down = |event| matches!(event, Event::PeerDown(..));
-        while !is_down(self.reactor.events.recv_timeout(DEADLINE).unwrap()) {}
+        while !is_down(self.reactor.events().recv_timeout(DEADLINE).unwrap()) {}
     }
 }
 

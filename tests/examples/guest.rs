@@ -1,6 +1,8 @@
 //! A peer of a program, played by a test.
 
-use tmp2p::{ChannelDescriptor, Config, Event, NodeInfo, NodeKey, PeerAddress, Reactor, Switch};
+use tmp2p::{
+    ChannelDescriptor, Config, Event, NodeInfo, NodeKey, PeerAddress, Reactor, ReactorSpec, Switch,
+};
 
 use crate::program::DEADLINE;
 
@@ -23,10 +25,12 @@ impl Guest {
         let info = NodeInfo::new("c", "guest").unwrap();
         let config = Config { pex: false, ..config };
         let mut builder = Switch::builder(config, NodeKey::generate(), info);
-        let reactor = builder.reactor("guest", [ChannelDescriptor::new(0x00)]).unwrap();
+        let reactor = builder
+            .reactor(ReactorSpec::new("guest").channel(ChannelDescriptor::new(0x00)))
+            .unwrap();
         let switch = builder.start().unwrap();
-        switch.handle().dial(addr).unwrap();
-        let up = reactor.events.recv_timeout(DEADLINE).unwrap();
+        switch.handle().dial(addr);
+        let up = reactor.events().recv_timeout(DEADLINE).unwrap();
         assert!(matches!(up, Event::PeerUp(_)), "{up:?}");
         Self { switch, reactor }
     }
@@ -38,7 +42,7 @@ impl Guest {
     /// The session has gone on all the time.
     #[track_caller]
     pub(crate) fn assert_undisturbed(self) {
-        for event in self.reactor.events.try_iter() {
+        for event in self.reactor.events().try_iter() {
             assert!(!matches!(event, Event::PeerDown(..)), "{event:?}");
         }
         assert_eq!(self.switch.handle().peers().len(), 1);

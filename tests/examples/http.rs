@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tmp2p::{ChannelDescriptor, Config, Event, NodeInfo, NodeKey, Switch};
+use tmp2p::{ChannelDescriptor, Config, Event, NodeInfo, NodeKey, ReactorSpec, Switch};
 
 use crate::program::{DEADLINE, Program, assert_refused, command};
 
@@ -189,7 +189,9 @@ fn status_and_net_info_have_what_tendermint_rpc_reads() {
     let info = NodeInfo::new("c", "played").unwrap();
     let mut builder = Switch::builder(Config::default(), NodeKey::generate(), info);
     let channels = [0x20, 0x30].map(ChannelDescriptor::new);
-    let reactor = builder.reactor("played", channels).unwrap();
+    let reactor = builder
+        .reactor(channels.into_iter().fold(ReactorSpec::new("played"), ReactorSpec::channel))
+        .unwrap();
     let switch = builder.start().unwrap();
 
     let status = node.call("/status");
@@ -215,8 +217,8 @@ fn status_and_net_info_have_what_tendermint_rpc_reads() {
     let digest = ring::digest::digest(&ring::digest::SHA256, &key);
     assert_eq!((key.len(), &digest.as_ref()[..20]), (32, &address[..]));
 
-    switch.handle().dial(node.addr()).unwrap();
-    assert!(matches!(reactor.events.recv_timeout(DEADLINE).unwrap(), Event::PeerUp(_)));
+    switch.handle().dial(node.addr());
+    assert!(matches!(reactor.events().recv_timeout(DEADLINE).unwrap(), Event::PeerUp(_)));
     node.event("peer_up", |_| true);
     let net_info = node.call("/net_info");
     assert_eq!((&net_info["listening"], &net_info["n_peers"]), (&json!(true), &json!("1")));

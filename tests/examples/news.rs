@@ -18,7 +18,7 @@ fn up() -> SwitchEvent {
 
 fn up_as(moniker: &str) -> SwitchEvent {
     let (id, addr) = (NodeId::from_bytes([1; 20]), "1.2.3.4:5".parse().unwrap());
-    SwitchEvent::PeerUp { id, addr, direction: Direction::Outbound, moniker: moniker.to_owned() }
+    SwitchEvent::Connected { id, addr, direction: Direction::Outbound, moniker: moniker.to_owned() }
 }
 
 /// What a day of looks each second says, with its time in seconds.
@@ -129,7 +129,7 @@ fn a_seed_that_answers_and_hangs_up_is_no_peer_and_one_that_stays_is() {
     let mut news = News::new(true, [seed], MINUTE, Duration::ZERO);
     let two = Facts { inbound: 1, ..with_seed };
     assert!((1..=200).all(|now| news.look(&two, at(now)).is_empty()));
-    let another = SwitchEvent::PeerUp {
+    let another = SwitchEvent::Connected {
         id: NodeId::from_bytes([2; 20]),
         addr: "1.2.3.4:5".parse().unwrap(),
         direction: Direction::Inbound,

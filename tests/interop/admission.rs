@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::json;
-use tmp2p::{Candidate, Decision, Direction, DisconnectReason, Limits, NodeKey, Room};
+use tmp2p::{Candidate, Direction, DisconnectReason, Limits, NodeKey, Room, Verdict};
 
 use crate::{
     DEADLINE,
@@ -36,7 +36,7 @@ fn an_address_twice_with_us(release: Release) {
     let ours = Ours::start(|setup| setup.config.allow_duplicate_ip = false);
     let peer = ours.connect(&mut first, Direction::Inbound);
 
-    let said = second.dial_fails(&ours.handle.peer_address());
+    let said = second.dial_fails(&ours.handle.peer_address().unwrap());
     second.quote("duplicate IP, Go dials", &said);
     check(&said, json!({ "event": "peer_down" }));
     assert_eq!(ours.rejected(), DisconnectReason::DuplicateIp(LOCALHOST));
@@ -68,7 +68,7 @@ fn an_address_twice_with_go(release: Release) {
     go.quote("duplicate IP, ours dials", &said);
     check(&said, json!({ "kind": "rejected", "flags": ["filtered"] }));
 
-    let said = go.dial_fails(&second.handle.peer_address());
+    let said = go.dial_fails(&second.handle.peer_address().unwrap());
     go.quote("duplicate IP, Go would dial", &said);
     check(&said, json!({ "kind": "already" }));
     second.assert_quiet();
@@ -83,7 +83,7 @@ fn no_room_with_us(release: Release) {
         // Exempt addresses come through the door of a full node, too.
         setup.config.exempt_cidrs = Vec::new();
     });
-    let addr = ours.handle.peer_address();
+    let addr = ours.handle.peer_address().unwrap();
     let peer = ours.connect(&mut first, Direction::Inbound);
 
     let said = second.dial_fails(&addr);
@@ -125,8 +125,8 @@ fn no_room_with_go(release: Release) {
     let second = Ours::start(|_| {});
     let peer = first.connect(&mut go, Direction::Outbound);
 
-    let dialed = second.handle.dial(go.address()).unwrap().wait_timeout(DEADLINE).unwrap();
-    assert_eq!(dialed, Ok(go.id));
+    let dialed = second.handle.dial(go.address()).wait_timeout(DEADLINE).unwrap();
+    assert_eq!(dialed.map(|peer| peer.id()), Ok(go.id));
     let said = go.wait("rejected", json!({}));
     go.quote("full, ours dials", &said);
     check(&said, json!({ "kind": "too_many_inbound" }));
@@ -147,12 +147,12 @@ fn our_connection_filter(release: Release) {
     let mut go = Go::start(release, &[]);
     let ours = Ours::start(|setup| {
         setup.prepare = Box::new(|builder| {
-            builder.connection_filter(|candidate: &Candidate, decision: Decision| {
-                decision.reject(format!("{:?} of {:?}", candidate.direction, candidate.addr.ip()));
+            builder.connection_filter(|candidate: &Candidate| {
+                Verdict::reject(format!("{:?} of {:?}", candidate.direction, candidate.addr.ip()))
             });
         });
     });
-    let said = go.dial_fails(&ours.handle.peer_address());
+    let said = go.dial_fails(&ours.handle.peer_address().unwrap());
     go.quote("connection filter, Go dials", &said);
     check(&said, json!({ "kind": "rejected", "flags": ["auth_failure"] }));
     let why = DisconnectReason::Filtered("Inbound of 127.0.0.1".to_owned());
@@ -169,13 +169,13 @@ fn our_peer_filter(release: Release) {
     let mut go = Go::start(release, &["-moniker", "the gopher"]);
     let ours = Ours::start(|setup| {
         setup.prepare = Box::new(|builder| {
-            builder.peer_filter(|candidate: &Candidate, decision: Decision| {
+            builder.peer_filter(|candidate: &Candidate| {
                 let info = candidate.node_info.as_ref().unwrap();
-                decision.reject(format!("{:?} of {}", candidate.direction, info.moniker()));
+                Verdict::reject(format!("{:?} of {}", candidate.direction, info.moniker()))
             });
         });
     });
-    let said = go.dial_fails(&ours.handle.peer_address());
+    let said = go.dial_fails(&ours.handle.peer_address().unwrap());
     go.quote("peer filter, Go dials", &said);
     check(&said, json!({ "event": "peer_down" }));
     let why = DisconnectReason::Filtered("Inbound of the gopher".to_owned());
@@ -198,7 +198,7 @@ fn connection_filter_of_go(release: Release) {
     go.quote("connection filter of Go, ours dials", &said);
     check(&said, json!({ "kind": "rejected", "flags": ["filtered"] }));
 
-    let said = go.dial_fails(&ours.handle.peer_address());
+    let said = go.dial_fails(&ours.handle.peer_address().unwrap());
     go.quote("connection filter of Go, Go dials", &said);
     check(&said, json!({ "kind": "rejected", "flags": ["filtered"] }));
     assert_hung_up(&ours.rejected());
@@ -210,15 +210,15 @@ fn peer_filter_of_go(release: Release) {
     let mut go = Go::start(release, &["-refuse-id", &key.id().to_string()]);
     let ours = Ours::start(|setup| setup.key = key);
 
-    let dialed = ours.handle.dial(go.address()).unwrap().wait_timeout(DEADLINE).unwrap();
-    assert_eq!(dialed, Ok(go.id));
+    let dialed = ours.handle.dial(go.address()).wait_timeout(DEADLINE).unwrap();
+    assert_eq!(dialed.map(|peer| peer.id()), Ok(go.id));
     let said = go.wait("rejected", json!({}));
     go.quote("peer filter of Go, ours dials", &said);
     check(&said, json!({ "kind": "rejected", "flags": ["filtered"] }));
     ours.up();
     assert_eq!(*ours.down(), DisconnectReason::RefusedAfterHandshake);
 
-    let said = go.dial_fails(&ours.handle.peer_address());
+    let said = go.dial_fails(&ours.handle.peer_address().unwrap());
     go.quote("peer filter of Go, Go dials", &said);
     check(&said, json!({ "kind": "rejected", "flags": ["filtered"] }));
     // Go authenticated itself, so this is a session, and a node that dialed and left.
@@ -236,7 +236,7 @@ fn banned_node(release: Release) {
     let said = go.wait("peer_down", json!({}));
     go.quote("banned while connected", &said);
 
-    let said = go.dial_fails(&ours.handle.peer_address());
+    let said = go.dial_fails(&ours.handle.peer_address().unwrap());
     go.quote("banned node, Go dials", &said);
     check(&said, json!({ "event": "peer_down" }));
     assert_eq!(ours.rejected(), DisconnectReason::Banned(go.id.into()));
@@ -255,7 +255,7 @@ fn banned_address(release: Release) {
     let ours = Ours::start(|_| {});
     ours.handle.ban(LOCALHOST, None, "a test").unwrap();
 
-    let said = go.dial_fails(&ours.handle.peer_address());
+    let said = go.dial_fails(&ours.handle.peer_address().unwrap());
     go.quote("banned address, Go dials", &said);
     assert_eq!(ours.rejected(), DisconnectReason::Banned(LOCALHOST.into()));
     assert_eq!(ours.dial_fails(go.address()), DisconnectReason::Banned(LOCALHOST.into()));

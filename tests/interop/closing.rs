@@ -57,7 +57,7 @@ fn we_stop_the_switch(release: Release) {
     assert_received(&mut go, &sent);
     ours.switch.stop(DEADLINE).unwrap();
     // The reactor's inbox ends with the switch.
-    assert!(ours.reactor.events.try_recv().is_err_and(|e| e.is_disconnected()));
+    assert!(ours.reactor.events().try_recv().is_err_and(|e| e.is_disconnected()));
 }
 
 fn patient(setup: &mut Setup) {

@@ -37,7 +37,7 @@ fn ours() -> Ours {
 /// This node, which is there again, is soon dialed by ours.
 #[track_caller]
 fn assert_dialed(ours: &Ours, mut node: Go) {
-    let event = ours.reactor.events.recv_timeout(SOON);
+    let event = ours.reactor.events().recv_timeout(SOON);
     let Ok(Event::PeerUp(peer)) = event else { panic!("{event:?}") };
     assert_eq!((peer.id(), peer.direction()), (node.id, Direction::Outbound));
     node.wait("peer_up", json!({}));

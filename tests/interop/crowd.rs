@@ -30,7 +30,7 @@ fn twenty_nodes_behind_one_address_become_and_stay_peers_and_come_back(release: 
     let _alone = crate::alone();
     let key = NodeKey::generate();
     let ours = Ours::start(|setup| without_exception(setup, key.clone()));
-    let addr = ours.handle.peer_address().to_string();
+    let addr = ours.handle.peer_address().unwrap().to_string();
     let mut nodes: Vec<Go> = (0..NODES).map(|_| Go::start(release, &[])).collect();
     for node in &mut nodes {
         node.ask("persist", json!({ "addrs": [addr] }), "done");
@@ -74,7 +74,7 @@ fn wait_for_all(ours: &Ours, nodes: &mut [Go], addr: &str) -> BTreeMap<NodeId, P
     let mut again = Instant::now() + AGAIN;
     let (mut peers, mut lost) = (BTreeMap::new(), Vec::new());
     while peers.len() < NODES {
-        match ours.reactor.events.recv_deadline(again.min(deadline)) {
+        match ours.reactor.events().recv_deadline(again.min(deadline)) {
             Ok(Event::PeerUp(peer)) => {
                 assert_eq!(peer.direction(), Direction::Inbound);
                 peers.insert(peer.id(), peer);
@@ -99,7 +99,7 @@ fn wait_for_all(ours: &Ours, nodes: &mut [Go], addr: &str) -> BTreeMap<NodeId, P
 /// Fails unless nobody leaves, and everybody gets what is sent.
 fn stay(ours: &Ours, nodes: &mut [Go], peers: &BTreeMap<NodeId, Peer>) {
     let end = Instant::now() + WATCHED;
-    while let Ok(event) = ours.reactor.events.recv_deadline(end) {
+    while let Ok(event) = ours.reactor.events().recv_deadline(end) {
         assert!(!matches!(event, Event::PeerDown(..)), "{event:?}");
     }
     for node in nodes {

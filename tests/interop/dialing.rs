@@ -28,10 +28,10 @@ fn meet(release: Release, direction: Direction) {
     let id = ours.handle.id().to_string();
     match direction {
         Direction::Outbound => {
-            ours.handle.dial(go.address()).unwrap().wait().unwrap();
+            ours.handle.dial(go.address()).wait().unwrap();
         }
         Direction::Inbound => {
-            let addr = ours.handle.peer_address().to_string();
+            let addr = ours.handle.peer_address().unwrap().to_string();
             go.ask("dial", json!({ "addr": addr }), "dialed");
         }
     }

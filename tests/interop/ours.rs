@@ -6,8 +6,8 @@ use crossbeam_channel::Receiver;
 use serde_json::json;
 use tmp2p::{
     ChannelDescriptor, Config, DialError, Direction, DisconnectReason, Envelope, Event, NodeInfo,
-    NodeKey, Peer, PeerAddress, PeerState, Reactor, Switch, SwitchBuilder, SwitchEvent,
-    SwitchHandle,
+    NodeKey, Peer, PeerAddress, PeerState, Reactor, ReactorSpec, Switch, SwitchBuilder,
+    SwitchEvent, SwitchHandle,
 };
 
 use crate::{DEADLINE, go::Go};
@@ -52,10 +52,14 @@ impl Ours {
         };
         change(&mut setup);
         let mut builder = Switch::builder(setup.config, setup.key, setup.node_info);
-        let reactor = builder.reactor("test", setup.channels).unwrap();
+        let reactor = builder
+            .reactor(
+                setup.channels.into_iter().fold(ReactorSpec::new("test"), ReactorSpec::channel),
+            )
+            .unwrap();
         (setup.prepare)(&mut builder);
         let switch = builder.start().unwrap();
-        let handle = switch.handle();
+        let handle = switch.handle().clone();
         let news = handle.subscribe();
         Self { switch, handle, reactor, news }
     }
@@ -67,12 +71,12 @@ impl Ours {
         go.assert_none("peer_up");
         match direction {
             Direction::Outbound => {
-                let ticket = self.handle.dial(go.address()).unwrap();
-                let id = ticket.wait_timeout(DEADLINE).expect("an answer to the dial").unwrap();
-                assert_eq!(id, go.id);
+                let ticket = self.handle.dial(go.address());
+                let peer = ticket.wait_timeout(DEADLINE).expect("an answer to the dial").unwrap();
+                assert_eq!(peer.id(), go.id);
             }
             Direction::Inbound => {
-                let addr = self.handle.peer_address().to_string();
+                let addr = self.handle.peer_address().unwrap().to_string();
                 go.ask("dial", json!({ "addr": addr }), "dialed");
             }
         }
@@ -85,7 +89,7 @@ impl Ours {
     /// The reactor's next event.
     #[track_caller]
     pub(crate) fn event(&self) -> Event {
-        self.reactor.events.recv_timeout(DEADLINE).expect("an event in time")
+        self.reactor.events().recv_timeout(DEADLINE).expect("an event in time")
     }
 
     /// The reactor's next event, which is a peer that came.
@@ -118,7 +122,7 @@ impl Ours {
     /// Fails if the reactor has got anything more by now.
     #[track_caller]
     pub(crate) fn assert_quiet(&self) {
-        let event = self.reactor.events.try_recv();
+        let event = self.reactor.events().try_recv();
         assert!(event.is_err(), "{event:?}");
     }
 
@@ -144,7 +148,7 @@ impl Ours {
     /// Why our dial brought no session.
     #[track_caller]
     pub(crate) fn dial_fails(&self, addr: PeerAddress) -> DisconnectReason {
-        match self.handle.dial(addr).unwrap().wait_timeout(DEADLINE).expect("an answer in time") {
+        match self.handle.dial(addr).wait_timeout(DEADLINE).expect("an answer in time") {
             Err(DialError::Failed(reason)) => reason,
             other => panic!("{other:?} instead of a failed dial"),
         }

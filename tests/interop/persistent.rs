@@ -157,7 +157,7 @@ fn ours_restarts_and_go_comes_back(release: Release) {
     let mut go = Go::start(release, &[]);
     let key = NodeKey::generate();
     let ours = Ours::start(|setup| setup.key = key.clone());
-    let addr = ours.handle.peer_address().to_string();
+    let addr = ours.handle.peer_address().unwrap().to_string();
     go.ask("persist", json!({ "addrs": [addr] }), "done");
     let peer = ours.connect(&mut go, Direction::Inbound);
     exchange(&ours, &mut go, &peer, &[CHANNEL], &[100]);

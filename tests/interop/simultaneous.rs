@@ -43,7 +43,8 @@ fn simultaneous_dials(release: Release) {
     let (mut lost, mut slowest) = (0, Duration::ZERO);
     for _ in 0..BATCHES {
         let all: Vec<Ours> = (0..BATCH).map(|_| Ours::start(dial_at_once)).collect();
-        let addrs: Vec<String> = all.iter().map(|o| o.handle.peer_address().to_string()).collect();
+        let addrs: Vec<String> =
+            all.iter().map(|o| o.handle.peer_address().unwrap().to_string()).collect();
         go.ask("persist", json!({ "addrs": addrs }), "done");
 
         let started = Instant::now();
@@ -71,7 +72,7 @@ fn simultaneous_dials(release: Release) {
         // They are the same sessions: what one side sends, the other one gets.
         for ours in &all {
             let id = ours.handle.id().to_string();
-            ours.handle.peer(&go.id).unwrap().send(CHANNEL, b"hello").unwrap();
+            ours.handle.peer(go.id).unwrap().send(CHANNEL, b"hello").unwrap();
             let session = &of(&status, ours)[0]["session"];
             go.wait("message", json!({ "id": id, "session": session }));
             go.tell("send", json!({ "id": id, "channel": CHANNEL, "size": 100 }));

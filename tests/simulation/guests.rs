@@ -59,7 +59,7 @@ fn come(
 /// Who has left, and why.
 fn left(world: &World<Null>, at: usize) -> Vec<(NodeId, DisconnectReason)> {
     let down = |event: &SwitchEvent| match event {
-        SwitchEvent::PeerDown { id, reason, .. } => Some((*id, reason.clone())),
+        SwitchEvent::Disconnected { id, reason, .. } => Some((*id, reason.clone())),
         _ => None,
     };
     world.nodes[at].events.iter().filter_map(down).collect()

@@ -224,7 +224,7 @@ impl Run {
                 self.model.stalled = self.unread.1;
                 self.hooks_fail = self.dice.one_in(3);
             }
-            96 => self.happen(Some(Input::ReactorGone(0))),
+            96 => self.happen(Some(Input::ReactorGone { reactor: 0, has_panicked: false })),
             _ => {
                 if let Some(conn) = self.probed.pop() {
                     self.happen(Some(Input::Report(Report::Alive(conn))));
@@ -273,7 +273,7 @@ impl Run {
         let reason = match self.dice.below(4) {
             0 => {
                 self.model.is_stopping = true;
-                self.happen(Some(Input::ReactorGone(1)));
+                self.happen(Some(Input::ReactorGone { reactor: 1, has_panicked: true }));
                 StopReason::ReactorGone("false".into())
             }
             // The loop dies of itself.

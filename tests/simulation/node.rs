@@ -398,7 +398,7 @@ impl<C: Cipher> SimNode<C> {
     /// Whose sessions have ended, in order.
     pub(crate) fn downs(&self) -> Vec<NodeId> {
         let down = |event: &SwitchEvent| match event {
-            SwitchEvent::PeerDown { id, .. } => Some(*id),
+            SwitchEvent::Disconnected { id, .. } => Some(*id),
             _ => None,
         };
         self.events.iter().filter_map(down).collect()
@@ -406,7 +406,7 @@ impl<C: Cipher> SimNode<C> {
 
     /// How often a session began, and how often one ended.
     pub(crate) fn ups_and_downs(&self) -> (usize, usize) {
-        let is_up = |event: &&SwitchEvent| matches!(event, SwitchEvent::PeerUp { .. });
+        let is_up = |event: &&SwitchEvent| matches!(event, SwitchEvent::Connected { .. });
         (self.events.iter().filter(is_up).count(), self.downs().len())
     }
 
@@ -507,7 +507,7 @@ impl<C: Cipher> Driver for SimNode<C> {
             }
         }
         if let Some(reactor) = self.lineup.take_gone() {
-            self.feed(Input::ReactorGone(reactor));
+            self.feed(Input::ReactorGone { reactor, has_panicked: false });
         }
     }
 }

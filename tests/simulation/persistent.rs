@@ -216,7 +216,7 @@ fn a_full_peers_refusal_counts_as_success() {
         let (ups, downs) = world.nodes[a].ups_and_downs();
         assert!(ups == downs && ups <= pauses.len() + 1, "{ups} up, {downs} down");
         let is_refusal = |event: &SwitchEvent| match event {
-            SwitchEvent::PeerDown { reason, .. } => {
+            SwitchEvent::Disconnected { reason, .. } => {
                 *reason == DisconnectReason::RefusedAfterHandshake
             }
             _ => true,

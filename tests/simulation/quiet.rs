@@ -129,7 +129,7 @@ fn two_hours_of_a_seed_with_fifty_nodes_that_come_and_go_are_ten_lines_a_minute_
         let events = std::mem::take(&mut world.nodes[seed].events);
         let is_persistent = |id: &NodeId| world.nodes[seed].switch.is_persistent(id);
         for event in &events {
-            sessions += usize::from(matches!(event, SwitchEvent::PeerUp { .. }));
+            sessions += usize::from(matches!(event, SwitchEvent::Connected { .. }));
             if let SwitchEvent::Rejected { others, .. } = event {
                 refused += 1 + others;
             }

@@ -133,9 +133,10 @@ fn a_dead_reactor_thread_keeps_swallowing_votes() {
                 assert_eq!(world.nodes[b].reactors[1].num_messages(), 1, "the other one goes on");
                 continue;
             }
-            assert_eq!(switch.stop_reason(), Some(StopReason::ReactorGone("r0".into())));
+            let gone = StopReason::ReactorGone("r0".into());
+            assert_eq!(switch.stop_reason(), Some(gone.clone()));
             assert!(world.nodes[b].is_loop_over && world.nodes[b].is_alone());
-            assert_eq!(world.nodes[b].events.last(), Some(&SwitchEvent::Stopped));
+            assert_eq!(world.nodes[b].events.last(), Some(&SwitchEvent::Stopped(gone)));
             assert_eq!(world.down(b, 1, at_b.conn()), Some(DisconnectReason::Stopped));
             assert!(world.down(a, 0, at_a.conn()).is_some());
             // The other end sees it, and nobody gets in any more.

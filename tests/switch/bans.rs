@@ -2,12 +2,17 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use tmp2p::{
-    Ban, BanError, BanManyError, BanOrigin, BanTarget, Cidr, Config, ControlError, DialPeersError,
-    DisconnectReason, Limits, MemoryStore, NodeId, NodeKey, SwitchEvent, UnbanError,
+    Ban, BanError, BanManyError, BanOrigin, BanTarget, BookStore, Cidr, Config, ControlError,
+    DialPeersError, DisconnectReason, Limits, MemoryStore, NodeId, NodeKey, Stopped, StoreBatch,
+    StoreError, StoredBook, SwitchEvent, UnbanError,
 };
 
 use crate::support::*;
@@ -46,7 +51,7 @@ fn a_banned_node_is_disconnected_and_kept_out_in_both_directions() {
     peer_down(&events);
     down(&bob.1);
     // After authentication, for only then it is known who it is.
-    assert_eq!(knock(&bob.0, handle.peer_address(), &events), Err(banned(id)));
+    assert_eq!(knock(&bob.0, handle.peer_address().unwrap(), &events), Err(banned(id)));
     until("bob knows", || bob.0.handle().num_peers() == Default::default());
     // Before dialing: wherever it is said to be, nobody connects there.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -55,7 +60,10 @@ fn a_banned_node_is_disconnected_and_kept_out_in_both_directions() {
     // Others at the same address are not meant.
     connect(&node().0, &alice.0);
     assert_eq!(handle.unban(id), Ok(ban));
-    assert_eq!(knock(&bob.0, handle.peer_address(), &alice.0.handle().subscribe()), Ok(id));
+    assert_eq!(
+        knock(&bob.0, handle.peer_address().unwrap(), &alice.0.handle().subscribe()),
+        Ok(id)
+    );
 }
 
 #[test]
@@ -78,7 +86,7 @@ fn banned_addresses_and_ranges_are_closed_at_the_door() {
         handle.ban(target(text), None, "test").unwrap();
         let (id, reason) = peer_down(&events);
         assert_eq!((id, reason), (there.0.handle().id(), banned(target(text))));
-        assert!(handle.peer(&here.0.handle().id()).is_some());
+        assert!(handle.peer(here.0.handle().id()).is_some());
         let events = handle.subscribe();
         let stream = plain_from(HERE, addr);
         assert!(!is_let_in(&stream), "closed before a byte");
@@ -107,7 +115,7 @@ fn ipv4_mapped_ipv6_bypasses_bans() {
         // A listener of IPv4 alone, and one that sees mapped addresses.
         for config in [unlimited(), listening(unlimited(), any)] {
             let alice = node_from(config);
-            let handle = alice.0.handle();
+            let handle = alice.0.handle().clone();
             let port = handle.local_addr().unwrap().port();
             let addr = SocketAddr::from(([127, 0, 0, 1], port));
             assert!(is_let_in(&plain_from(HERE, addr)));
@@ -124,7 +132,7 @@ fn ipv4_mapped_ipv6_bypasses_bans() {
 #[test]
 fn a_ban_ends_by_itself() {
     let (alice, bob) = (node(), node());
-    let handle = alice.0.handle();
+    let handle = alice.0.handle().clone();
     let id = bob.0.handle().id();
     let brief = Duration::from_millis(300);
     let ban = handle.ban(id, Some(brief), "calm down").unwrap();
@@ -141,7 +149,7 @@ fn a_ban_ends_by_itself() {
 #[test]
 fn bans_are_listed_with_what_is_known_of_them() {
     let alice = node();
-    let handle = alice.0.handle();
+    let handle = alice.0.handle().clone();
     let id = NodeKey::generate().id();
     assert!(handle.bans().is_empty());
     // Nobody has ever heard of any of them.
@@ -166,7 +174,7 @@ fn bans_are_listed_with_what_is_known_of_them() {
 #[test]
 fn bans_that_make_no_sense_are_refused() {
     let alice = node();
-    let handle = alice.0.handle();
+    let handle = alice.0.handle().clone();
     let id = NodeKey::generate().id();
     assert_eq!(handle.ban(handle.id(), None, "me").unwrap_err(), BanError::OwnId);
     assert_eq!(handle.ban(id, Some(Duration::ZERO), "").unwrap_err(), BanError::ZeroDuration);
@@ -194,7 +202,7 @@ fn bans_survive_a_restart() {
     let id = bob.0.handle().id();
     for graceful in [true, false] {
         let alice = start();
-        let handle = alice.0.handle();
+        let handle = alice.0.handle().clone();
         handle.ban(id, None, "spam").unwrap();
         handle.ban(target("127.8.1.1"), Some(DEADLINE * 10), "spam").unwrap();
         handle.ban(target("127.8.2.1"), None, "lifted again").unwrap();
@@ -216,9 +224,50 @@ fn bans_survive_a_restart() {
         assert_eq!(verdict(&events), Err(banned(target("127.8.1.1"))));
         let other = plain_from(ELSEWHERE, addr);
         assert!(is_let_in(&other));
-        assert_eq!(knock(&bob.0, alice.0.handle().peer_address(), &events), Err(banned(id)));
+        assert_eq!(
+            knock(&bob.0, alice.0.handle().peer_address().unwrap(), &events),
+            Err(banned(id))
+        );
         until("bob knows", || bob.0.handle().num_peers() == Default::default());
     }
+}
+
+/// A store whose disk is full, now and then.
+struct Full(Arc<AtomicBool>);
+
+impl BookStore for Full {
+    fn load(&mut self) -> Result<StoredBook, StoreError> {
+        Ok(StoredBook::default())
+    }
+
+    fn write(&mut self, _: &StoreBatch) -> Result<(), StoreError> {
+        match self.0.load(SeqCst) {
+            true => Err(StoreError::with_source("disk", std::io::Error::other("full"))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The operator thought that it was for good, and after the restart there was no ban.
+#[test]
+fn a_ban_that_cannot_be_stored_is_in_force_and_says_so() {
+    let is_full = Arc::new(AtomicBool::new(true));
+    let store = Full(is_full.clone());
+    let alice = built(unlimited(), NodeKey::generate(), |builder, _| builder.book_store(store));
+    let handle = alice.0.handle();
+    let banned = handle.ban(target("1.2.3.4"), None, "spam").unwrap_err();
+    assert!(matches!(&banned, BanError::Unstored(why) if why.0.contains("full")), "{banned}");
+    assert!(banned.to_string().starts_with("it is in force, but could not be stored"), "{banned}");
+    let many = handle.ban_many([target("1.2.3.5"), target("1.2.3.6")], None, "spam").unwrap_err();
+    assert!(matches!(many, BanManyError::Unstored(_)), "{many}");
+    assert_eq!(handle.bans().len(), 3);
+    let lifted = handle.unban(target("1.2.3.4")).unwrap_err();
+    assert!(matches!(lifted, UnbanError::Unstored(_)), "{lifted}");
+    assert_eq!(handle.bans().len(), 2);
+    // It is tried again, with what comes later.
+    is_full.store(false, SeqCst);
+    handle.ban(target("1.2.3.7"), None, "spam").unwrap();
+    assert_eq!(alice.0.stop(DEADLINE).unwrap().unstored, None);
 }
 
 /// Whatever has become of the file, there is a node, and what it learns from then on is kept.
@@ -248,7 +297,7 @@ fn a_node_with_a_corrupt_book_starts_and_begins_a_new_one() {
 fn nothing_can_be_changed_after_the_stop() {
     let store = MemoryStore::new();
     let alice = built(unlimited(), NodeKey::generate(), |b, _| b.book_store(store.clone()));
-    let handle = alice.0.handle();
+    let handle = alice.0.handle().clone();
     handle.ban(target("1.2.3.4"), None, "before").unwrap();
     let (bans, metrics) = (handle.bans(), handle.metrics());
     alice.0.stop(DEADLINE).unwrap();
@@ -256,22 +305,22 @@ fn nothing_can_be_changed_after_the_stop() {
 
     let other = stranger(closed_port());
     let id = other.id();
-    let stopped = Err(ControlError::Stopped);
-    assert_eq!(handle.ban(id, None, "").unwrap_err(), BanError::Stopped);
-    assert_eq!(handle.unban(target("1.2.3.4")).unwrap_err(), UnbanError::Stopped);
+    let stopped = Err(ControlError::Stopped(Stopped));
+    assert_eq!(handle.ban(id, None, "").unwrap_err(), BanError::Stopped(Stopped));
+    assert_eq!(handle.unban(target("1.2.3.4")).unwrap_err(), UnbanError::Stopped(Stopped));
     assert_eq!(handle.add_persistent(other.clone()), stopped);
     assert_eq!(handle.remove_persistent(id), stopped);
     assert_eq!(handle.add_unconditional(id), stopped);
     assert_eq!(handle.add_private(id), stopped);
     let limits = Limits { max_num_inbound_peers: 0, max_num_outbound_peers: 0 };
     assert_eq!(handle.set_limits(limits), stopped);
-    assert_eq!(handle.disconnect(&id, ""), stopped);
+    assert_eq!(handle.disconnect(id, ""), stopped);
     assert_eq!(handle.mark_bad(id, DEADLINE, ""), stopped);
     assert_eq!(handle.mark_good(id), stopped);
     assert_eq!(handle.peer_states().map(drop), stopped);
-    let dialed = handle.dial_peers_async(&[other.to_string()]);
-    assert_eq!(dialed, Err(DialPeersError::Control(ControlError::Stopped)));
-    assert_eq!(handle.dial(other).map(drop), Err(tmp2p::Stopped));
+    let dialed = handle.dial_peers([other.clone()]);
+    assert_eq!(dialed, Err(DialPeersError::Control(ControlError::Stopped(Stopped))));
+    assert_eq!(handle.dial(other).wait(), Err(Stopped.into()));
 
     assert_eq!((handle.bans(), handle.metrics()), (bans, metrics));
     assert_eq!(store.stored(), stored);
@@ -281,7 +330,7 @@ fn nothing_can_be_changed_after_the_stop() {
 fn a_ban_of_a_persistent_peer_ends_with_the_ban() {
     let bob = node();
     let config = Config {
-        persistent_peers: vec![bob.0.handle().peer_address()],
+        persistent_peers: vec![bob.0.handle().peer_address().unwrap()],
         persistent_peers_max_dial_period: Duration::from_millis(20),
         dial_spread: Duration::ZERO,
         ..unlimited()
@@ -299,7 +348,7 @@ fn a_ban_of_a_persistent_peer_ends_with_the_ban() {
 #[test]
 fn a_list_is_banned_at_once_or_not_at_all() {
     let (alice, bob) = (node(), node());
-    let handle = alice.0.handle();
+    let handle = alice.0.handle().clone();
     pair(&bob, &alice);
     let ranges = (0..50_000u32).map(|n| {
         let ip = Ipv4Addr::from(0x2000_0000 + (n << 8));
@@ -319,6 +368,6 @@ fn a_list_is_banned_at_once_or_not_at_all() {
     // A single one is lifted as it was imposed.
     assert!(handle.unban(bans[7].target).is_ok());
     alice.0.stop(Duration::from_secs(5)).unwrap();
-    let stopped = BanManyError::Control(ControlError::Stopped);
+    let stopped = BanManyError::Control(ControlError::Stopped(Stopped));
     assert_eq!(handle.ban_many(ranges, None, "late"), Err(stopped));
 }

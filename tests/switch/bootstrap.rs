@@ -52,7 +52,7 @@ fn seed() -> Switch {
 /// Starts so many nodes that know only the seed; each is gone once its book has an answer.
 fn bootstrap(seed: &Switch, count: usize, newcomer: &Config) {
     const AT_ONCE: usize = 50;
-    let config = Config { seeds: vec![seed.handle().peer_address()], ..newcomer.clone() };
+    let config = Config { seeds: vec![seed.handle().peer_address().unwrap()], ..newcomer.clone() };
     for batch in (0..count).step_by(AT_ONCE) {
         let switches: Vec<_> = (batch..count.min(batch + AT_ONCE))
             .map(|_| node(Config { laddr: None, ..config.clone() }, |_| {}))

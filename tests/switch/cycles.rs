@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
-use tmp2p::{DisconnectReason, Event, NodeInfo, NodeKey, Reactor, Switch};
+use tmp2p::{DisconnectReason, Event, NodeInfo, NodeKey, Reactor, ReactorSpec, Switch};
 
 use crate::{process::*, support::*};
 
@@ -42,7 +42,7 @@ fn close_wait_and_fd_leaks(cycles: usize) {
             _ => to_alice.flush_stop(),
         }
         for reactor in [&alice.1, &bob.1] {
-            assert!(matches!(next(&reactor.events), Event::PeerDown(..)));
+            assert!(matches!(next(reactor.events()), Event::PeerDown(..)));
         }
     };
     until("every thread has its name", || resources().0.values().sum::<usize>() == 6);
@@ -83,7 +83,9 @@ fn remove_before_add(failures: usize) {
     // Compatible with nobody here: it fails at the last step, authenticated.
     let info = NodeInfo::new("another-chain", "stranger").unwrap();
     let mut builder = Switch::builder(unlimited(), NodeKey::generate(), info);
-    let stranger = builder.reactor("test", [tmp2p::ChannelDescriptor::new(CHANNEL)]).unwrap();
+    let stranger = builder
+        .reactor(ReactorSpec::new("test").channel(tmp2p::ChannelDescriptor::new(CHANNEL)))
+        .unwrap();
     let stranger = (builder.start().unwrap(), stranger);
     let friend = node();
     until("every thread has its name", || resources().0.values().sum::<usize>() == 9);
@@ -115,7 +117,7 @@ fn remove_before_add(failures: usize) {
     let grown = memory().saturating_sub(memory_before);
     println!("{failures} failures, {} KiB more memory", grown >> 10);
     assert!(grown < SLACK, "{grown} bytes more after {failures} failures");
-    assert!(bob.1.events.is_empty() && stranger.1.events.is_empty(), "no reactor heard of any");
+    assert!(bob.1.events().is_empty() && stranger.1.events().is_empty(), "no reactor heard of any");
     assert_eq!(bob.0.handle().peer_states(), Ok(Vec::new()));
     // Strictly in pairs, and the place is free.
     for _ in 0..3 {

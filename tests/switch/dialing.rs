@@ -9,8 +9,8 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 use tmp2p::{
-    ChannelDescriptor, Config, DisconnectReason, NodeInfo, NodeKey, PeerAddress, Resolver, Switch,
-    SwitchEvent, crossbeam_channel,
+    ChannelDescriptor, Config, DisconnectReason, NodeInfo, NodeKey, PeerAddress, ReactorSpec,
+    Resolver, Switch, SwitchEvent, crossbeam_channel,
 };
 
 use crate::support::*;
@@ -54,8 +54,8 @@ fn nobody_accepts() {
         })
         .collect();
     let config = Config { dial_timeout: SHORT, ..unlimited() };
-    let switch = node_with(config, ChannelDescriptor::new(CHANNEL)).0;
-    let reason = assert_fails(&switch, stranger(addr.as_socket().unwrap()), "dial_timeout");
+    let node = node_with(config, ChannelDescriptor::new(CHANNEL));
+    let reason = assert_fails(&node.0, stranger(addr.as_socket().unwrap()), "dial_timeout");
     assert_eq!(reason, DisconnectReason::DialTimeout(SHORT));
     drop(waiting);
 }
@@ -64,9 +64,9 @@ fn nobody_accepts() {
 fn somebody_accepts_and_says_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = Config { handshake_timeout: SHORT, ..unlimited() };
-    let switch = node_with(config, ChannelDescriptor::new(CHANNEL)).0;
+    let node = node_with(config, ChannelDescriptor::new(CHANNEL));
     let addr = stranger(listener.local_addr().unwrap());
-    let reason = assert_fails(&switch, addr, "handshake_timeout");
+    let reason = assert_fails(&node.0, addr, "handshake_timeout");
     assert_eq!(reason, DisconnectReason::HandshakeTimeout(SHORT));
 }
 
@@ -116,11 +116,13 @@ fn we_are_there_ourselves() {
     let start = || {
         let info = NodeInfo::new("test-chain", "twin").unwrap();
         let mut builder = Switch::builder(unlimited(), key.clone(), info);
-        let reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
+        let reactor = builder
+            .reactor(ReactorSpec::new("test").channel(ChannelDescriptor::new(CHANNEL)))
+            .unwrap();
         (builder.start().unwrap(), reactor)
     };
     let (one, twin) = (start(), start());
-    assert_fails(&one.0, one.0.handle().peer_address(), "self");
+    assert_fails(&one.0, one.0.handle().peer_address().unwrap(), "self");
     // By another way: the address has another ID, and it is our own key that answers.
     let addr = stranger(twin.0.handle().local_addr().unwrap());
     let reason = dial(&one.0, addr).unwrap_err();
@@ -132,7 +134,9 @@ fn incompatible_nodes_both_learn_why() {
     let start = |chain: &str, channel: u8, block: u64| {
         let info = NodeInfo::new(chain, "test").unwrap().with_block_protocol(block);
         let mut builder = Switch::builder(unlimited(), NodeKey::generate(), info);
-        let reactor = builder.reactor("test", [ChannelDescriptor::new(channel)]).unwrap();
+        let reactor = builder
+            .reactor(ReactorSpec::new("test").channel(ChannelDescriptor::new(channel)))
+            .unwrap();
         (builder.start().unwrap(), reactor)
     };
     let alice = start("chain-a", CHANNEL, 11);
@@ -142,14 +146,14 @@ fn incompatible_nodes_both_learn_why() {
         start("chain-a", CHANNEL + 1, 11),
         start("chain-a", CHANNEL, 12),
     ] {
-        let reason = assert_fails(&bob.0, alice.0.handle().peer_address(), "incompatible");
+        let reason = assert_fails(&bob.0, alice.0.handle().peer_address().unwrap(), "incompatible");
         let other = happens(&heard, |event| match event {
             SwitchEvent::Rejected { reason, .. } => Some(reason),
             _ => None,
         });
         assert_eq!(other.kind(), "incompatible", "{reason} / {other}");
     }
-    assert!(alice.1.events.is_empty());
+    assert!(alice.1.events().is_empty());
 }
 
 #[test]
@@ -157,18 +161,18 @@ fn the_same_node_twice() {
     let (alice, bob) = (node(), node());
     connect(&alice.0, &bob.0);
     let id = bob.0.handle().id();
-    let reason = assert_fails(&alice.0, bob.0.handle().peer_address(), "duplicate_id");
+    let reason = assert_fails(&alice.0, bob.0.handle().peer_address().unwrap(), "duplicate_id");
     assert_eq!(reason, DisconnectReason::DuplicateId(id));
     // And two attempts at the same time.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = stranger(silent.local_addr().unwrap());
-    let first = alice.0.handle().dial(addr.clone()).unwrap();
+    let first = alice.0.handle().dial(addr.clone());
     let reason = dial(&alice.0, addr.clone()).unwrap_err();
     assert_eq!(reason, DisconnectReason::AlreadyDialing(addr.id()));
     assert_eq!(reason.kind(), "duplicate_id");
     assert_eq!(first.wait_timeout(Duration::ZERO), None, "the first one goes on");
     assert_eq!(up(&alice.1).id(), id);
-    assert!(alice.1.events.is_empty(), "the session was not touched");
+    assert!(alice.1.events().is_empty(), "the session was not touched");
 }
 
 /// Answers from a table, and remembers what was asked.
@@ -200,7 +204,8 @@ fn names_are_resolved_by_the_given_resolver() {
     });
     let mut builder = builder(unlimited());
     builder.resolver(table.clone());
-    let _reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
+    let _reactor =
+        builder.reactor(ReactorSpec::new("test").channel(ChannelDescriptor::new(CHANNEL))).unwrap();
     let alice = builder.start().unwrap();
     let id = bob.0.handle().id();
     let name = |host: &str| format!("{id}@{host}:26656").parse::<PeerAddress>().unwrap();
@@ -215,7 +220,7 @@ fn names_are_resolved_by_the_given_resolver() {
     assert_fails(&alice, name("nobody.example"), "refused");
     // The first address of the name is dead, the second one is right.
     assert_eq!(dial(&alice, name("bob.example")), Ok(id));
-    let peer = alice.handle().peer(&id).unwrap();
+    let peer = alice.handle().peer(id).unwrap();
     assert_eq!((peer.remote_addr(), peer.dialed_addr()), (there, Some(&name("bob.example"))));
     let asked = table.asked.lock().unwrap();
     assert_eq!(asked.len(), 4, "{asked:?}");
@@ -236,11 +241,12 @@ impl Resolver for Stuck {
 fn a_resolver_that_does_not_answer_holds_up_nobody() {
     let (release, stuck) = crossbeam_channel::bounded(0);
     let mut builder = builder(unlimited());
-    builder.resolver(Arc::new(Stuck(stuck)));
-    let _reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
+    builder.resolver(Stuck(stuck));
+    let _reactor =
+        builder.reactor(ReactorSpec::new("test").channel(ChannelDescriptor::new(CHANNEL))).unwrap();
     let alice = builder.start().unwrap();
     let id = NodeKey::generate().id();
-    let ticket = alice.handle().dial(format!("{id}@slow.example:1").parse().unwrap()).unwrap();
+    let ticket = alice.handle().dial(format!("{id}@slow.example:1").parse().unwrap());
     let bob = node();
     connect(&alice, &bob.0);
     // The thread that hangs in the resolver is not waited for.
@@ -266,8 +272,9 @@ impl Resolver for Panics {
 fn a_resolver_that_panics_resolves_the_next_name() {
     let bob = node();
     let mut builder = builder(unlimited());
-    builder.resolver(Arc::new(Panics(bob.0.handle().local_addr().unwrap())));
-    let _reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
+    builder.resolver(Panics(bob.0.handle().local_addr().unwrap()));
+    let _reactor =
+        builder.reactor(ReactorSpec::new("test").channel(ChannelDescriptor::new(CHANNEL))).unwrap();
     let alice = builder.start().unwrap();
     let id = bob.0.handle().id();
     let name = |host: String| format!("{id}@{host}:1").parse::<PeerAddress>().unwrap();

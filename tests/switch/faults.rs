@@ -75,7 +75,7 @@ fn high_priority_message_waits_behind_bulk() {
             ChannelDescriptor::new(BULK).priority(1).send_queue_capacity(MESSAGES),
             ChannelDescriptor::new(VOTE).priority(10),
         ];
-        let reactor = builder.reactor("test", channels).unwrap();
+        let reactor = builder.reactor(spec("test", channels)).unwrap();
         (builder.start().unwrap(), reactor)
     };
     let (alice, bob) = (start(), start());
@@ -88,7 +88,7 @@ fn high_priority_message_waits_behind_bulk() {
     let cut = status.sent_bytes as usize + MESSAGE;
     let mut before = 0;
     loop {
-        let Event::Message(envelope) = next(&bob.1.events) else { panic!("lost") };
+        let Event::Message(envelope) = next(bob.1.events()) else { panic!("lost") };
         if envelope.channel().as_u8() == VOTE {
             break;
         }

@@ -8,7 +8,8 @@ use std::{
 
 use tmp2p::{
     BanError, Candidate, Config, ControlError, Decision, DialError, DialPeersError, Direction,
-    DisconnectReason, Limits, NodeKey, Reactor, Switch, SwitchHandle, UnbanError,
+    DisconnectReason, Limits, NodeKey, Reactor, Switch, SwitchHandle, UnbanError, Verdict,
+    WrongThread,
     crossbeam_channel::{Receiver, Sender, unbounded},
 };
 
@@ -44,15 +45,17 @@ fn asking(config: Config, kind: Kind, filters: usize) -> ((Switch, Reactor), Vec
         config,
         kind,
         senders.into_iter().map(|sender| {
-            move |candidate: &Candidate, decision| {
-                sender.send((candidate.clone(), decision)).unwrap()
+            move |candidate: &Candidate| {
+                let (decision, verdict) = Verdict::later();
+                sender.send((candidate.clone(), decision)).unwrap();
+                verdict
             }
         }),
     );
     (node, asked)
 }
 
-fn filtering<F: Fn(&Candidate, Decision) + Send + Sync + 'static>(
+fn filtering<F: Fn(&Candidate) -> Verdict + Send + Sync + 'static>(
     config: Config,
     kind: Kind,
     filters: impl IntoIterator<Item = F>,
@@ -75,7 +78,7 @@ fn a_filter_knows_the_candidate_and_decides() {
         let bob = node();
         let bobs_id = bob.0.handle().id();
         for accepts in [false, true] {
-            let _ticket = bob.0.handle().dial(alice.0.handle().peer_address()).unwrap();
+            let _ticket = bob.0.handle().dial(alice.0.handle().peer_address().unwrap());
             let (candidate, decision) = next(&asked[0]);
             assert_eq!(candidate.direction, Direction::Inbound);
             assert_eq!(candidate.addr.ip(), ip("127.0.0.1"));
@@ -115,14 +118,14 @@ fn outbound_connections_are_filtered_too() {
         let bob = node();
         let bobs_id = bob.0.handle().id();
         for accepts in [false, true] {
-            let ticket = alice.0.handle().dial(bob.0.handle().peer_address()).unwrap();
+            let ticket = alice.0.handle().dial(bob.0.handle().peer_address().unwrap());
             let (candidate, decision) = next(&asked[0]);
             let expected = (Direction::Outbound, Some(bobs_id), bob.0.handle().local_addr());
             assert_eq!((candidate.direction, candidate.id, Some(candidate.addr)), expected);
             assert_eq!(candidate.node_info.is_some(), kind == Kind::Peer);
             if accepts {
                 decision.accept();
-                assert_eq!(ticket.wait_timeout(DEADLINE), Some(Ok(bobs_id)));
+                assert_eq!(ticket.wait_timeout(DEADLINE), Some(Ok(up(&alice.1))));
             } else {
                 decision.reject("not you");
                 let failed = DialError::Failed(filtered("not you"));
@@ -138,9 +141,9 @@ fn a_decision_that_takes_its_time_holds_up_nobody() {
         let (alice, asked) = asking(unlimited(), kind, 1);
         let events = alice.0.handle().subscribe();
         let (slow, quick) = (node(), node());
-        let _slow = slow.0.handle().dial(alice.0.handle().peer_address()).unwrap();
+        let _slow = slow.0.handle().dial(alice.0.handle().peer_address().unwrap());
         let (_, late) = next(&asked[0]);
-        let _quick = quick.0.handle().dial(alice.0.handle().peer_address()).unwrap();
+        let _quick = quick.0.handle().dial(alice.0.handle().peer_address().unwrap());
         next(&asked[0]).1.accept();
         assert_eq!(verdict(&events), Ok(quick.0.handle().id()));
         std::thread::spawn(move || late.accept()).join().unwrap();
@@ -151,19 +154,21 @@ fn a_decision_that_takes_its_time_holds_up_nobody() {
 #[test]
 fn no_decision_is_a_refusal() {
     for kind in KINDS {
-        let dropping = filtering(unlimited(), kind, [|_: &Candidate, decision| drop(decision)]);
-        let panicking = filtering(unlimited(), kind, [|_: &Candidate, _| panic!("on purpose")]);
+        let dropping = filtering(unlimited(), kind, [|_: &Candidate| Verdict::later().1]);
+        let panicking = filtering(unlimited(), kind, [|_: &Candidate| panic!("on purpose")]);
+        let refusing = filtering(unlimited(), kind, [|_: &Candidate| Verdict::reject("not you")]);
         let (silent, asked) = asking(short(), kind, 1);
         for (node, why) in [
             (&dropping, "no decision"),
             (&panicking, "the filter panicked"),
+            (&refusing, "not you"),
             (&silent, "no answer in time"),
         ] {
             let (events, guest) = (node.0.handle().subscribe(), node_from(unlimited()));
-            let refused = knock(&guest.0, node.0.handle().peer_address(), &events);
+            let refused = knock(&guest.0, node.0.handle().peer_address().unwrap(), &events);
             assert_eq!(refused, Err(filtered(why)), "{kind:?}");
             // Outbound as well, and the switch lives on.
-            let reason = dial(&node.0, node_from(unlimited()).0.handle().peer_address());
+            let reason = dial(&node.0, node_from(unlimited()).0.handle().peer_address().unwrap());
             if kind == Kind::Connection {
                 assert_eq!(reason, Err(filtered(why)));
             } else {
@@ -194,9 +199,9 @@ fn the_time_for_an_answer_is_configured() {
         let (hasty, _unanswered) = asking(short(), kind, 1);
         let (patience, haste) = (patient.0.handle().subscribe(), hasty.0.handle().subscribe());
         let guest = node();
-        let _ticket = guest.0.handle().dial(patient.0.handle().peer_address()).unwrap();
+        let _ticket = guest.0.handle().dial(patient.0.handle().peer_address().unwrap());
         let (_, decision) = next(&questions[0]);
-        let refused = knock(&guest.0, hasty.0.handle().peer_address(), &haste);
+        let refused = knock(&guest.0, hasty.0.handle().peer_address().unwrap(), &haste);
         assert_eq!(refused, Err(filtered("no answer in time")));
         // Later than the hasty one's time, and in time.
         decision.accept();
@@ -211,7 +216,7 @@ fn all_filters_must_accept() {
             let (alice, asked) = asking(unlimited(), kind, 3);
             let events = alice.0.handle().subscribe();
             let bob = node();
-            let _ticket = bob.0.handle().dial(alice.0.handle().peer_address()).unwrap();
+            let _ticket = bob.0.handle().dial(alice.0.handle().peer_address().unwrap());
             let decisions: Vec<Decision> = asked.iter().map(|asked| next(asked).1).collect();
             for (filter, decision) in decisions.into_iter().enumerate() {
                 assert!(alice.0.handle().peers().is_empty());
@@ -234,20 +239,20 @@ fn all_filters_must_accept() {
 /// Everything that would wait for the thread it is called on.
 fn assert_waits_for_nobody(handle: &SwitchHandle) {
     let other = stranger(closed_port());
-    let wrong = Err(ControlError::WrongThread);
+    let wrong = Err(ControlError::WrongThread(WrongThread));
     assert_eq!(handle.peer_states().map(drop), wrong);
     assert_eq!(handle.add_persistent(other.clone()), wrong);
     assert_eq!(handle.remove_persistent(other.id()), wrong);
     assert_eq!(handle.add_unconditional(other.id()), wrong);
     let limits = Limits { max_num_inbound_peers: 0, max_num_outbound_peers: 0 };
     assert_eq!(handle.set_limits(limits), wrong);
-    let dialed = handle.dial_peers_async(&[other.to_string()]);
-    assert_eq!(dialed, Err(DialPeersError::Control(ControlError::WrongThread)));
-    assert_eq!(handle.ban(other.id(), None, "no").unwrap_err(), BanError::WrongThread);
-    assert_eq!(handle.unban(other.id()).unwrap_err(), UnbanError::WrongThread);
-    let ticket = handle.dial(other.clone()).unwrap();
-    assert_eq!(ticket.wait_timeout(DEADLINE), Some(Err(DialError::WrongThread)));
-    assert_eq!(ticket.wait(), Err(DialError::WrongThread));
+    let dialed = handle.dial_peers([other.clone()]);
+    assert_eq!(dialed, Err(DialPeersError::Control(ControlError::WrongThread(WrongThread))));
+    assert_eq!(handle.ban(other.id(), None, "no").unwrap_err(), BanError::WrongThread(WrongThread));
+    assert_eq!(handle.unban(other.id()).unwrap_err(), UnbanError::WrongThread(WrongThread));
+    let ticket = handle.dial(other.clone());
+    assert_eq!(ticket.wait_timeout(DEADLINE), Some(Err(DialError::WrongThread(WrongThread))));
+    assert_eq!(ticket.wait(), Err(DialError::WrongThread(WrongThread)));
     // What does not wait works.
     handle.mark_bad(other.id(), DEADLINE, "test").unwrap();
     handle.mark_good(other.id()).unwrap();
@@ -259,7 +264,7 @@ fn assert_waits_for_nobody(handle: &SwitchHandle) {
 fn calls_that_wait_are_refused_in_filters_and_hooks() {
     let handle: Arc<OnceLock<SwitchHandle>> = Arc::default();
     let (done, asked) = unbounded();
-    let alice = built(unlimited(), NodeKey::generate(), |builder, reactor| {
+    let alice = built(unlimited(), NodeKey::generate(), |builder, spec| {
         let check = |name: &'static str| {
             let (handle, done) = (handle.clone(), done.clone());
             move || {
@@ -268,24 +273,27 @@ fn calls_that_wait_are_refused_in_filters_and_hooks() {
             }
         };
         let (connection, peer, hook) = (check("connection"), check("peer"), check("hook"));
-        builder.connection_filter(move |candidate, decision| {
+        builder.connection_filter(move |candidate| {
             // Its own dials are asked about, too.
             if candidate.direction == Direction::Inbound {
                 connection();
             }
-            decision.accept();
+            Verdict::Accept
         });
-        builder.peer_filter(move |_, decision| {
+        builder.peer_filter(move |_| {
             peer();
-            decision.accept();
+            Verdict::Accept
         });
-        builder.on_init(reactor, move |_| hook());
+        super::support::hook(spec, move |_, _| hook());
     });
-    handle.set(alice.0.handle()).unwrap();
+    handle.set(alice.0.handle().clone()).unwrap();
     let events = alice.0.handle().subscribe();
     let bob = node();
     // A panic in one of the three would refuse bob.
-    assert_eq!(knock(&bob.0, alice.0.handle().peer_address(), &events), Ok(bob.0.handle().id()));
+    assert_eq!(
+        knock(&bob.0, alice.0.handle().peer_address().unwrap(), &events),
+        Ok(bob.0.handle().id())
+    );
     let order: Vec<_> = asked.try_iter().collect();
     assert_eq!(order, ["connection", "peer", "hook"]);
     assert!(alice.0.handle().bans().is_empty(), "nothing of it was done");

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use tmp2p::{
-    ChannelDescriptor, Direction, DisconnectReason, Event, Peer, Reactor, SwitchEvent,
+    ChannelDescriptor, Direction, DisconnectReason, Event, ReactorSpec, SwitchEvent,
     crossbeam_channel::{after, select},
 };
 
@@ -20,7 +20,7 @@ fn two_nodes_greet_each_other() {
     assert_eq!((to_bob.id(), to_alice.id()), (bob.0.handle().id(), alice.0.handle().id()));
     assert_eq!(to_bob.direction(), Direction::Outbound);
     assert_eq!(to_alice.direction(), Direction::Inbound);
-    assert_eq!(to_bob.dialed_addr(), Some(&bob.0.handle().peer_address()));
+    assert_eq!(to_bob.dialed_addr(), Some(&bob.0.handle().peer_address().unwrap()));
     assert_eq!(to_alice.dialed_addr(), None);
     assert_eq!(Some(to_bob.remote_addr()), bob.0.handle().local_addr());
     assert_eq!(to_alice.node_info().moniker(), "test");
@@ -45,8 +45,10 @@ fn messages_go_to_the_reactor_that_owns_the_channel() {
     let start = || {
         let mut builder = builder(unlimited());
         let votes = [ChannelDescriptor::new(0x20), ChannelDescriptor::new(0x21).priority(5)];
-        let votes = builder.reactor("votes", votes).unwrap();
-        let blocks = builder.reactor("blocks", [ChannelDescriptor::new(0x22)]).unwrap();
+        let votes = builder.reactor(spec("votes", votes)).unwrap();
+        let blocks = builder
+            .reactor(ReactorSpec::new("blocks").channel(ChannelDescriptor::new(0x22)))
+            .unwrap();
         (builder.start().unwrap(), votes, blocks)
     };
     let (alice, bob) = (start(), start());
@@ -61,8 +63,8 @@ fn messages_go_to_the_reactor_that_owns_the_channel() {
     let deadline = after(DEADLINE);
     while counts != [100; 3] {
         let (event, own): (_, &[u8]) = select! {
-            recv(alice.1.events) -> event => (event.unwrap(), &[0x20, 0x21]),
-            recv(alice.2.events) -> event => (event.unwrap(), &[0x22]),
+            recv(alice.1.events()) -> event => (event.unwrap(), &[0x20, 0x21]),
+            recv(alice.2.events()) -> event => (event.unwrap(), &[0x22]),
             recv(deadline) -> _ => panic!("not all messages came: {counts:?}"),
         };
         let Event::Message(envelope) = event else { continue };
@@ -81,22 +83,23 @@ struct Inits(AtomicUsize);
 #[test]
 fn each_reactor_sees_init_up_messages_down() {
     let mut builder = builder(unlimited());
-    let first = builder.reactor("first", [ChannelDescriptor::new(CHANNEL)]).unwrap();
-    let second = builder.reactor("second", [ChannelDescriptor::new(CHANNEL + 1)]).unwrap();
-    for (reactor, before) in [(&first, 0), (&second, 1)] {
-        builder.on_init(reactor, move |peer: &Peer| {
+    let mut reactor = |name, before| {
+        let mut spec = spec(name, [ChannelDescriptor::new(CHANNEL + before as u8)]);
+        hook(&mut spec, move |peer, _| {
             if before == 0 {
                 peer.set(Inits(AtomicUsize::new(0)));
             }
             let inits = peer.get::<Inits>().unwrap();
             assert_eq!(inits.0.fetch_add(1, SeqCst), before, "hooks run in order of registration");
         });
-    }
+        builder.reactor(spec).unwrap()
+    };
+    let (first, second) = (reactor("first", 0), reactor("second", 1));
     let alice = builder.start().unwrap();
 
     let mut builder = crate::support::builder(unlimited());
     let channels = [ChannelDescriptor::new(CHANNEL), ChannelDescriptor::new(CHANNEL + 1)];
-    let other = builder.reactor("other", channels).unwrap();
+    let other = builder.reactor(spec("other", channels)).unwrap();
     let bob = builder.start().unwrap();
 
     for _ in 0..3 {
@@ -124,25 +127,26 @@ fn each_reactor_sees_init_up_messages_down() {
     }
     alice.stop(DEADLINE).unwrap();
     for reactor in [first, second] {
-        assert!(reactor.events.recv().is_err(), "nothing after the last PeerDown");
+        assert!(reactor.events().recv().is_err(), "nothing after the last PeerDown");
     }
 }
 
 #[test]
 fn a_panic_in_on_init_rejects_the_peer_and_the_switch_lives() {
     let mut builder = builder(unlimited());
-    let reactor: Reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
-    builder.on_init(&reactor, move |_| {
+    let wants = ReactorSpec::new("test").channel(ChannelDescriptor::new(CHANNEL));
+    let wants = wants.on_init(move |_, _| {
         assert!(counted.fetch_add(1, SeqCst) >= 2, "a panic on purpose");
     });
+    let reactor = builder.reactor(wants).unwrap();
     let alice = builder.start().unwrap();
     let happenings = alice.handle().subscribe();
     let bob = node();
 
     // Outbound: the dial has failed.
-    let reason = dial(&alice, bob.0.handle().peer_address()).unwrap_err();
+    let reason = dial(&alice, bob.0.handle().peer_address().unwrap()).unwrap_err();
     assert_eq!(reason.kind(), "reactor", "{reason}");
     assert_eq!(down(&bob.1).1.kind(), "eof");
     // Inbound: bob finds the connection closed.
@@ -178,9 +182,9 @@ fn subscribers_hear_of_sessions_and_of_the_end() {
     for events in [told, also] {
         let events: Vec<SwitchEvent> = events.iter().collect();
         let [
-            SwitchEvent::PeerUp { id, direction, moniker, .. },
-            SwitchEvent::PeerDown { reason, .. },
-            SwitchEvent::Stopped,
+            SwitchEvent::Connected { id, direction, moniker, .. },
+            SwitchEvent::Disconnected { reason, .. },
+            SwitchEvent::Stopped(_),
         ] = &events[..]
         else {
             panic!("{events:?}");

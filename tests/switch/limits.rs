@@ -35,7 +35,7 @@ const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 9, 2, 1);
 
 fn knock_at(node: &Switch, events: &Receiver<SwitchEvent>) -> Result<(), DisconnectReason> {
     let guest = node_from(open());
-    let result = knock(&guest.0, node.handle().peer_address(), events).map(|_| ());
+    let result = knock(&guest.0, node.handle().peer_address().unwrap(), events).map(|_| ());
     // Guests stay as long as the test.
     std::mem::forget(guest);
     result
@@ -63,13 +63,13 @@ fn inbound_slots_taken_by_anyone() {
         let [persistent, unconditional] =
             [persistent, unconditional].map(|key| built(open(), key, |_, _| {}));
         for guest in [&persistent, &unconditional] {
-            knock(&guest.0, handle.peer_address(), &events).unwrap();
+            knock(&guest.0, handle.peer_address().unwrap(), &events).unwrap();
         }
-        assert!(handle.peer(&persistent.0.handle().id()).unwrap().is_persistent());
-        assert!(!handle.peer(&unconditional.0.handle().id()).unwrap().is_persistent());
+        assert!(handle.peer(persistent.0.handle().id()).unwrap().is_persistent());
+        assert!(!handle.peer(unconditional.0.handle().id()).unwrap().is_persistent());
         handle.add_unconditional(later.id()).unwrap();
         let later = built(open(), later, |_, _| {});
-        knock(&later.0, handle.peer_address(), &events).unwrap();
+        knock(&later.0, handle.peer_address().unwrap(), &events).unwrap();
         assert_eq!(handle.num_peers().inbound, slots + 3);
         let state = handle.peer_states().unwrap();
         let unconditional = state.iter().filter(|state| state.is_unconditional).count();
@@ -94,16 +94,16 @@ fn who_finds_no_room_is_told_by_the_end() {
     let node = node_from(Config { max_num_inbound_peers: 0, ..open() });
     let guest = node_from(open());
     let told = guest.0.handle().subscribe();
-    let _ticket = guest.0.handle().dial(node.0.handle().peer_address()).unwrap();
+    let _ticket = guest.0.handle().dial(node.0.handle().peer_address().unwrap());
     // Either it noticed before it was a session, or at once afterwards: the same word for both.
     let reason = happens(&told, |event| match event {
-        SwitchEvent::PeerDown { reason, .. } | SwitchEvent::DialFailed { reason, .. } => {
+        SwitchEvent::Disconnected { reason, .. } | SwitchEvent::DialFailed { reason, .. } => {
             Some(reason)
         }
         _ => None,
     });
     assert_eq!(reason, DisconnectReason::RefusedAfterHandshake);
-    assert!(node.1.events.is_empty(), "the full node's reactors hear nothing of it");
+    assert!(node.1.events().is_empty(), "the full node's reactors hear nothing of it");
 }
 
 #[test]
@@ -115,7 +115,9 @@ fn limits_change_at_run_time() {
     };
     assert_eq!(knock_at(&node.0, &events), Ok(()));
     assert_eq!(knock_at(&node.0, &events), Err(full(Room::Inbound)));
+    assert_eq!(handle.limits().max_num_inbound_peers, 1, "as configured");
     limit(2);
+    assert_eq!(handle.limits().max_num_inbound_peers, 2);
     assert_eq!(knock_at(&node.0, &events), Ok(()));
     limit(1);
     assert_eq!(knock_at(&node.0, &events), Err(full(Room::Inbound)));
@@ -136,7 +138,7 @@ fn peers_may_share_an_address_or_not() {
         let result = knock_at(&node.0, &events);
         // And when we dial, before a connection is made.
         let (here, there) = (node_from(open()), node_from(listening(open(), (ELSEWHERE, 0))));
-        let dialed = dial(&node.0, here.0.handle().peer_address()).map(|_| ());
+        let dialed = dial(&node.0, here.0.handle().peer_address().unwrap()).map(|_| ());
         let expected =
             if may { Ok(()) } else { Err(DisconnectReason::DuplicateIp(ip("127.0.0.1"))) };
         assert_eq!((result, dialed), (expected.clone(), expected));
@@ -148,7 +150,7 @@ fn peers_may_share_an_address_or_not() {
         let events = node.0.handle().subscribe();
         knock(&guest.0, addr, &events).unwrap();
         let guest = built(open(), unconditional, |_, _| {});
-        knock(&guest.0, node.0.handle().peer_address(), &events).unwrap();
+        knock(&guest.0, node.0.handle().peer_address().unwrap(), &events).unwrap();
     }
 }
 

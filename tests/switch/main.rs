@@ -11,6 +11,7 @@ mod dead_peers;
 mod dialing;
 mod faults;
 mod filters;
+mod handles;
 mod lifecycle;
 mod limits;
 mod mesh;

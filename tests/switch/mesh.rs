@@ -10,7 +10,7 @@ use std::{
 
 use tmp2p::{
     ChannelDescriptor, Config, DialError, Direction, DisconnectReason, Event, NodeId, NodeInfo,
-    NodeKey, Reactor, Switch,
+    NodeKey, Reactor, ReactorSpec, Switch,
 };
 
 const CHANNEL: u8 = 0x70;
@@ -33,7 +33,8 @@ pub(crate) struct Seen {
 /// one session, the same one on both sides, and messages go over it.
 pub(crate) fn all_dial_each_other(nodes: usize) -> Seen {
     let all: Vec<(Switch, Reactor)> = (0..nodes).map(|_| node()).collect();
-    let addrs: Vec<_> = all.iter().map(|(switch, _)| switch.handle().peer_address()).collect();
+    let addrs: Vec<_> =
+        all.iter().map(|(switch, _)| switch.handle().peer_address().unwrap()).collect();
     let mut seen = Seen { pairs: nodes * (nodes - 1) / 2, ..Seen::default() };
     let (started, barrier) = (Instant::now(), Barrier::new(nodes));
     // In round r, i and r - i dial each other.
@@ -43,7 +44,7 @@ pub(crate) fn all_dial_each_other(nodes: usize) -> Seen {
             let j = (round + nodes - i) % nodes;
             barrier.wait();
             if i != j {
-                tickets.push(all[i].0.handle().dial(addrs[j].clone()).unwrap());
+                tickets.push(all[i].0.handle().dial(addrs[j].clone()));
             }
         }
         let outcome = |ticket: tmp2p::DialTicket| {
@@ -90,7 +91,8 @@ fn node() -> (Switch, Reactor) {
     };
     let info = NodeInfo::new("test-chain", "test").unwrap();
     let mut builder = Switch::builder(config, NodeKey::generate(), info);
-    let reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
+    let reactor =
+        builder.reactor(ReactorSpec::new("test").channel(ChannelDescriptor::new(CHANNEL))).unwrap();
     (builder.start().unwrap(), reactor)
 }
 
@@ -102,7 +104,7 @@ fn disagreement(all: &[(Switch, Reactor)]) -> Option<String> {
         }
         for (b, _) in &all[at + 1..] {
             let (ids, sessions) = ((a.handle().id(), b.handle().id()), (a.handle(), b.handle()));
-            let (to_b, to_a) = (sessions.0.peer(&ids.1), sessions.1.peer(&ids.0));
+            let (to_b, to_a) = (sessions.0.peer(ids.1), sessions.1.peer(ids.0));
             let directions = (to_b.map(|p| p.direction()), to_a.map(|p| p.direction()));
             let is_one = matches!(
                 directions,
@@ -122,7 +124,7 @@ fn disagreement(all: &[(Switch, Reactor)]) -> Option<String> {
 fn hear_all(id: NodeId, reactor: &Reactor, others: usize) -> usize {
     let (mut heard, mut up, mut ended) = (BTreeSet::new(), BTreeSet::new(), 0);
     while heard.len() < others {
-        match reactor.events.recv_timeout(DEADLINE).expect("a message of everybody in time") {
+        match reactor.events().recv_timeout(DEADLINE).expect("a message of everybody in time") {
             Event::PeerUp(peer) => assert!(up.insert(peer.id()), "{id}: two sessions with {peer}"),
             Event::PeerDown(peer, reason) => {
                 assert!(up.remove(&peer.id()), "{id}: {peer}");
@@ -136,6 +138,6 @@ fn hear_all(id: NodeId, reactor: &Reactor, others: usize) -> usize {
         }
     }
     assert_eq!(up, heard, "{id}");
-    assert!(reactor.events.try_recv().is_err());
+    assert!(reactor.events().try_recv().is_err());
     ended
 }

@@ -66,7 +66,10 @@ fn persistent_peers_are_added_and_removed_at_run_time() {
     let bob = start_at(&key, (Ipv4Addr::new(127, 31, 0, 3), 0).into());
     let (id, addr) = (key.id(), bob.0.handle().local_addr().unwrap());
     assert_eq!(handle.remove_persistent(id), Err(ControlError::UnknownPeer(id)));
-    assert_eq!(handle.add_persistent(handle.peer_address()), Err(ControlError::OwnId(handle.id())));
+    assert_eq!(
+        handle.add_persistent(handle.peer_address().unwrap()),
+        Err(ControlError::OwnId(handle.id()))
+    );
     for nobody in ["127.0.0.1:0", "0.0.0.0:1", "bob.example:0"] {
         let addr: PeerAddress = format!("{id}@{nobody}").parse().unwrap();
         assert_eq!(handle.add_persistent(addr.clone()), Err(ControlError::Undialable(addr)));
@@ -83,7 +86,7 @@ fn persistent_peers_are_added_and_removed_at_run_time() {
     // Removed: the session stays, and what comes after it is not dialed.
     handle.remove_persistent(id).unwrap();
     assert_eq!(handle.remove_persistent(id), Err(ControlError::UnknownPeer(id)));
-    let peer = handle.peer(&id).unwrap();
+    let peer = handle.peer(id).unwrap();
     until("the session is told", || !peer.is_persistent());
     drop(bob);
     peer_down(&told);
@@ -155,7 +158,7 @@ fn a_peer_that_had_dialed_us_is_dialed_at_its_configured_address() {
     connect(&bob.0, &alice.0);
     let (to_alice, to_bob) = (up(&bob.1), up(&alice.1));
     assert_eq!((to_bob.direction(), to_bob.is_persistent()), (Direction::Inbound, false));
-    let addr = bob.0.handle().peer_address();
+    let addr = bob.0.handle().peer_address().unwrap();
     alice.0.handle().add_persistent(addr.clone()).unwrap();
     until("the session is told", || to_bob.is_persistent());
     assert_eq!(alice.0.handle().num_peers().dialing, 0, "it is connected");

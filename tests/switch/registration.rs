@@ -1,10 +1,8 @@
 //! Mistakes of the caller are errors that say what to do, and leave everything as it was.
 
-use std::sync::{Arc, OnceLock};
-
 use tmp2p::{
     ChannelDescriptor, ChannelId, Config, DialError, RegisterError, SendErrorKind, StartError,
-    SwitchHandle, crossbeam_channel,
+    WrongThread, crossbeam_channel,
 };
 
 use crate::support::*;
@@ -13,7 +11,7 @@ use crate::support::*;
 fn reactors_that_clash_are_refused_and_the_builder_is_as_before() {
     let mut builder = builder(unlimited());
     let channel = ChannelDescriptor::new;
-    let first = builder.reactor("first", [channel(1), channel(2)]).unwrap();
+    let first = builder.reactor(spec("first", [channel(1), channel(2)])).unwrap();
     let taken = |id: u8, name: &str, owner: &str| RegisterError::ChannelTaken {
         channel: ChannelId::new(id),
         name: name.to_owned(),
@@ -41,14 +39,14 @@ fn reactors_that_clash_are_refused_and_the_builder_is_as_before() {
         ),
     ];
     for (name, channels, expected) in cases {
-        assert_eq!(builder.reactor(name, channels).unwrap_err(), expected);
+        assert_eq!(builder.reactor(spec(name, channels)).unwrap_err(), expected);
     }
     // Nothing of them stayed: name and channels are free, and 16 channels in all are allowed.
-    let second = builder.reactor("second", (3..17).map(channel)).unwrap();
+    let second = builder.reactor(spec("second", (3..17).map(channel))).unwrap();
     let switch = builder.start().unwrap();
     assert_eq!(switch.handle().node_info().channels().len(), 16);
     switch.stop(DEADLINE).unwrap();
-    assert!(first.events.recv().is_err() && second.events.recv().is_err());
+    assert!(first.events().recv().is_err() && second.events().recv().is_err());
 }
 
 #[test]
@@ -72,7 +70,7 @@ fn sends_that_cannot_work_give_the_payload_back() {
     let mut narrow = builder(unlimited());
     let own = ChannelDescriptor::new(CHANNEL).recv_message_capacity(1000);
     let narrow_reactor =
-        narrow.reactor("test", [own, ChannelDescriptor::new(CHANNEL + 1)]).unwrap();
+        narrow.reactor(spec("test", [own, ChannelDescriptor::new(CHANNEL + 1)])).unwrap();
     let narrow = narrow.start().unwrap();
     let other = node();
     connect(&narrow, &other.0);
@@ -103,15 +101,12 @@ fn sends_that_cannot_work_give_the_payload_back() {
 #[test]
 fn blocking_calls_on_a_thread_of_the_switch_are_refused() {
     let mut builder = builder(unlimited());
-    let reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
-    let own: Arc<OnceLock<SwitchHandle>> = Arc::default();
     let (sender, outcomes) = crossbeam_channel::unbounded();
-    let handle = own.clone();
-    builder.on_init(&reactor, move |peer| {
-        let handle = handle.get().unwrap();
+    let mut wants = spec("test", [ChannelDescriptor::new(CHANNEL)]);
+    hook(&mut wants, move |peer, handle| {
         let send = peer.send(CHANNEL, b"no".to_vec()).unwrap_err();
         assert_eq!(&send.payload[..], b"no");
-        let dial = || handle.dial(handle.peer_address()).unwrap();
+        let dial = || handle.dial(handle.peer_address().unwrap());
         let wait = dial().wait();
         let wait_timeout = dial().wait_timeout(DEADLINE);
         let broadcast = handle.broadcast(CHANNEL, b"x".to_vec());
@@ -121,14 +116,14 @@ fn blocking_calls_on_a_thread_of_the_switch_are_refused() {
         peer.try_send(CHANNEL, b"yes".to_vec()).unwrap();
         sender.send((send.kind, wait, wait_timeout)).unwrap();
     });
+    let _reactor = builder.reactor(wants).unwrap();
     let alice = builder.start().unwrap();
-    own.set(alice.handle()).unwrap();
     let bob = node();
     connect(&bob.0, &alice);
     let (send, wait, wait_timeout) = next(&outcomes);
     assert_eq!(send, SendErrorKind::WrongThread);
-    assert_eq!(wait, Err(DialError::WrongThread));
-    assert_eq!(wait_timeout, Some(Err(DialError::WrongThread)));
+    assert_eq!(wait, Err(DialError::WrongThread(WrongThread)));
+    assert_eq!(wait_timeout, Some(Err(DialError::WrongThread(WrongThread))));
     up(&bob.1);
     assert_eq!(&message(&bob.1).payload()[..], b"yes");
 }

@@ -32,7 +32,8 @@ fn a_stopped_switch_leaves_no_thread_and_no_descriptor() {
         let (threads, _) = resources();
         let expected = ["p2p-loop", "p2p-pex", "p2p-switch"].map(|name| (name.to_owned(), 4));
         assert_eq!(threads, BTreeMap::from(expected), "however many connections there are");
-        let held: Vec<_> = nodes.iter().map(|(s, _)| (s.handle().peers(), s.handle())).collect();
+        let held: Vec<_> =
+            nodes.iter().map(|(s, _)| (s.handle().peers(), s.handle().clone())).collect();
         for (switch, reactor) in nodes {
             if hard {
                 drop(switch);
@@ -40,7 +41,7 @@ fn a_stopped_switch_leaves_no_thread_and_no_descriptor() {
                 switch.stop(DEADLINE).unwrap();
             }
             // Receivers keep nothing of the system.
-            reactor.events.iter().for_each(drop);
+            reactor.events().iter().for_each(drop);
         }
         // Neither do handles and peers, also if they are used.
         assert!(held.iter().map(|(peers, _)| peers.len()).sum::<usize>() >= 6);
@@ -73,7 +74,7 @@ fn two_hundred_sessions_leak_nothing() {
             _ => to_alice.flush_stop(),
         }
         for reactor in [&alice.1, &bob.1] {
-            while !matches!(next(&reactor.events), Event::PeerDown(..)) {}
+            while !matches!(next(reactor.events()), Event::PeerDown(..)) {}
         }
         // Whoever keeps a peer or a message keeps memory, not a socket.
         held.push((to_bob, to_alice, envelope));
@@ -214,7 +215,7 @@ fn memory_of_a_flood(config: Config, peers: usize, message: usize) -> usize {
     let held = memory().saturating_sub(before);
     println!("{} MiB held, the formula says {}", held >> 20, most_memory(&config, message) >> 20);
     // It is not held for ever.
-    alice.1.events.try_iter().for_each(drop);
+    alice.1.events().try_iter().for_each(drop);
     held
 }
 

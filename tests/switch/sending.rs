@@ -42,7 +42,7 @@ fn many_threads_to_one_peer_lose_and_reorder_nothing() {
     let mut held: Vec<Envelope> = Vec::new();
     let mut last = Instant::now();
     while expected.iter().any(|&number| number < MESSAGES) {
-        match bob.1.events.recv_timeout(Duration::from_millis(1)) {
+        match bob.1.events().recv_timeout(Duration::from_millis(1)) {
             Ok(Event::Message(envelope)) => {
                 let bytes = envelope.payload();
                 let thread = u16::from_le_bytes(bytes[..2].try_into().unwrap());
@@ -79,14 +79,17 @@ fn a_broadcast_goes_to_everybody_with_the_channel_in_order() {
     let others: Vec<_> = (0..4).map(|_| node()).collect();
     let mut deaf = builder(unlimited());
     let channels = [ChannelDescriptor::new(CHANNEL), ChannelDescriptor::new(0x71)];
-    let _deaf_reactor = deaf.reactor("test", [channels[1]]).unwrap();
+    let _deaf_reactor = deaf.reactor(spec("test", [channels[1]])).unwrap();
     let deaf = deaf.start().unwrap();
     for other in &others {
         connect(&other.0, &hub.0);
         up(&hub.1);
         up(&other.1);
     }
-    assert_eq!(dial(&deaf, hub.0.handle().peer_address()).unwrap_err().kind(), "incompatible");
+    assert_eq!(
+        dial(&deaf, hub.0.handle().peer_address().unwrap()).unwrap_err().kind(),
+        "incompatible"
+    );
 
     let handle = hub.0.handle();
     for number in 0..200u32 {
@@ -182,11 +185,11 @@ fn a_full_queue_is_told_and_writable_follows_exactly_once() {
     for _ in 0..5 {
         assert_eq!(to_bob.try_send(CHANNEL, b"x".to_vec()).unwrap_err().kind, SendErrorKind::Full);
     }
-    assert!(alice.1.events.is_empty(), "not writable before something is read");
+    assert!(alice.1.events().is_empty(), "not writable before something is read");
     for _ in 0..accepted {
         assert_eq!(message(&bob.1).payload().len(), 50_000);
     }
-    match next(&alice.1.events) {
+    match next(alice.1.events()) {
         Event::Writable(peer, channel) => {
             assert_eq!((peer, channel.as_u8()), (to_bob.clone(), CHANNEL))
         }
@@ -194,11 +197,11 @@ fn a_full_queue_is_told_and_writable_follows_exactly_once() {
     }
     to_bob.try_send(CHANNEL, b"last".to_vec()).unwrap();
     assert_eq!(&message(&bob.1).payload()[..], b"last");
-    assert!(alice.1.events.is_empty(), "once");
+    assert!(alice.1.events().is_empty(), "once");
 }
 
 fn next_writable(node: &(tmp2p::Switch, tmp2p::Reactor), timeout: Duration) -> Option<()> {
-    match node.1.events.recv_timeout(timeout) {
+    match node.1.events().recv_timeout(timeout) {
         Ok(Event::Writable(..)) => Some(()),
         Ok(other) => panic!("{other:?}"),
         Err(_) => None,

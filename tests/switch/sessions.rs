@@ -41,7 +41,7 @@ fn reactors_share_values_of_a_session() {
     assert_eq!(to_bob.get::<Height>(), None);
     to_bob.set(Height(7));
     to_bob.set(String::from("of another type"));
-    let same = alice.0.handle().peer(&to_bob.id()).unwrap();
+    let same = alice.0.handle().peer(to_bob.id()).unwrap();
     assert_eq!(same.get::<Height>().as_deref(), Some(&Height(7)));
     same.set(Height(8));
     assert_eq!(to_bob.get::<Height>().as_deref(), Some(&Height(8)));
@@ -97,14 +97,14 @@ fn a_value_that_holds_the_peer_goes_with_the_session() {
     }
     // A peer that is refused by the hook that has kept something with it.
     let kept = told.clone();
-    let carol = built(unlimited(), NodeKey::generate(), move |builder, reactor| {
-        builder.on_init(reactor, move |peer| {
+    let carol = built(unlimited(), NodeKey::generate(), move |_, spec| {
+        hook(spec, move |peer, _| {
             peer.set(PeerState { peer: peer.clone(), alive: kept.clone() });
             panic!("a panic on purpose");
         });
     });
     let events = carol.0.handle().subscribe();
-    assert!(knock(&alice.0, carol.0.handle().peer_address(), &events).is_err());
+    assert!(knock(&alice.0, carol.0.handle().peer_address().unwrap(), &events).is_err());
     until("nothing of it is left", || Arc::strong_count(&told) == 2);
     // What is with sessions when the switch stops goes with it.
     let (to_bob, _) = pair(&alice, &bob);
@@ -130,18 +130,18 @@ fn a_late_stop_kills_the_next_session() {
     // Whatever the late stops did is done before this arrives.
     new.send(CHANNEL, b"alive").unwrap();
     assert_eq!(&message(&bob.1).payload()[..], b"alive");
-    assert!(alice.1.events.is_empty());
+    assert!(alice.1.events().is_empty());
 }
 
 #[test]
 fn a_stop_by_the_operator_names_him() {
     let (alice, bob) = (node(), node());
     let (to_bob, _) = pair(&alice, &bob);
-    alice.0.handle().disconnect(&to_bob.id(), "maintenance").unwrap();
+    alice.0.handle().disconnect(to_bob.id(), "maintenance").unwrap();
     let (_, reason) = down(&alice.1);
     assert_eq!(*reason, DisconnectReason::Operator("maintenance".to_owned()));
     until("the session is not listed", || alice.0.handle().peers().is_empty());
-    let again = alice.0.handle().disconnect(&to_bob.id(), "again");
+    let again = alice.0.handle().disconnect(to_bob.id(), "again");
     assert_eq!(again, Err(ControlError::UnknownPeer(to_bob.id())));
 }
 
@@ -173,7 +173,7 @@ fn flush_stop_writes_what_was_accepted_and_graceful_stop_tells_of_what_it_drops(
         down(&alice.1);
         let mut received = 0;
         let reason = loop {
-            match next(&bob.1.events) {
+            match next(bob.1.events()) {
                 Event::Message(_) => received += 1,
                 Event::PeerDown(_, reason) => break reason,
                 _ => {}

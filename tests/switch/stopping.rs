@@ -10,7 +10,7 @@ use std::{
 
 use tmp2p::{
     ChannelDescriptor, Config, ControlError, DialError, DisconnectReason, Event, NodeKey,
-    PeerAddress, Resolver, SendErrorKind, SwitchBuilder,
+    PeerAddress, Resolver, SendErrorKind, Stopped,
 };
 
 use crate::support::*;
@@ -53,7 +53,7 @@ fn stop_flushes_everything_that_was_accepted() {
     assert_eq!(report.sessions, 3);
     assert!(report.elapsed < DEADLINE, "it ends when everything is flushed: {report:?}");
     reader.join().unwrap();
-    let ends: Vec<_> = alice.1.events.iter().collect();
+    let ends: Vec<_> = alice.1.events().iter().collect();
     assert_eq!(ends.len(), 3, "one PeerDown each, then the end: {ends:?}");
     for end in ends {
         let Event::PeerDown(_, reason) = end else { panic!("{end:?}") };
@@ -73,7 +73,7 @@ fn stop_waits_no_longer_than_it_was_told_for_a_peer_that_does_not_read() {
     let report = alice.0.stop(timeout).unwrap();
     assert!(started.elapsed() >= timeout, "it tried: {report:?}");
     assert!(started.elapsed() < DEADLINE);
-    assert!(alice.1.events.iter().any(|event| matches!(event, Event::PeerDown(..))));
+    assert!(alice.1.events().iter().any(|event| matches!(event, Event::PeerDown(..))));
     // Bob still gets what had reached his kernel, then the end.
     down(&bob.1);
 }
@@ -89,7 +89,7 @@ fn drop_is_a_hard_stop() {
     // A flush would take for ever: bob does not read.
     in_time(move || drop(switch));
     assert_eq!(to_bob.send(CHANNEL, b"x".to_vec()).unwrap_err().kind, SendErrorKind::Closed);
-    assert!(alice.1.events.iter().any(|event| matches!(event, Event::PeerDown(..))));
+    assert!(alice.1.events().iter().any(|event| matches!(event, Event::PeerDown(..))));
     down(&bob.1);
 }
 
@@ -107,7 +107,7 @@ fn stop_does_not_wait_for_a_reactor_that_stopped_reading() {
     let (switch, reactor) = alice;
     in_time(move || switch.stop(DEADLINE)).unwrap();
     // The inbox still holds what was delivered, and then ends.
-    let events: Vec<_> = reactor.events.iter().collect();
+    let events: Vec<_> = reactor.events().iter().collect();
     assert!(matches!(events.first(), Some(Event::PeerUp(_))), "{events:?}");
     assert!(matches!(events.last(), Some(Event::PeerDown(..))), "{events:?}");
     assert!(events.len() as u32 - 2 < sent, "not everything fitted");
@@ -116,7 +116,7 @@ fn stop_does_not_wait_for_a_reactor_that_stopped_reading() {
 
 #[test]
 fn stop_works_after_a_reactor_thread_has_panicked() {
-    let (switch, reactor) = built(unlimited(), NodeKey::generate(), SwitchBuilder::may_end);
+    let (switch, reactor) = built(unlimited(), NodeKey::generate(), |_, spec| may_end(spec));
     let bob = node();
     let thread = thread::spawn(move || {
         up(&reactor);
@@ -138,7 +138,7 @@ fn anybody_may_request_the_stop() {
     let alice = node();
     let bob = node();
     pair(&alice, &bob);
-    let handle = alice.0.handle();
+    let handle = alice.0.handle().clone();
     let waiter = thread::spawn(move || {
         alice.0.wait();
         alice
@@ -149,8 +149,8 @@ fn anybody_may_request_the_stop() {
     });
     asker.join().unwrap();
     let (switch, reactor) = in_time(move || waiter.join().unwrap());
-    assert!(matches!(reactor.events.recv().unwrap(), Event::PeerDown(..)));
-    assert!(reactor.events.recv().is_err(), "the receiver has ended");
+    assert!(matches!(reactor.events().recv().unwrap(), Event::PeerDown(..)));
+    assert!(reactor.events().recv().is_err(), "the receiver has ended");
     assert_eq!(switch.wait(), tmp2p::StopReason::Requested);
     let report = switch.stop(Duration::ZERO).unwrap();
     assert_eq!(report.sessions, 0, "it was over already");
@@ -161,28 +161,28 @@ fn anybody_may_request_the_stop() {
 fn a_handle_outlives_its_switch_and_says_so() {
     let (alice, bob) = (node(), node());
     let (to_bob, _) = pair(&alice, &bob);
-    let (handle, addr) = (alice.0.handle(), alice.0.handle().peer_address());
+    let (handle, addr) = (alice.0.handle().clone(), alice.0.handle().peer_address().unwrap());
     // A dial that is under way when the switch stops.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let id = tmp2p::NodeKey::generate().id();
     let silent_addr = format!("{id}@{}", silent.local_addr().unwrap());
-    let ticket = handle.dial(silent_addr.parse().unwrap()).unwrap();
+    let ticket = handle.dial(silent_addr.parse().unwrap());
     alice.0.stop(DEADLINE).unwrap();
 
     let ended = ticket.wait_timeout(DEADLINE).expect("answered by the stop").unwrap_err();
     assert!(
-        matches!(ended, DialError::Stopped | DialError::Failed(DisconnectReason::Stopped)),
+        matches!(ended, DialError::Stopped(Stopped) | DialError::Failed(DisconnectReason::Stopped)),
         "{ended}"
     );
-    assert!(handle.dial(bob.0.handle().peer_address()).is_err());
+    assert!(handle.dial(bob.0.handle().peer_address().unwrap()).wait().is_err());
     assert!(handle.peers().is_empty());
-    assert_eq!(handle.peer(&to_bob.id()), None);
+    assert_eq!(handle.peer(to_bob.id()), None);
     assert_eq!(handle.num_peers(), tmp2p::NumPeers::default());
-    assert_eq!(handle.disconnect(&to_bob.id(), "gone"), Err(ControlError::Stopped));
+    assert_eq!(handle.disconnect(to_bob.id(), "gone"), Err(ControlError::Stopped(Stopped)));
     assert_eq!(handle.broadcast(CHANNEL, b"x".to_vec()).num_peers(), 0);
     assert!(handle.try_broadcast(CHANNEL, b"x".to_vec()).is_empty());
     assert!(handle.subscribe().recv().is_err());
-    assert_eq!(handle.peer_address(), addr, "what it was can still be asked");
+    assert_eq!(handle.peer_address().unwrap(), addr, "what it was can still be asked");
     handle.request_stop();
     to_bob.stop("nobody hears it");
     assert_eq!(to_bob.send(CHANNEL, b"x".to_vec()).unwrap_err().kind, SendErrorKind::Closed);
@@ -239,11 +239,11 @@ fn stop_does_not_wait_for_dials_of_any_kind() {
         ..unlimited()
     };
     let alice = built(config, NodeKey::generate(), |builder, _| {
-        builder.resolver(Arc::new(Stuck(stuck)));
+        builder.resolver(Stuck(stuck));
     });
-    let (handle, told) = (alice.0.handle(), alice.0.handle().subscribe());
-    let tickets = [hanging, named].map(|addr| handle.dial(addr).unwrap());
-    handle.dial_peers_async(&[stranger(closed_port()).to_string()]).unwrap();
+    let (handle, told) = (alice.0.handle().clone(), alice.0.handle().subscribe());
+    let tickets = [hanging, named].map(|addr| handle.dial(addr));
+    handle.dial_peers([stranger(closed_port())]).unwrap();
     assert_eq!(handle.num_peers().dialing, 4, "connecting, looking up, two scheduled");
     in_time(move || alice.0.stop(DEADLINE)).unwrap();
     for ticket in tickets {
@@ -265,7 +265,11 @@ fn stop_does_not_wait_for_filters() {
     for is_peer_filter in [false, true] {
         let unanswered = Arc::new(Mutex::new(Vec::new()));
         let asked = unanswered.clone();
-        let filter = move |_: &tmp2p::Candidate, decision| asked.lock().unwrap().push(decision);
+        let filter = move |_: &tmp2p::Candidate| {
+            let (decision, verdict) = tmp2p::Verdict::later();
+            asked.lock().unwrap().push(decision);
+            verdict
+        };
         let alice = built(config.clone(), NodeKey::generate(), |builder, _| {
             if is_peer_filter {
                 builder.peer_filter(filter);
@@ -274,13 +278,13 @@ fn stop_does_not_wait_for_filters() {
             }
         });
         let (here, there) = (node(), node());
-        let dialing = alice.0.handle().dial(there.0.handle().peer_address()).unwrap();
-        let _dialed = here.0.handle().dial(alice.0.handle().peer_address()).unwrap();
+        let dialing = alice.0.handle().dial(there.0.handle().peer_address().unwrap());
+        let _dialed = here.0.handle().dial(alice.0.handle().peer_address().unwrap());
         until("both are being asked about", || unanswered.lock().unwrap().len() == 2);
         in_time(move || alice.0.stop(DEADLINE)).unwrap();
         let failed = dialing.wait_timeout(Duration::ZERO).expect("answered by the stop");
         assert_eq!(failed, Err(DialError::Failed(DisconnectReason::Stopped)));
-        assert!(alice.1.events.iter().next().is_none(), "nobody was a peer");
+        assert!(alice.1.events().iter().next().is_none(), "nobody was a peer");
         // Answers that come after the end find nobody.
         for decision in unanswered.lock().unwrap().drain(..) {
             decision.accept();
@@ -307,9 +311,9 @@ fn stop_does_not_wait_for_a_parked_duplicate() {
     assert!(started.elapsed() < DEADLINE);
     let told: Vec<_> = told.iter().collect();
     assert!(
-        !told.iter().any(|event| matches!(event, tmp2p::SwitchEvent::PeerUp { .. })),
+        !told.iter().any(|event| matches!(event, tmp2p::SwitchEvent::Connected { .. })),
         "{told:?}"
     );
     assert!(matches!(down(&alice.1).1.kind(), "stopped"));
-    assert!(alice.1.events.recv().is_err());
+    assert!(alice.1.events().recv().is_err());
 }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use tmp2p::{
-    Config, Decision, DisconnectReason, Event, MemoryStore, NodeKey, StopError, StopReason, Switch,
-    SwitchBuilder,
+    BanError, Config, DisconnectReason, Event, MemoryStore, NodeKey, ReactorSpec, StopError,
+    StopReason, Switch, SwitchBuilder, Verdict, WrongThread,
     crossbeam_channel::{Receiver, bounded, unbounded},
 };
 
@@ -34,7 +34,7 @@ impl<F: Fn()> Drop for Late<F> {
     }
 }
 
-type Prepare = Box<dyn FnOnce(&mut SwitchBuilder, &tmp2p::Reactor)>;
+type Prepare = Box<dyn FnOnce(&mut SwitchBuilder, &mut ReactorSpec)>;
 
 /// The fault: whoever stopped or dropped a switch whose thread sat in code of the application waited
 /// as long as that did.
@@ -50,8 +50,8 @@ fn a_stop_waits_for_no_hook_filter_or_drop() {
             block();
         };
         let prepare: Prepare = match place {
-            "hook" => Box::new(move |builder, reactor| {
-                builder.on_init(reactor, move |peer| {
+            "hook" => Box::new(move |_, spec| {
+                hook(spec, move |peer, _| {
                     if peer.id() == id {
                         enter()
                     }
@@ -59,23 +59,23 @@ fn a_stop_waits_for_no_hook_filter_or_drop() {
             }),
             "connection filter" => Box::new(move |builder, _| {
                 let asked = AtomicU8::new(0);
-                builder.connection_filter(move |_, decision: Decision| {
+                builder.connection_filter(move |_| {
                     if asked.fetch_add(1, SeqCst) > 0 {
                         enter();
                     }
-                    decision.accept();
+                    Verdict::Accept
                 });
             }),
             "peer filter" => Box::new(move |builder, _| {
-                builder.peer_filter(move |candidate, decision| {
+                builder.peer_filter(move |candidate| {
                     if candidate.node_info.as_ref().is_some_and(|info| info.id() == Some(id)) {
                         enter();
                     }
-                    decision.accept();
+                    Verdict::Accept
                 });
             }),
-            _ => Box::new(move |builder, reactor| {
-                builder.on_init(reactor, move |peer| {
+            _ => Box::new(move |_, spec| {
+                hook(spec, move |peer, _| {
                     if peer.id() == id {
                         peer.set(Mutex::new(Late(enter.clone())));
                         panic!("a panic on purpose, so that the value goes");
@@ -87,10 +87,10 @@ fn a_stop_waits_for_no_hook_filter_or_drop() {
         let (bob, carol) = (node(), built(unlimited(), second, |_, _| {}));
         connect(&bob.0, &alice.0);
         let peer = up(&alice.1);
-        let _dial = carol.0.handle().dial(alice.0.handle().peer_address()).unwrap();
+        let _dial = carol.0.handle().dial(alice.0.handle().peer_address().unwrap());
         next(&enters);
-        let handle = alice.0.handle();
-        let dial = handle.dial(stranger(closed_port())).unwrap();
+        let handle = alice.0.handle().clone();
+        let dial = handle.dial(stranger(closed_port()));
         let (switch, reactor) = alice;
         let report = in_time(move || switch.stop(Duration::ZERO)).unwrap();
         assert_eq!(report.left_behind, ["p2p-switch"], "{place}");
@@ -99,7 +99,7 @@ fn a_stop_waits_for_no_hook_filter_or_drop() {
         assert!(dial.wait().is_err());
         assert!(handle.peers().is_empty());
         assert!(peer.closed().recv().is_err());
-        let ends: Vec<_> = reactor.events.iter().collect();
+        let ends: Vec<_> = reactor.events().iter().collect();
         let [Event::PeerDown(who, reason)] = &ends[..] else { panic!("{place}: {ends:?}") };
         assert_eq!((who, &**reason), (&peer, &DisconnectReason::Stopped));
         down(&bob.1);
@@ -132,7 +132,8 @@ fn a_stop_names_a_store_that_does_not_return() {
     let alice = built(unlimited(), NodeKey::generate(), |builder, _| {
         builder.book_store(Acts(block, MemoryStore::new()));
     });
-    alice.0.handle().ban(NodeKey::generate().id(), None, "test").unwrap();
+    let banned = alice.0.handle().ban(NodeKey::generate().id(), None, "test");
+    assert!(matches!(banned, Err(BanError::Unstored(_))), "{banned:?}");
     let report = in_time(move || alice.0.stop(Duration::ZERO)).unwrap();
     assert_eq!(report.left_behind, ["p2p-store"]);
 }
@@ -201,11 +202,11 @@ fn a_logger_that_blocks_holds_up_no_stop() {
     pair(&alice, &bob);
     set_logger(BLOCKS);
     let handle = alice.0.handle();
-    let _dial = handle.dial(stranger(closed_port())).unwrap();
+    let _dial = handle.dial(stranger(closed_port()));
     let (switch, reactor) = alice;
     let report = in_time(move || switch.stop(Duration::ZERO)).unwrap();
     assert_eq!(report.left_behind, ["p2p-switch"]);
-    assert!(matches!(reactor.events.iter().last(), Some(Event::PeerDown(..))));
+    assert!(matches!(reactor.events().iter().last(), Some(Event::PeerDown(..))));
     in_time(move || drop(bob.0));
 }
 
@@ -253,11 +254,11 @@ fn a_switch_may_be_dropped_stopped_and_waited_for_on_its_own_threads() {
                     told.send(became).unwrap();
                 }
             };
-            let (switch, reactor) = built(unlimited(), NodeKey::generate(), |builder, reactor| {
-                at_place(place, act, builder, reactor);
+            let (switch, reactor) = built(unlimited(), NodeKey::generate(), |builder, spec| {
+                at_place(place, act, builder, spec);
             });
-            let handle = switch.handle();
-            let addr = handle.peer_address();
+            let handle = switch.handle().clone();
+            let addr = handle.peer_address().unwrap();
             *owner.lock().unwrap() = Some(switch);
             let name = format!("{}@name.example:1", NodeKey::generate().id());
             let _dial = handle.dial(name.parse().unwrap());
@@ -266,10 +267,10 @@ fn a_switch_may_be_dropped_stopped_and_waited_for_on_its_own_threads() {
                 move || handle.ban(NodeKey::generate().id(), None, "test")
             });
             let bob = node();
-            let _dial = bob.0.handle().dial(addr).unwrap();
+            let _dial = bob.0.handle().dial(addr);
             let expected = match what {
                 0 => Told::Waited(StopReason::WrongThread),
-                1 => Told::Stopped(StopError::WrongThread),
+                1 => Told::Stopped(StopError::WrongThread(WrongThread)),
                 _ => Told::Dropped,
             };
             assert_eq!(next(&tells), expected, "{place}");
@@ -278,7 +279,7 @@ fn a_switch_may_be_dropped_stopped_and_waited_for_on_its_own_threads() {
                 in_time(move || drop(switch));
             }
             // It stops all the same.
-            ends(&reactor.events);
+            ends(reactor.events());
             in_time(move || drop(bob));
             until("every thread has ended", || resources().0.is_empty());
         }
@@ -290,18 +291,17 @@ fn at_place(
     place: &str,
     act: impl Fn() + Clone + Send + Sync + 'static,
     builder: &mut SwitchBuilder,
-    reactor: &tmp2p::Reactor,
+    spec: &mut ReactorSpec,
 ) {
     // No name is to reach the system's.
-    let nobody: Arc<dyn tmp2p::Resolver> = Arc::new(Acts(|| {}, MemoryStore::new()));
-    builder.resolver(nobody);
+    builder.resolver(Acts(|| {}, MemoryStore::new()));
     match place {
-        "hook" => builder.on_init(reactor, move |_| act()),
-        "filter" => builder.connection_filter(move |_, decision| {
+        "hook" => hook(spec, move |_, _| act()),
+        "filter" => builder.connection_filter(move |_| {
             act();
-            decision.accept();
+            Verdict::Accept
         }),
-        "resolver" => builder.resolver(Arc::new(Acts(act, MemoryStore::new()))),
+        "resolver" => builder.resolver(Acts(act, MemoryStore::new())),
         _ => builder.book_store(Acts(act, MemoryStore::new())),
     }
 }

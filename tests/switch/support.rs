@@ -13,8 +13,8 @@ use std::{
 use socket2::{Domain, Socket, Type};
 use tmp2p::{
     ChannelDescriptor, Config, DialError, DisconnectReason, Envelope, Event, NetAddress, NodeId,
-    NodeInfo, NodeKey, Peer, PeerAddress, Reactor, Switch, SwitchBuilder, SwitchEvent,
-    crossbeam_channel::Receiver,
+    NodeInfo, NodeKey, Peer, PeerAddress, Reactor, ReactorSpec, Switch, SwitchBuilder, SwitchEvent,
+    SwitchHandle, crossbeam_channel::Receiver,
 };
 
 /// Longest wait for anything; far more than anything takes, even on a busy machine.
@@ -45,10 +45,31 @@ pub(crate) fn builder(config: Config) -> SwitchBuilder {
     Switch::builder(config, NodeKey::generate(), info)
 }
 
+/// A reactor that wants these channels.
+pub(crate) fn spec(
+    name: &str,
+    channels: impl IntoIterator<Item = ChannelDescriptor>,
+) -> ReactorSpec {
+    channels.into_iter().fold(ReactorSpec::new(name), ReactorSpec::channel)
+}
+
+/// The switch goes on without it.
+pub(crate) fn may_end(spec: &mut ReactorSpec) {
+    *spec = std::mem::replace(spec, ReactorSpec::new("")).may_end();
+}
+
+/// Has it run this for each peer.
+pub(crate) fn hook(
+    spec: &mut ReactorSpec,
+    hook: impl FnMut(&Peer, &SwitchHandle) + Send + 'static,
+) {
+    *spec = std::mem::replace(spec, ReactorSpec::new("")).on_init(hook);
+}
+
 /// A node with one reactor that owns this channel.
 pub(crate) fn node_with(config: Config, channel: ChannelDescriptor) -> (Switch, Reactor) {
     let mut builder = builder(config);
-    let reactor = builder.reactor("test", [channel]).unwrap();
+    let reactor = builder.reactor(ReactorSpec::new("test").channel(channel)).unwrap();
     (builder.start().unwrap(), reactor)
 }
 
@@ -60,12 +81,13 @@ pub(crate) fn node() -> (Switch, Reactor) {
 pub(crate) fn built(
     config: Config,
     key: NodeKey,
-    prepare: impl FnOnce(&mut SwitchBuilder, &Reactor),
+    prepare: impl FnOnce(&mut SwitchBuilder, &mut ReactorSpec),
 ) -> (Switch, Reactor) {
     let info = NodeInfo::new("test-chain", "test").unwrap();
     let mut builder = Switch::builder(config, key, info);
-    let reactor = builder.reactor("test", [ChannelDescriptor::new(CHANNEL)]).unwrap();
-    prepare(&mut builder, &reactor);
+    let mut spec = spec("test", [ChannelDescriptor::new(CHANNEL)]);
+    prepare(&mut builder, &mut spec);
+    let reactor = builder.reactor(spec).unwrap();
     (builder.start().unwrap(), reactor)
 }
 
@@ -160,7 +182,7 @@ fn carry(mut from: &TcpStream, mut to: &TcpStream, is_shut: &AtomicBool) {
 #[track_caller]
 pub(crate) fn verdict(events: &Receiver<SwitchEvent>) -> Result<NodeId, DisconnectReason> {
     happens(events, |event| match event {
-        SwitchEvent::PeerUp { id, .. } => Some(Ok(id)),
+        SwitchEvent::Connected { id, .. } => Some(Ok(id)),
         SwitchEvent::Rejected { reason, .. } => Some(Err(reason)),
         _ => None,
     })
@@ -173,7 +195,7 @@ pub(crate) fn knock(
     to: PeerAddress,
     events: &Receiver<SwitchEvent>,
 ) -> Result<NodeId, DisconnectReason> {
-    let _ticket = from.handle().dial(to).unwrap();
+    let _ticket = from.handle().dial(to);
     let verdict = verdict(events);
     if let Ok(id) = verdict {
         assert_eq!(id, from.handle().id());
@@ -194,7 +216,7 @@ pub(crate) fn dial_failed(events: &Receiver<SwitchEvent>) -> (PeerAddress, Disco
 #[track_caller]
 pub(crate) fn peer_up(events: &Receiver<SwitchEvent>) -> NodeId {
     happens(events, |event| match event {
-        SwitchEvent::PeerUp { id, .. } => Some(id),
+        SwitchEvent::Connected { id, .. } => Some(id),
         _ => None,
     })
 }
@@ -203,7 +225,7 @@ pub(crate) fn peer_up(events: &Receiver<SwitchEvent>) -> NodeId {
 #[track_caller]
 pub(crate) fn peer_down(events: &Receiver<SwitchEvent>) -> (NodeId, DisconnectReason) {
     happens(events, |event| match event {
-        SwitchEvent::PeerDown { id, reason, .. } => Some((id, reason)),
+        SwitchEvent::Disconnected { id, reason, .. } => Some((id, reason)),
         _ => None,
     })
 }
@@ -215,9 +237,9 @@ pub(crate) fn ip(text: &str) -> IpAddr {
 /// Dials and waits for the outcome.
 #[track_caller]
 pub(crate) fn dial(from: &Switch, to: PeerAddress) -> Result<NodeId, DisconnectReason> {
-    let ticket = from.handle().dial(to).unwrap();
+    let ticket = from.handle().dial(to);
     match ticket.wait_timeout(DEADLINE).expect("no answer to the dial in time") {
-        Ok(id) => Ok(id),
+        Ok(peer) => Ok(peer.id()),
         Err(DialError::Failed(reason)) => Err(reason),
         Err(other) => panic!("{other}"),
     }
@@ -225,7 +247,7 @@ pub(crate) fn dial(from: &Switch, to: PeerAddress) -> Result<NodeId, DisconnectR
 
 #[track_caller]
 pub(crate) fn connect(from: &Switch, to: &Switch) {
-    assert_eq!(dial(from, to.handle().peer_address()), Ok(to.handle().id()));
+    assert_eq!(dial(from, to.handle().peer_address().unwrap()), Ok(to.handle().id()));
 }
 
 /// The next one, of anything.
@@ -236,7 +258,7 @@ pub(crate) fn next<T>(receiver: &Receiver<T>) -> T {
 
 #[track_caller]
 pub(crate) fn up(reactor: &Reactor) -> Peer {
-    match next(&reactor.events) {
+    match next(reactor.events()) {
         Event::PeerUp(peer) => peer,
         other => panic!("expected PeerUp, got {other:?}"),
     }
@@ -244,7 +266,7 @@ pub(crate) fn up(reactor: &Reactor) -> Peer {
 
 #[track_caller]
 pub(crate) fn message(reactor: &Reactor) -> Envelope {
-    match next(&reactor.events) {
+    match next(reactor.events()) {
         Event::Message(envelope) => envelope,
         other => panic!("expected a message, got {other:?}"),
     }
@@ -254,7 +276,7 @@ pub(crate) fn message(reactor: &Reactor) -> Envelope {
 #[track_caller]
 pub(crate) fn down(reactor: &Reactor) -> (Peer, Arc<DisconnectReason>) {
     loop {
-        if let Event::PeerDown(peer, reason) = next(&reactor.events) {
+        if let Event::PeerDown(peer, reason) = next(reactor.events()) {
             return (peer, reason);
         }
     }

@@ -66,7 +66,7 @@ impl World<Null> {
     /// Why sessions with this node have ended.
     fn endings(&self, node: usize, id: NodeId) -> Vec<DisconnectReason> {
         let reason = |event: &SwitchEvent| match event {
-            SwitchEvent::PeerDown { id: of, reason, .. } if *of == id => Some(reason.clone()),
+            SwitchEvent::Disconnected { id: of, reason, .. } if *of == id => Some(reason.clone()),
             _ => None,
         };
         self.nodes[node].events.iter().filter_map(reason).collect()
