@@ -129,9 +129,9 @@ impl Pending {
         self.is_urgent = true;
     }
 
-    /// Whether there is something whose write has not begun.
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether there is something to be written at once, and its write has not begun.
+    pub(super) fn is_pressing(&self) -> bool {
+        self.is_urgent && !self.waiting.is_empty()
     }
 
     /// Whether everything is written.

@@ -55,13 +55,13 @@ struct Work {
 pub(crate) struct StoreWatch(Arc<Shared>);
 
 impl StoreWatch {
-    /// Waits for the write of what was added before. Not on the library's threads.
+    /// Waits for the write of what was added as urgent before. Not on the library's threads.
     ///
     /// # Errors
     /// It failed, or is not over in time.
     pub(crate) fn settled(&self) -> Result<(), String> {
         let mut work = self.0.work.lock();
-        let awaited = work.begun + u64::from(work.pending.is_waiting());
+        let awaited = work.begun + u64::from(work.pending.is_pressing());
         self.0.changed.wait_while_for(&mut work, |work| work.over < awaited, STORED_WITHIN);
         if work.over < awaited {
             return Err("the store has not come back in time".to_owned());

@@ -39,7 +39,6 @@ pub struct SwitchHandle(Arc<Inner>);
 pub(super) struct Inner {
     pub(super) to_switch: ToSwitch,
     pub(super) shared: Arc<Shared>,
-    pub(super) inputs: Sender<Input>,
     pub(super) id: NodeId,
     /// As the application gave it.
     pub(super) node_info: NodeInfo,

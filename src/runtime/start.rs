@@ -4,12 +4,12 @@
 //!
 //! | what is said | by | at its end | to |
 //! |---|---|---|---|
-//! | reports | loop | [`Reports`](event_loop::Reports), a [`ToSwitch`] | switch |
+//! | reports | loop | [`Reports`](event_loop::Reports), a [`ToSwitch`](crate::switch::ToSwitch) | switch |
 //! | events | loop, switch | [`Inboxes`], [`Revocable`] | reactors, peer exchange among them |
 //! | commands | switch, peer exchange, handles | [`Mailbox`](event_loop::Mailbox) | loop |
 //! | notices | switch | [`Notices`](crate::switch::Notices), a [`ToPex`](crate::pex::ToPex) | peer exchange, book |
-//! | dials, ends, bans | peer exchange | [`ToSwitch`] | switch, which tells subscribers |
-//! | requests | handles | [`ToSwitch`], [`PexHandle`](crate::pex::PexHandle) | both, which answer by replies |
+//! | dials, ends, bans | peer exchange | [`ToSwitch`](crate::switch::ToSwitch) | switch, which tells subscribers |
+//! | requests | handles | [`ToSwitch`](crate::switch::ToSwitch), [`PexHandle`](crate::pex::PexHandle) | both, which answer by replies |
 //!
 //! So of a failed dial the loop tells the switch; that tells peer exchange in a notice, subscribers
 //! in an event, and whoever asked in a reply.
@@ -42,7 +42,7 @@ use crate::{
     reactor::{Inboxes, Reactor, Revocable, SessionSettings},
     switch::{
         Hook, Lineup, Log, ReactorSettings, ResolverPool, SwitchCore, SwitchSettings, SwitchThread,
-        ToSwitch, verdict_timeout,
+        verdict_timeout,
     },
     thread::{self, Thread},
 };

@@ -8,7 +8,7 @@ use tmp2p::{
     PeerAddress, Purpose, StopReason,
     drive::{Core, Driver},
     event_loop::{Command, Report},
-    switch::{Control, ControlError, Dialed, Input, Kept, Origin, Reply, Request, Resolved},
+    switch::{Control, Dialed, Input, Kept, Origin, Reply, Request, Resolved},
 };
 
 use crate::{
@@ -319,7 +319,7 @@ impl Run {
         assert!(self.dialed.iter().all(is_answered));
         let control = Control::AddUnconditional(IDS[0]);
         let done = self.request(|reply| Request::Control { control, reply });
-        assert_eq!(done, Err(ControlError::Stopped));
+        assert_eq!(done, Err(tmp2p::Stopped.into()));
     }
 }
 
