@@ -110,7 +110,7 @@ fn at_switch(sessions: usize, run: u64) -> f64 {
         })
         .collect();
     let ends = order.into_iter().map(|n| (conn(n), DisconnectReason::Eof));
-    let ends = ends.map(|(conn, reason)| Report::Closed { conn, reason });
+    let ends = ends.map(|(conn, reason)| Report::Closed { conn, reason, has_sent: false });
     let reports = established.into_iter().map(Report::Established).chain(ends);
     let begin = Instant::now();
     let mut door = Door { core, millis: 0, up: 0, down: 0 };

@@ -4,11 +4,16 @@ use std::fmt;
 
 /// Number of a channel, the unit of multiplexing on a connection: one byte on the wire.
 ///
-/// A reactor owns one or more channels; no two reactors of a switch share one.
+/// A reactor owns one or more channels; no two reactors of a switch share one. Compared with numbers
+/// as a number: `envelope.channel() == 0x20`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(u8);
 
 impl ChannelId {
+    /// The channel of peer exchange.
+    #[doc(alias = "PexChannel")]
+    pub const PEX: Self = Self(0x00);
+
     /// The channel with this number.
     pub const fn new(id: u8) -> Self {
         Self(id)
@@ -23,6 +28,18 @@ impl ChannelId {
 impl From<u8> for ChannelId {
     fn from(id: u8) -> Self {
         Self(id)
+    }
+}
+
+impl PartialEq<u8> for ChannelId {
+    fn eq(&self, number: &u8) -> bool {
+        self.0 == *number
+    }
+}
+
+impl PartialEq<ChannelId> for u8 {
+    fn eq(&self, channel: &ChannelId) -> bool {
+        channel == self
     }
 }
 
@@ -103,6 +120,12 @@ impl fmt::Debug for ConnId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_channel_equals_its_number_in_both_directions() {
+        let channel = ChannelId::new(0x20);
+        assert!(channel == 0x20 && 0x20 == channel && channel != 0x21 && 0x21 != channel);
+    }
 
     #[test]
     fn conn_id_keeps_its_parts_apart() {

@@ -174,7 +174,7 @@ pub use origin::{Origin, Purpose};
 pub use payload::Payload;
 pub use pex::{BookEntry, BookState, BookView, Candidates};
 pub use reactor::{
-    BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, LocalFault, Never, Peer,
+    Blame, BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, LocalFault, Peer,
     PeerStatus, Reactor, RegisterError, Room, SendError, SendErrorKind,
 };
 pub use refused::{Stopped, WrongThread};

@@ -1,11 +1,21 @@
 //! The bytes of one message.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
 /// The bytes of one message, shared: cloning copies a pointer, so that a broadcast to a thousand
 /// peers holds the bytes once.
 ///
-/// Made from a `Vec<u8>` without a copy. Turning it back into one is free for the only owner.
+/// Made from whatever holds bytes: from `Vec<u8>`, `Box<[u8]>`, `String` and `Arc<Vec<u8>>` without a
+/// copy, from slices, arrays and `Arc<[u8]>` with one. Turning it back into a vector is free for the
+/// only owner. Compared with bytes as bytes:
+///
+/// ```
+/// use tmp2p::Payload;
+///
+/// let payload = Payload::from("hello");
+/// assert_eq!(payload, b"hello");
+/// assert!("hello" == payload && payload != *b"hello!");
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Payload(Arc<Vec<u8>>);
 
@@ -30,15 +40,9 @@ impl AsRef<[u8]> for Payload {
     }
 }
 
-impl From<Vec<u8>> for Payload {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(bytes))
-    }
-}
-
-impl From<&[u8]> for Payload {
-    fn from(bytes: &[u8]) -> Self {
-        bytes.to_vec().into()
+impl From<Arc<Vec<u8>>> for Payload {
+    fn from(bytes: Arc<Vec<u8>>) -> Self {
+        Self(bytes)
     }
 }
 
@@ -48,8 +52,102 @@ impl<const N: usize> From<&[u8; N]> for Payload {
     }
 }
 
+impl<const N: usize> From<[u8; N]> for Payload {
+    fn from(bytes: [u8; N]) -> Self {
+        bytes.to_vec().into()
+    }
+}
+
+/// What a vector is made from.
+macro_rules! from_bytes {
+    ($($bytes:ty: $into_vec:expr),+ $(,)?) => {$(
+        impl From<$bytes> for Payload {
+            fn from(bytes: $bytes) -> Self {
+                let into_vec: fn($bytes) -> Vec<u8> = $into_vec;
+                Self(Arc::new(into_vec(bytes)))
+            }
+        }
+    )+};
+}
+
+from_bytes! {
+    Vec<u8>: |bytes| bytes,
+    Box<[u8]>: Vec::from,
+    String: String::into_bytes,
+    &[u8]: <[u8]>::to_vec,
+    &Vec<u8>: Vec::clone,
+    &str: |text| text.as_bytes().to_vec(),
+    Arc<[u8]>: |bytes| bytes.to_vec(),
+    Cow<'_, [u8]>: |bytes| bytes.into_owned(),
+}
+
+/// Equal in both directions, if the bytes are.
+macro_rules! equal_bytes {
+    ($($({$n:ident})? $bytes:ty),+ $(,)?) => {$(
+        impl$(<const $n: usize>)? PartialEq<$bytes> for Payload {
+            fn eq(&self, other: &$bytes) -> bool {
+                **self == *AsRef::<[u8]>::as_ref(other)
+            }
+        }
+
+        impl$(<const $n: usize>)? PartialEq<Payload> for $bytes {
+            fn eq(&self, other: &Payload) -> bool {
+                other == self
+            }
+        }
+    )+};
+}
+
+equal_bytes!([u8], &[u8], {N} [u8; N], {N} &[u8; N], Vec<u8>, str, &str, String);
+
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Payload({} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_holds_bytes_is_a_payload() {
+        let vec = b"bytes".to_vec();
+        let at = vec.as_ptr();
+        let payload = Payload::from(vec);
+        assert_eq!(payload.as_ptr(), at, "no copy");
+        let vec = payload.into_vec();
+        assert_eq!(vec.as_ptr(), at, "no copy");
+        let shared = Arc::new(b"bytes".to_vec());
+        assert_eq!(Payload::from(shared.clone()).as_ptr(), shared.as_ptr(), "no copy");
+        let text = "bytes".to_owned();
+        let at = text.as_ptr();
+        assert_eq!(Payload::from(text).as_ptr(), at, "no copy");
+        for payload in [
+            Payload::from(b"bytes"),
+            Payload::from(*b"bytes"),
+            Payload::from(&b"bytes"[..]),
+            Payload::from(&b"bytes".to_vec()),
+            Payload::from("bytes"),
+            Payload::from(Box::<[u8]>::from(&b"bytes"[..])),
+            Payload::from(Arc::<[u8]>::from(&b"bytes"[..])),
+            Payload::from(Cow::Borrowed(&b"bytes"[..])),
+            Payload::from(shared),
+        ] {
+            assert_eq!(payload, b"bytes");
+        }
+    }
+
+    #[test]
+    fn a_payload_equals_its_bytes_in_both_directions() {
+        let payload = Payload::from("bytes");
+        assert!(payload == *b"bytes" && *b"bytes" == payload);
+        assert!(payload == b"bytes" && b"bytes" == payload);
+        assert!(payload == b"bytes"[..] && b"bytes"[..] == payload);
+        assert!(payload == &b"bytes"[..] && &b"bytes"[..] == payload);
+        assert!(payload == b"bytes".to_vec() && b"bytes".to_vec() == payload);
+        assert!(payload == "bytes" && "bytes" == payload && payload == *"bytes");
+        assert!(payload == "bytes".to_owned() && "bytes".to_owned() == payload);
+        assert!(payload != b"byte" && payload != "bytes " && payload != [0; 5]);
     }
 }

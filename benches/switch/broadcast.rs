@@ -62,8 +62,8 @@ impl Broadcast {
                 .collect();
             let meter = Meter::start();
             for _ in 0..messages {
-                let broadcast = handle.broadcast(CHANNEL, payload.clone());
-                let outcomes = broadcast.wait_until(Instant::now() + PATIENCE);
+                let broadcast = handle.broadcast(CHANNEL, payload.clone())?;
+                let outcomes = broadcast.wait_timeout(PATIENCE);
                 if outcomes.len() != PEERS {
                     return Err(format!("broadcast to {} peers", outcomes.len()).into());
                 }

@@ -147,8 +147,8 @@ impl Sender<'_> {
             let (sender, round) = (self.number as u32, self.round);
             let header = Header { sender, round, number, sent_at: self.clock.elapsed() };
             let payload = Payload::from(header.message(self.size));
-            let outcomes =
-                self.handle.broadcast(CHANNEL, payload).wait_until(Instant::now() + SEND_TIMEOUT);
+            let broadcast = self.handle.broadcast(CHANNEL, payload);
+            let outcomes = broadcast.map_err(|why| why.to_string())?.wait_timeout(SEND_TIMEOUT);
             if outcomes.len() != self.peers {
                 return Err(format!(
                     "node {sender} has {} only",

@@ -147,6 +147,8 @@ pub enum Report {
         conn: ConnId,
         /// Why.
         reason: DisconnectReason,
+        /// A message was written to it, other than of peer exchange.
+        has_sent: bool,
     },
     /// Accepting failed; it goes on after a pause.
     AcceptFailed(DisconnectReason),

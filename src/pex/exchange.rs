@@ -16,7 +16,7 @@ use crate::{
     identity::NodeId,
     ids::{ConnId, Direction},
     origin::Origin,
-    reactor::DisconnectReason,
+    reactor::{Blame, DisconnectReason},
     switch::SwitchEvent,
     time::Now,
 };
@@ -127,14 +127,7 @@ impl PexCore {
         }
         self.book.seen(&facts.id, &facts.facts, now.wall);
         self.crawl_soon(&facts.id, now);
-        let is_ours = matches!(
-            reason,
-            DisconnectReason::Banned(_)
-                | DisconnectReason::Finished
-                | DisconnectReason::Operator(_)
-                | DisconnectReason::Replaced
-                | DisconnectReason::Stopped
-        );
+        let is_ours = reason.blame() == Blame::Nobody;
         if neighbour.is_outbound() && !neighbour.is_proven && !neighbour.is_over && !is_ours {
             // It has refused us after the handshake: growing pauses, not a loop.
             if let Some(addr) = facts.dialed {
@@ -184,9 +177,9 @@ impl PexCore {
 
     /// What an attempt without a session says of the address.
     fn blame(&mut self, addr: NetAddress, own: Option<Own>, reason: &DisconnectReason, now: Now) {
-        match reason {
+        match reason.blame() {
             // It says nothing of anybody: as if it had not been tried.
-            DisconnectReason::Local(_) => {
+            Blame::Machine => {
                 if let Some(own) = own {
                     self.book.take_back(&addr, own.attempted_before);
                 }
@@ -196,23 +189,13 @@ impl PexCore {
                 return self.crawl_soon(&addr.id(), now);
             }
             // We have not dialed it: the address is innocent, and not to be asked for at once again.
-            DisconnectReason::AlreadyDialing(_)
-            | DisconnectReason::Banned(_)
-            | DisconnectReason::DuplicateId(_)
-            | DisconnectReason::DuplicateIp(_)
-            | DisconnectReason::Filtered(_)
-            | DisconnectReason::Full(_)
-            | DisconnectReason::Operator(_)
-            | DisconnectReason::ReactorStalled(_)
-            | DisconnectReason::Stopped
-            | DisconnectReason::SwitchBusy(_)
-            | DisconnectReason::Undecided(_) => {
+            Blame::Nobody => {
                 if own.is_some() {
                     self.book.take_back(&addr, Some(now.wall));
                 }
                 return;
             }
-            _ => self.outage.is_over(addr.ip()),
+            Blame::Peer | Blame::Network => self.outage.is_over(addr.ip()),
         }
         let own_id = self.book.own();
         match reason {

@@ -6,12 +6,13 @@ use crate::{
     address::NetAddress,
     channel::ChannelDescriptor,
     identity::NodeId,
+    ids::ChannelId,
     protocol::wire::{DecodeError, Fields, put_bytes_field, put_message_field, put_varint_field},
     text::shown,
 };
 
 /// The channel of peer exchange.
-pub const CHANNEL: u8 = 0x00;
+pub const CHANNEL: ChannelId = ChannelId::PEX;
 
 /// Addresses in one message (`p2p/pex/pex_reactor.go`: `maxMsgSize` is for 250). More would cost
 /// the receiver an allocation each: a message of 64,000 bytes holds 32,000 empty ones.

@@ -1,6 +1,8 @@
 //! The outcome of one message to many peers.
 
-use std::{sync::Arc, time::Instant};
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use crossbeam_channel::Receiver;
 
 use super::{Peer, Pushed, SendErrorKind, Waiter, waiter::Outcomes};
 use crate::{ids::ChannelId, payload::Payload, time::Mono};
@@ -24,8 +26,10 @@ pub fn start_broadcast(
     BroadcastHandle { peers, outcomes }
 }
 
-/// A broadcast under way. Dropping it does not stop it.
+/// A broadcast under way: what becomes of the message with each peer. Dropping it does not stop it, and
+/// nobody hears of those that did not get it.
 #[derive(Debug)]
+#[must_use = "it has the outcome for each peer"]
 pub struct BroadcastHandle {
     peers: Vec<Peer>,
     outcomes: Arc<Outcomes>,
@@ -42,14 +46,21 @@ impl BroadcastHandle {
         self.outcomes.are_settled()
     }
 
-    /// Waits until the message was queued for, or refused by, every peer, but not beyond
-    /// `deadline`; a peer whose outcome is open by then counts as timed out here, though its entry
-    /// may still be accepted. Blocks: not for the library's threads, which get `WrongThread`.
-    pub fn wait_until(self, deadline: Instant) -> Vec<(Peer, Result<(), SendErrorKind>)> {
+    /// A channel that carries nothing and closes when the outcome is known for every peer, for
+    /// `select!`; [`wait_timeout`](Self::wait_timeout) then has the outcomes at once.
+    pub fn settled(&self) -> &Receiver<Infallible> {
+        self.outcomes.settled()
+    }
+
+    /// Waits until the message was queued for, or refused by, every peer, but no longer than this: a
+    /// peer whose outcome is open by then counts as timed out here, though its entry may still be
+    /// accepted. Blocks: not for the library's threads, which get `WrongThread`.
+    pub fn wait_timeout(self, timeout: Duration) -> Vec<(Peer, Result<(), SendErrorKind>)> {
         let open = if crate::thread::is_ours() {
             SendErrorKind::WrongThread
         } else {
-            self.outcomes.wait_until(deadline);
+            // How it has ended is seen from the outcomes.
+            let _ = self.settled().recv_timeout(timeout);
             SendErrorKind::TimedOut
         };
         self.peers.into_iter().zip(self.outcomes.get(open)).collect()
@@ -57,7 +68,7 @@ impl BroadcastHandle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::VecDeque;
 
     use super::*;
@@ -78,9 +89,10 @@ mod tests {
         fn close(&self, _: ConnId, _: CloseMode) {}
     }
 
-    const CHANNEL: ChannelId = ChannelId::new(0x20);
+    pub(in crate::reactor) const CHANNEL: ChannelId = ChannelId::new(0x20);
 
-    fn peer(number: u8) -> Peer {
+    /// A session without a connection.
+    pub(in crate::reactor) fn peer(number: u8) -> Peer {
         let settings = SessionSettings {
             channels: [(ChannelDescriptor::new(CHANNEL), 0)].into(),
             reactors: 1,
@@ -118,6 +130,7 @@ mod tests {
         let at = payload.as_ptr();
         let handle = start_broadcast(peers.clone(), CHANNEL, &payload, Mono::from_nanos(1));
         assert!(!handle.is_settled(), "two of them wait");
+        assert!(handle.settled().try_recv().unwrap_err().is_empty());
         for peer in &peers {
             let mut taken = VecDeque::new();
             for _ in 0..2 {
@@ -127,6 +140,7 @@ mod tests {
             assert_eq!((last.len(), last.as_ptr()), (100_000, at), "a copy for {peer}");
         }
         assert!(handle.is_settled());
+        assert!(handle.settled().try_recv().unwrap_err().is_disconnected());
         // The same without waiting.
         for peer in &peers {
             peer.try_send_payload(CHANNEL, &payload).unwrap();

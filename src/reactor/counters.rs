@@ -70,6 +70,10 @@ impl ChannelCounters {
         bump(&self.received_bytes, bytes);
     }
 
+    pub(super) fn has_sent(&self) -> bool {
+        self.sent_messages.load(Relaxed) > 0
+    }
+
     /// Messages will not be sent. Any thread.
     pub(super) fn on_dropped(&self, messages: usize) {
         self.dropped.fetch_add(messages as u64, Relaxed);

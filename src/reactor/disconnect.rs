@@ -2,12 +2,18 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::{ban::BanTarget, identity::NodeId, node_info::Incompatible, protocol::LinkError};
+use crate::{
+    ban::BanTarget,
+    identity::NodeId,
+    node_info::Incompatible,
+    protocol::{LinkError, mconn::MConnError},
+};
 
-/// Why a connection ended, or why an attempt never became a session. Sorted by blame: the peer,
-/// the environment, our own side.
+/// Why a connection ended, or why an attempt never became a session. [`kind`](Self::kind) is its word,
+/// [`blame`](Self::blame) says whose doing it was.
 ///
-/// Given to every reactor with `Event::PeerDown` and to subscribers of switch events.
+/// Given to every reactor with [`Event::PeerDown`](crate::Event::PeerDown) and to subscribers of switch
+/// events.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DisconnectReason {
@@ -42,8 +48,9 @@ pub enum DisconnectReason {
     /// The node cannot be a peer of ours.
     #[error("incompatible: {0}")]
     Incompatible(Incompatible),
-    /// The dialed node closed the connection soon after the handshake, without a message: what a
-    /// node does that has no room for us.
+    /// The dialed node closed the connection within a second of its handshake, before a message of
+    /// ours or of its own: what a node does that has no room for us. Requests of peer exchange are no
+    /// messages here: one is under way before the refusal can arrive.
     #[error("the node closed the connection right after the handshake; it may have no room for us")]
     RefusedAfterHandshake,
     /// Something was sent to the peer, and it took less than a frame of it in three times
@@ -183,14 +190,42 @@ pub enum Room {
     SubnetPending,
 }
 
+/// Whose doing the end of a connection was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The other node's: it broke the protocol, is not who it should be, cannot be a peer of ours, or
+    /// a reactor found fault with it.
+    Peer,
+    /// The network's, or that of the machine at its other end: nobody was reached, or somebody left, did
+    /// not answer in time or had no room for us. Another attempt may succeed.
+    Network,
+    /// Our own machine's, see [`LocalFault`]. It says nothing of the other side.
+    Machine,
+    /// Nobody's: this node, its operator or its application did not want the connection, or wanted it
+    /// no longer. It says nothing of the other side.
+    Nobody,
+}
+
 impl DisconnectReason {
-    /// A stable snake_case word for programs that watch events.
+    /// One stable snake_case word for each reason, for programs that watch events and for
+    /// [`Metrics`](crate::Metrics). Two reasons have the same one where it makes no difference to
+    /// whoever counts them:
+    ///
+    /// | kind | reasons |
+    /// |---|---|
+    /// | `auth_failure`, `protocol`, `pong_timeout` | [`Protocol`](Self::Protocol): a bad signature, frame or key; a ping that was not answered; everything else |
+    /// | `pong_timeout` | also [`NotReading`](Self::NotReading) |
+    /// | `duplicate_id` | [`DuplicateId`](Self::DuplicateId), [`Undecided`](Self::Undecided) |
+    /// | `evicted` | [`Evicted`](Self::Evicted), [`Replaced`](Self::Replaced) |
+    /// | `reactor_stalled` | [`ReactorStalled`](Self::ReactorStalled), [`SwitchBusy`](Self::SwitchBusy): code of the application holds up the node |
+    /// | `self` | [`SelfConnection`](Self::SelfConnection) |
+    /// | … | every other reason has its own name |
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Eof => "eof",
             Self::Reset => "reset",
             Self::Protocol(error) => error.kind(),
-            Self::ReassemblyPool { .. } => "evicted",
+            Self::ReassemblyPool { .. } => "reassembly_pool",
             Self::WrongId { .. } => "wrong_id",
             Self::SelfConnection => "self",
             Self::Incompatible(_) => "incompatible",
@@ -201,39 +236,61 @@ impl DisconnectReason {
             Self::Lookup { .. } => "lookup",
             Self::RefusedAfterHandshake => "refused_after_handshake",
             // To programs the same: the peer is not there.
-            Self::NotReading(_) | Self::Superseded => "pong_timeout",
+            Self::NotReading(_) => "pong_timeout",
+            Self::Superseded => "superseded",
             Self::Local(_) => "local",
             Self::Full(_) => "full",
             Self::DuplicateIp(_) => "duplicate_ip",
             Self::Filtered(_) => "filtered",
             Self::Banned(_) => "banned",
-            Self::Evicted | Self::Replaced | Self::SwitchBusy(_) => "evicted",
-            Self::DuplicateId(_) | Self::AlreadyDialing(_) | Self::Undecided(_) => "duplicate_id",
-            Self::Finished | Self::Reactor(_) | Self::ReactorStalled(_) => "reactor",
+            Self::Evicted | Self::Replaced => "evicted",
+            Self::DuplicateId(_) | Self::Undecided(_) => "duplicate_id",
+            Self::AlreadyDialing(_) => "already_dialing",
+            Self::Reactor(_) => "reactor",
+            Self::Finished => "finished",
+            Self::ReactorStalled(_) | Self::SwitchBusy(_) => "reactor_stalled",
             Self::Operator(_) => "operator",
             Self::Stopped => "stopped",
         }
     }
 
-    /// Whether an operator should be warned if it happens to a peer that he has configured: the peer
-    /// misbehaved, or something here is not as configured. A peer that simply left is neither.
-    pub fn is_notable(&self) -> bool {
-        matches!(
-            self,
+    /// Whose doing it was: what decides whether an attempt counts against an address.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Protocol(LinkError::MConn(MConnError::PongTimeout)) => Blame::Network,
+            Self::Protocol(LinkError::Nonce(_)) => Blame::Nobody,
             Self::Protocol(_)
-                | Self::ReassemblyPool { .. }
-                | Self::WrongId { .. }
-                | Self::Incompatible(_)
-                | Self::Lookup { .. }
-                | Self::Reactor(_)
-                | Self::ReactorStalled(_)
-                | Self::SwitchBusy(_)
-        )
-    }
-
-    /// Whether it says nothing of the other side.
-    pub fn is_local(&self) -> bool {
-        matches!(self, Self::Local(_))
+            | Self::ReassemblyPool { .. }
+            | Self::WrongId { .. }
+            | Self::SelfConnection
+            | Self::Incompatible(_)
+            | Self::Reactor(_) => Blame::Peer,
+            Self::Eof
+            | Self::Reset
+            | Self::RefusedAfterHandshake
+            | Self::NotReading(_)
+            | Self::Superseded
+            | Self::HandshakeTimeout(_)
+            | Self::DialTimeout(_)
+            | Self::Refused
+            | Self::Unreachable(_)
+            | Self::Lookup { .. } => Blame::Network,
+            Self::Local(_) => Blame::Machine,
+            Self::Full(_)
+            | Self::DuplicateIp(_)
+            | Self::Filtered(_)
+            | Self::Banned(_)
+            | Self::Replaced
+            | Self::Evicted
+            | Self::SwitchBusy(_)
+            | Self::ReactorStalled(_)
+            | Self::DuplicateId(_)
+            | Self::AlreadyDialing(_)
+            | Self::Undecided(_)
+            | Self::Finished
+            | Self::Operator(_)
+            | Self::Stopped => Blame::Nobody,
+        }
     }
 
     /// What `connect` itself answered: nothing has left this machine yet, so that what cannot be
@@ -312,7 +369,7 @@ impl From<LinkError> for DisconnectReason {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Error;
+    use std::{collections::BTreeSet, io::Error};
 
     use super::*;
 
@@ -344,7 +401,93 @@ mod tests {
             let error = Error::from_raw_os_error(number);
             assert_eq!(DisconnectReason::from_connect(&error), at_connect, "{error}");
             assert_eq!(DisconnectReason::from_io(&error), later, "{error}");
-            assert_eq!(at_connect.kind() == "local", at_connect.is_local());
+            assert_eq!(at_connect.kind() == "local", at_connect.blame() == Blame::Machine);
         }
+    }
+
+    /// Every reason, with its word and whose doing it is.
+    fn reasons() -> Vec<(DisconnectReason, &'static str, Blame)> {
+        use crate::protocol::secret::FrameError;
+        use Blame::{Machine, Network, Nobody, Peer};
+        use DisconnectReason::*;
+        let (id, second) = (NodeId::from_bytes([1; 20]), Duration::from_secs(1));
+        let text = || "text".to_owned();
+        let chain = crate::node_info::Incompatible::Network { ours: text(), theirs: text() };
+        vec![
+            (Eof, "eof", Network),
+            (Reset, "reset", Network),
+            (Protocol(LinkError::NodeInfoFrames), "protocol", Peer),
+            (Protocol(LinkError::Frame(FrameError::TooLong(2000))), "auth_failure", Peer),
+            (Protocol(LinkError::MConn(MConnError::PongTimeout)), "pong_timeout", Network),
+            (ReassemblyPool { bytes: 1 }, "reassembly_pool", Peer),
+            (WrongId { expected: id, actual: id }, "wrong_id", Peer),
+            (SelfConnection, "self", Peer),
+            (Incompatible(chain), "incompatible", Peer),
+            (RefusedAfterHandshake, "refused_after_handshake", Network),
+            (NotReading(second), "pong_timeout", Network),
+            (Superseded, "superseded", Network),
+            (HandshakeTimeout(second), "handshake_timeout", Network),
+            (DialTimeout(second), "dial_timeout", Network),
+            (Refused, "refused", Network),
+            (Unreachable(std::io::ErrorKind::HostUnreachable), "unreachable", Network),
+            (Lookup { host: text(), error: text() }, "lookup", Network),
+            (Local(LocalFault::NoRoute), "local", Machine),
+            (Full(Room::Inbound), "full", Nobody),
+            (DuplicateIp([1, 2, 3, 4].into()), "duplicate_ip", Nobody),
+            (Filtered(text()), "filtered", Nobody),
+            (Banned(id.into()), "banned", Nobody),
+            (Replaced, "evicted", Nobody),
+            (Evicted, "evicted", Nobody),
+            (SwitchBusy(second), "reactor_stalled", Nobody),
+            (ReactorStalled(text()), "reactor_stalled", Nobody),
+            (DuplicateId(id), "duplicate_id", Nobody),
+            (AlreadyDialing(id), "already_dialing", Nobody),
+            (Undecided(id), "duplicate_id", Nobody),
+            (Reactor(text()), "reactor", Peer),
+            (Finished, "finished", Nobody),
+            (Operator(text()), "operator", Nobody),
+            (Stopped, "stopped", Nobody),
+        ]
+    }
+
+    /// What watches events and metrics knows these words, and no others.
+    #[test]
+    fn every_reason_has_a_word_of_the_list_and_is_somebodys_doing() {
+        const KINDS: [&str; 29] = [
+            "eof",
+            "reset",
+            "pong_timeout",
+            "protocol",
+            "auth_failure",
+            "wrong_id",
+            "self",
+            "incompatible",
+            "duplicate_id",
+            "duplicate_ip",
+            "full",
+            "filtered",
+            "banned",
+            "handshake_timeout",
+            "dial_timeout",
+            "refused",
+            "refused_after_handshake",
+            "unreachable",
+            "lookup",
+            "evicted",
+            "reassembly_pool",
+            "superseded",
+            "already_dialing",
+            "reactor",
+            "finished",
+            "reactor_stalled",
+            "local",
+            "operator",
+            "stopped",
+        ];
+        for (reason, kind, blame) in reasons() {
+            assert_eq!((reason.kind(), reason.blame()), (kind, blame), "{reason:?}");
+        }
+        let used: BTreeSet<_> = reasons().into_iter().map(|(_, kind, _)| kind).collect();
+        assert_eq!(used, KINDS.into());
     }
 }

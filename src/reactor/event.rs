@@ -27,7 +27,9 @@ pub enum Event {
 
 /// A received message. Holding it holds its bytes against the peer's budget with this reactor
 /// (`Config::reactor_budget`): when that is spent, later messages wait. Drop it or call
-/// [`into_payload`](Self::into_payload) as soon as the bytes are taken over.
+/// [`into_payload`](Self::into_payload) or [`into_parts`](Self::into_parts) as soon as the bytes are
+/// taken over.
+#[doc(alias = "Receive")]
 pub struct Envelope {
     permit: Permit,
     channel: ChannelId,
@@ -57,6 +59,12 @@ impl Envelope {
     /// Takes the bytes and returns the budget at once: from here on they are the caller's memory.
     pub fn into_payload(self) -> Payload {
         self.payload
+    }
+
+    /// All of it, to hand on; the budget is returned at once, as by
+    /// [`into_payload`](Self::into_payload).
+    pub fn into_parts(self) -> (Peer, ChannelId, Payload) {
+        (self.permit.peer.clone(), self.channel, self.payload)
     }
 }
 
@@ -88,5 +96,28 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.peer.session().release(self.reactor, self.cost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::broadcast::tests::{CHANNEL, peer};
+
+    #[test]
+    fn the_parts_of_an_envelope_hold_nothing_of_the_budget() {
+        let peer = peer(1);
+        let cost = Permit::cost(5);
+        let envelope = || {
+            _ = peer.session().budget(0).charge(cost);
+            Envelope::new(Permit::new(peer.clone(), 0, cost), CHANNEL, "bytes".into())
+        };
+        let used = || peer.session().budget(0).used();
+        let held = envelope();
+        assert_eq!(used(), cost);
+        let parts = held.into_parts();
+        assert_eq!((parts, used()), ((peer.clone(), CHANNEL, "bytes".into()), 0));
+        let payload = envelope().into_payload();
+        assert_eq!((payload, used()), ("bytes".into(), 0));
     }
 }

@@ -18,7 +18,7 @@ mod waiter;
 
 pub use broadcast::{BroadcastHandle, start_broadcast};
 pub use counters::ChannelStatus;
-pub use disconnect::{DisconnectReason, LocalFault, Room};
+pub use disconnect::{Blame, DisconnectReason, LocalFault, Room};
 pub(crate) use event::Permit;
 pub use event::{Envelope, Event};
 pub use inbox::{Inbox, Progress};
@@ -28,7 +28,5 @@ pub(crate) use registration::MAX_CHANNELS;
 pub use registration::{Reactor, RegisterError};
 pub use send_error::{SendError, SendErrorKind};
 pub use send_queue::{Pushed, Refused, SendQueue};
-pub use session::{
-    Admission, CloseMode, Never, Notify, Session, SessionSettings, Verdicts, Vitals,
-};
+pub use session::{Admission, CloseMode, Notify, Session, SessionSettings, Verdicts, Vitals};
 pub(crate) use waiter::Waiter;

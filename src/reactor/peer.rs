@@ -1,13 +1,22 @@
 //! The handle of one session.
 
-use std::{any::TypeId, cell::RefCell, fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    any::TypeId,
+    cell::RefCell,
+    convert::Infallible,
+    fmt,
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, TryRecvError};
 use log::Level;
 
 use super::{
-    ChannelStatus, CloseMode, DisconnectReason, Never, Pushed, Refused, SendError, SendErrorKind,
-    Session, Waiter, session::SessionChannel, waiter::WaitCell,
+    ChannelStatus, CloseMode, DisconnectReason, Pushed, Refused, SendError, SendErrorKind, Session,
+    Waiter, session::SessionChannel, waiter::WaitCell,
 };
 use crate::{
     address::PeerAddress,
@@ -21,7 +30,18 @@ use crate::{
 
 /// One session with a peer. Cheap to clone, usable from any thread, also after the session's end:
 /// then sending says so. It names the session, not the ID: a late [`stop`](Self::stop) cannot end
-/// the next session of the same node.
+/// the next session of the same node. Two are equal if they are of the same session.
+///
+/// # How it ends
+/// What a reactor decides: whether it found a fault, and whether what is queued for the peer is still
+/// written. The reason goes to every reactor with [`PeerDown`](super::Event::PeerDown).
+///
+/// | | with a reason: a fault ([`Reactor`](DisconnectReason::Reactor)) | without one ([`Finished`](DisconnectReason::Finished)) |
+/// |---|---|---|
+/// | what is queued is dropped | [`stop`](Self::stop) | [`stop_gracefully`](Self::stop_gracefully) |
+/// | what is queued is written | [`flush_stop_for`](Self::flush_stop_for) | [`flush_stop`](Self::flush_stop) |
+///
+/// None of them waits, each may be called on any thread and more than once: the first one counts.
 #[derive(Clone)]
 pub struct Peer(Arc<Session>);
 
@@ -131,19 +151,32 @@ impl Peer {
         self.0.channel(channel).is_some_and(|c| c.is_open && c.may_accept())
     }
 
-    /// Ends the session for an error that this reactor found. Every reactor gets the reason.
+    /// Ends the session at once, for a fault that this reactor found. Queued messages are dropped, and
+    /// so is what the peer has sent and no reactor has got yet.
+    #[doc(alias = "StopPeerForError")]
     pub fn stop(&self, reason: impl Into<String>) {
         self.0.close(CloseMode::Now(DisconnectReason::Reactor(reason.into())));
     }
 
-    /// Ends the session without an error. Queued messages are dropped.
+    /// Ends the session without a fault. Queued messages are dropped, what is already sealed is
+    /// written.
+    #[doc(alias = "StopPeerGracefully")]
     pub fn stop_gracefully(&self) {
         self.0.close(CloseMode::Graceful(DisconnectReason::Finished));
     }
 
-    /// Ends the session after everything accepted so far was written. Safe to call twice.
+    /// Ends the session without a fault, after everything accepted so far was written, or
+    /// [`Config::close_timeout`](crate::Config::close_timeout) is over.
+    #[doc(alias = "FlushStop")]
     pub fn flush_stop(&self) {
         self.0.close(CloseMode::Flush(DisconnectReason::Finished));
+    }
+
+    /// Ends the session for a fault that this reactor found, after everything accepted so far was
+    /// written: such as the message that tells the peer of its fault. Takes no longer than
+    /// [`flush_stop`](Self::flush_stop).
+    pub fn flush_stop_for(&self, reason: impl Into<String>) {
+        self.0.close(CloseMode::Flush(DisconnectReason::Reactor(reason.into())));
     }
 
     /// This node has proved useful, to this reactor at least: its address has a place among the good
@@ -187,8 +220,13 @@ impl Peer {
     }
 
     /// A channel that carries nothing and closes when the session is over, for `select!`.
-    pub fn closed(&self) -> &Receiver<Never> {
+    pub fn closed(&self) -> &Receiver<Infallible> {
         &self.0.closed
+    }
+
+    /// Whether the session is over: nothing is sent or received any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.0.closed.try_recv(), Err(TryRecvError::Disconnected))
     }
 
     fn send_payload(&self, id: ChannelId, payload: &Payload) -> Result<(), SendErrorKind> {
@@ -288,6 +326,13 @@ impl PartialEq for Peer {
 }
 
 impl Eq for Peer {}
+
+impl Hash for Peer {
+    /// By the connection, which is the session's own for as long as the process lives.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.conn.hash(state);
+    }
+}
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 use std::{
     any::{Any, TypeId},
     collections::{HashMap, VecDeque},
+    convert::Infallible,
     fmt,
     net::SocketAddr,
     sync::{
@@ -70,10 +71,6 @@ impl CloseMode {
         }
     }
 }
-
-/// The message of a channel that never carries one: it only closes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Never {}
 
 /// What all sessions of a switch share.
 #[derive(Clone, Debug)]
@@ -148,8 +145,8 @@ pub struct Session {
     pub(crate) rtt: AtomicU64,
     /// When the last message came, nanoseconds; 0 = none yet.
     last_message: AtomicU64,
-    closed_sender: Mutex<Option<Sender<Never>>>,
-    pub(crate) closed: Receiver<Never>,
+    closed_sender: Mutex<Option<Sender<Infallible>>>,
+    pub(crate) closed: Receiver<Infallible>,
     /// What reactors keep with it; `None` once it is over. **Invariant:** no value is dropped under
     /// the lock, for its `Drop` may ask for another one.
     values: Mutex<Option<HashMap<TypeId, Value>>>,
@@ -284,6 +281,13 @@ impl Session {
     }
 
     // ---- called by the event loop ----
+
+    /// Whether a message was cut into packets, other than of peer exchange, which asks everybody at
+    /// once.
+    pub(crate) fn has_sent(&self) -> bool {
+        let mut channels = self.channels.iter().filter(|c| c.id != ChannelId::PEX);
+        channels.any(|c| c.counters.has_sent())
+    }
 
     /// A message is complete.
     pub(crate) fn heard(&self, now: Mono) {

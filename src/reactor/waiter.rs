@@ -1,10 +1,8 @@
 //! Who waits for a place in a send queue, and hears of it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
 use super::SendErrorKind;
@@ -52,20 +50,24 @@ impl WaitCell {
 #[derive(Debug)]
 pub(crate) struct Outcomes {
     state: Mutex<State>,
-    settled: Condvar,
+    settled: Receiver<Infallible>,
 }
 
 #[derive(Debug)]
 struct State {
     outcomes: Vec<Option<Result<(), SendErrorKind>>>,
     open: usize,
+    /// **Invariant:** there while an outcome is open.
+    settled: Option<Sender<Infallible>>,
 }
 
 impl Outcomes {
     /// None is known yet, of so many.
     pub(super) fn open(peers: usize) -> Self {
-        let state = State { outcomes: vec![None; peers], open: peers };
-        Self { state: Mutex::new(state), settled: Condvar::new() }
+        let (sender, settled) = crossbeam_channel::bounded(0);
+        let sender = Some(sender).filter(|_| peers > 0);
+        let state = State { outcomes: vec![None; peers], open: peers, settled: sender };
+        Self { state: Mutex::new(state), settled }
     }
 
     pub(super) fn settle(&self, peer: usize, outcome: Result<(), SendErrorKind>) {
@@ -73,7 +75,7 @@ impl Outcomes {
         if state.outcomes[peer].replace(outcome).is_none() {
             state.open -= 1;
             if state.open == 0 {
-                self.settled.notify_all();
+                state.settled = None;
             }
         }
     }
@@ -82,9 +84,9 @@ impl Outcomes {
         self.state.lock().open == 0
     }
 
-    /// Waits until each is known, but not beyond the deadline.
-    pub(super) fn wait_until(&self, deadline: Instant) {
-        self.settled.wait_while_until(&mut self.state.lock(), |state| state.open > 0, deadline);
+    /// Carries nothing, and closes when each is known.
+    pub(super) fn settled(&self) -> &Receiver<Infallible> {
+        &self.settled
     }
 
     /// Each, in the order of the peers; `open` for those that are not known.

@@ -18,7 +18,7 @@ use crate::{
     node_info::NodeInfo,
     payload::Payload,
     pex::PexHandle,
-    reactor::{BroadcastHandle, Peer, SendErrorKind, start_broadcast},
+    reactor::{BroadcastHandle, Peer, SendError, SendErrorKind, start_broadcast},
     refused::{Stopped, WrongThread},
     reply::Reply,
     switch::{DialError, Dialed, Input, Metrics, Origin, Request, Shared, SwitchEvent, ToSwitch},
@@ -153,38 +153,47 @@ impl SwitchHandle {
 
     /// Queues the message for every peer that has the channel, encoded once and shared. Returns at
     /// once; entries that find a full queue wait up to `Config::send_timeout`.
+    ///
+    /// # Errors
+    /// [`NoSuchChannel`](SendErrorKind::NoSuchChannel) if no reactor of this switch owns the channel.
     #[doc(alias = "Broadcast")]
     pub fn broadcast(
         &self,
         channel: impl Into<ChannelId>,
         payload: impl Into<Payload>,
-    ) -> BroadcastHandle {
-        let channel = channel.into();
+    ) -> Result<BroadcastHandle, SendError> {
+        let (channel, payload) = self.owned(channel.into(), payload.into())?;
         // Before the start there is nobody to send to.
         let now = self.0.started.get().map_or(Mono::ZERO, |started| started.clock.mono());
         let deadline = now + self.0.send_timeout;
-        start_broadcast(self.peers_with(channel), channel, &payload.into(), deadline)
+        Ok(start_broadcast(self.peers_with(channel), channel, &payload, deadline))
     }
 
     /// The same, but a full queue is a refusal. The outcome per peer, by ID.
+    ///
+    /// # Errors
+    /// As [`broadcast`](Self::broadcast).
+    #[doc(alias = "TryBroadcast")]
+    #[must_use = "it has the outcome for each peer"]
     pub fn try_broadcast(
         &self,
         channel: impl Into<ChannelId>,
         payload: impl Into<Payload>,
-    ) -> Vec<(Peer, Result<(), SendErrorKind>)> {
-        let (channel, payload) = (channel.into(), payload.into());
+    ) -> Result<Vec<(Peer, Result<(), SendErrorKind>)>, SendError> {
+        let (channel, payload) = self.owned(channel.into(), payload.into())?;
         let send = |peer: Peer| {
             let outcome = peer.try_send_payload(channel, &payload);
             (peer, outcome)
         };
-        self.peers_with(channel).into_iter().map(send).collect()
+        Ok(self.peers_with(channel).into_iter().map(send).collect())
     }
 
     /// What was counted since the start, and how many peers there are now. Stays after the stop.
     pub fn metrics(&self) -> Metrics {
         let (peers, now) = (self.peers(), self.num_peers());
         let statuses = peers.iter().map(Peer::status);
-        let mut metrics = self.0.shared.tally.lock().with_sessions(statuses);
+        let channels = self.node_info().channels().iter().copied();
+        let mut metrics = self.0.shared.tally.lock().with_sessions(channels, statuses);
         metrics.bans = self.bans().len();
         (metrics.outbound_peers, metrics.inbound_peers) = (now.outbound, now.inbound);
         metrics.dialing = now.dialing;
@@ -250,6 +259,21 @@ impl SwitchHandle {
             return Err(Stopped);
         }
         if self.0.to_switch.tell(Input::Request(request)) { Ok(()) } else { Err(Stopped) }
+    }
+
+    /// The message, if a reactor of this switch owns the channel.
+    fn owned(
+        &self,
+        channel: ChannelId,
+        payload: Payload,
+    ) -> Result<(ChannelId, Payload), SendError> {
+        // Before the start it is not known whose it is.
+        let started = self.0.started.get();
+        if started.is_none_or(|started| started.node_info.has_channel(channel)) {
+            Ok((channel, payload))
+        } else {
+            Err(SendError { kind: SendErrorKind::NoSuchChannel, payload })
+        }
     }
 
     fn peers_with(&self, channel: ChannelId) -> Vec<Peer> {

@@ -32,6 +32,9 @@ const PROBE: Duration = Duration::from_secs(5);
 /// A session that lasts so long is a success for back-off, even without a message. A node without
 /// room authenticates first and then closes, within a round trip.
 const PROVEN: Duration = Duration::from_secs(10);
+/// A node that has no room closes the connection as soon as it knows who we are: a round trip or two
+/// later.
+const REFUSAL: Duration = Duration::from_secs(1);
 
 /// How long the loop waits for a verdict: as long as everything may take that a switch waits for (the
 /// session of an earlier connection, the filters), and as long again as a handshake, in case it
@@ -65,6 +68,7 @@ impl SwitchCore {
             direction,
             node_info,
             attempt,
+            established: now.mono,
             stage: Stage::New,
             since: now.mono,
             is_reserved: self.is_reserved(&id),
@@ -412,16 +416,23 @@ impl SwitchCore {
     }
 
     /// A connection is over.
-    pub(super) fn closed(&mut self, id: ConnId, reason: DisconnectReason, now: Now) {
+    pub(super) fn closed(
+        &mut self,
+        id: ConnId,
+        reason: DisconnectReason,
+        has_sent: bool,
+        now: Now,
+    ) {
         let Some(conn) = self.peers.get(id) else { return };
         let (node, stage) = (conn.id, conn.stage);
-        let was_refused_by_peer = conn.direction == Direction::Outbound
-            && !conn.is_proven
+        let was_silent = conn.direction == Direction::Outbound
+            && !(has_sent || conn.is_proven)
             && matches!(reason, DisconnectReason::Eof | DisconnectReason::Reset);
+        let was_refused = was_silent && now.mono.since(conn.established) <= REFUSAL;
         let reason = match stage {
             // The other side has closed one of two.
-            Stage::Parked(_) if was_refused_by_peer => DisconnectReason::DuplicateId(node),
-            _ if was_refused_by_peer => DisconnectReason::RefusedAfterHandshake,
+            Stage::Parked(_) if was_silent => DisconnectReason::DuplicateId(node),
+            _ if was_refused => DisconnectReason::RefusedAfterHandshake,
             _ => reason,
         };
         match stage {

@@ -360,7 +360,9 @@ impl SwitchCore {
                 self.outputs.push_back(Output::Command(Command::Considered));
                 self.established(established, now);
             }
-            Report::Closed { conn, reason } => self.closed(conn, reason, now),
+            Report::Closed { conn, reason, has_sent } => {
+                self.closed(conn, reason, has_sent, now);
+            }
             Report::DialFailed { ticket, reason } => self.try_next_address(ticket, reason, now),
             Report::HandshakeFailed { remote: addr, id, reason, others } => {
                 self.outputs.push_back(Output::Command(Command::Heard));
@@ -410,7 +412,7 @@ impl SwitchCore {
         // Empty unless the loop died: it reports each end before its own.
         let conns: Vec<ConnId> = self.peers.iter().map(|(conn, _)| conn).collect();
         for conn in conns {
-            self.closed(conn, DisconnectReason::Stopped, now);
+            self.closed(conn, DisconnectReason::Stopped, true, now);
         }
         self.stop_dialing(true, now);
         self.timers.clear();

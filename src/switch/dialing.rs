@@ -16,7 +16,7 @@ use crate::{
     event_loop::Command,
     identity::NodeId,
     ids::Direction,
-    reactor::{DisconnectReason, Room},
+    reactor::{Blame, DisconnectReason, Room},
     reply::Reply,
     time::{Mono, Now},
 };
@@ -217,18 +217,19 @@ impl SwitchCore {
     /// Tries the next address of the dialed name; without one the attempt has failed for `reason`.
     pub(super) fn try_next_address(&mut self, ticket: u64, reason: DisconnectReason, now: Now) {
         let Some(attempt) = self.dialing.get_mut(ticket) else { return };
+        let is_local = reason.blame() == Blame::Machine;
         let is_over = self.is_stopping || attempt.until.is_some_and(|until| until <= now.mono);
         let next = if is_over { None } else { attempt.untried.pop_front() };
         match next {
             Some(target) => {
                 // A look-up stands for the failure of all addresses until one of them was tried.
-                if !matches!(reason, DisconnectReason::Lookup { .. }) && !reason.is_local() {
+                if !matches!(reason, DisconnectReason::Lookup { .. }) && !is_local {
                     attempt.failed.get_or_insert(reason);
                 }
                 self.approach(ticket, target, now);
             }
             None => {
-                let earlier = attempt.failed.take().filter(|_| reason.is_local());
+                let earlier = attempt.failed.take().filter(|_| is_local);
                 self.fail_attempt(ticket, earlier.unwrap_or(reason), now);
             }
         }
@@ -316,7 +317,7 @@ impl SwitchCore {
         let failures = match attempt.origin {
             Origin::Persistent => self.persistent_failed(&attempt.addr.id(), &reason),
             Origin::Operator => 1,
-            Origin::Discovery { failures, .. } if reason.is_local() => failures,
+            Origin::Discovery { failures, .. } if reason.blame() == Blame::Machine => failures,
             Origin::Discovery { failures, .. } => failures.saturating_add(1),
         };
         let Attempt { addr, origin, reply, .. } = attempt;

@@ -16,7 +16,7 @@ use crate::{
     event_loop::Pace,
     identity::NodeId,
     ids::Direction,
-    reactor::{DisconnectReason, LocalFault},
+    reactor::{Blame, DisconnectReason, LocalFault},
     text::shown_up_to,
     time::Mono,
 };
@@ -232,9 +232,11 @@ fn fault(reason: &DisconnectReason) -> Option<&'static str> {
 
 /// Whom the operator wants is news when he goes, and more if it is for a fault. Others come and go.
 fn level_of_end(reason: &DisconnectReason, role: Role) -> Level {
+    // A ping that was not answered may be the network's.
+    let is_fault = reason.blame() == Blame::Peer || matches!(reason, DisconnectReason::Protocol(_));
     match role {
         _ if matches!(reason, DisconnectReason::Stopped) => Level::Debug,
-        Role::Persistent if reason.is_notable() => Level::Warn,
+        Role::Persistent if is_fault => Level::Warn,
         Role::Persistent => Level::Info,
         Role::Seed | Role::Other => Level::Debug,
     }

@@ -23,7 +23,8 @@ pub struct Metrics {
     pub bans: usize,
     /// Sessions that began.
     pub sessions: u64,
-    /// Per channel, over all sessions that there were and are; `queued` is of those that are.
+    /// Per channel of this switch, over all sessions that there were and are; `queued` is of those that
+    /// are.
     pub channels: BTreeMap<ChannelId, ChannelStatus>,
     /// Attempts to connect that failed, by [kind](crate::DisconnectReason::kind).
     pub dials_failed: BTreeMap<&'static str, u64>,
@@ -65,9 +66,17 @@ impl Tally {
         add_channels(&mut self.0.channels, status, false);
     }
 
-    /// Everything counted, with what the sessions that there are have counted.
-    pub(crate) fn with_sessions(&self, sessions: impl Iterator<Item = PeerStatus>) -> Metrics {
+    /// Everything counted, with what the sessions that there are have counted. All of these channels
+    /// are in it.
+    pub(crate) fn with_sessions(
+        &self,
+        channels: impl IntoIterator<Item = ChannelId>,
+        sessions: impl Iterator<Item = PeerStatus>,
+    ) -> Metrics {
         let mut metrics = self.0.clone();
+        for channel in channels {
+            metrics.channels.entry(channel).or_insert(ChannelStatus::new(channel));
+        }
         for status in sessions {
             add_channels(&mut metrics.channels, &status, true);
         }
@@ -129,10 +138,10 @@ mod tests {
             let channel = |id: u8| ChannelStatus { sent_bytes: 7, ..ChannelStatus::new(id.into()) };
             tally.retire(&PeerStatus { channels: vec![channel(1), channel(2)], rtt: None });
             if n == 10 {
-                after_some = series(&tally.with_sessions(std::iter::empty()));
+                after_some = series(&tally.with_sessions([], std::iter::empty()));
             }
         }
-        let metrics = tally.with_sessions(std::iter::empty());
+        let metrics = tally.with_sessions([], std::iter::empty());
         assert_eq!(series(&metrics), after_some);
         assert_eq!(metrics.channels[&1.into()].sent_bytes, 700_000);
         assert_eq!(metrics.rejected.values().sum::<u64>(), 200_000);

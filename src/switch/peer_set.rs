@@ -26,6 +26,8 @@ pub(super) struct Conn {
     pub(super) node_info: Box<NodeInfo>,
     /// The attempt that it came from, until it is known how that ended.
     pub(super) attempt: Option<Attempt>,
+    /// When it was established.
+    pub(super) established: Mono,
     /// Changed by [`PeerSet::enter`] alone.
     pub(super) stage: Stage,
     /// Since when it is in this stage.
@@ -292,6 +294,7 @@ mod tests {
             direction: if is_inbound { Direction::Inbound } else { Direction::Outbound },
             node_info: Box::new(NodeInfo::new("test", "test").unwrap()),
             attempt: None,
+            established: Mono::ZERO,
             stage: Stage::New,
             since: Mono::ZERO,
             is_reserved,

@@ -7,7 +7,7 @@ use crate::{
     address::PeerAddress,
     event_loop::Command,
     identity::NodeId,
-    reactor::{DisconnectReason, LocalFault},
+    reactor::{Blame, DisconnectReason, LocalFault},
     time::Now,
 };
 
@@ -115,7 +115,7 @@ impl SwitchCore {
         let is_lookup = matches!(reason, DisconnectReason::Lookup { .. });
         if is_lookup {
             peer.failed_lookups = peer.failed_lookups.saturating_add(1);
-        } else if !is_connected && !reason.is_local() {
+        } else if !is_connected && reason.blame() != Blame::Machine {
             (peer.failures, peer.failed_lookups) = (peer.failures.saturating_add(1), 0);
         }
         // It may be there at its next address, unless this machine could not have got there either. A

@@ -66,7 +66,7 @@ impl Played {
     fn message(&self, channel: u8) -> Envelope {
         loop {
             match self.reactor.events().recv_timeout(DEADLINE).unwrap() {
-                Event::Message(message) if message.channel() == channel.into() => return message,
+                Event::Message(message) if message.channel() == channel => return message,
                 Event::PeerDown(_, why) => panic!("the session ended: {why}"),
                 _ => {}
             }

@@ -40,7 +40,7 @@ fn we_flush_and_stop_a_peer(release: Release) {
     peer.flush_stop();
     assert_eq!(peer.send(CHANNEL, b"late").unwrap_err().kind, SendErrorKind::Closed);
     go.ask("release", json!({ "channel": CHANNEL }), "done");
-    assert_eq!(ours.down().kind(), "reactor");
+    assert_eq!(ours.down().kind(), "finished");
     go.wait("peer_down", json!({}));
     assert_received(&mut go, &sent);
 }

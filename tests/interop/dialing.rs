@@ -52,7 +52,7 @@ fn meet(release: Release, direction: Direction) {
     assert_eq!((peer.id(), peer.direction()), (go.id, direction));
     assert_eq!((info.moniker(), info.network()), ("the gopher", "interop"));
     assert_eq!((info.p2p_protocol(), info.block_protocol()), (8, 11));
-    assert_eq!(info.channels(), [0x70.into(), 0x71.into()]);
+    assert_eq!(info.channels(), [0x70, 0x71]);
     assert_eq!(info.listen_net_address().unwrap().socket_addr().to_string(), go.listen);
     assert_eq!(peer.dialed_addr().is_some(), direction == Direction::Outbound);
 
@@ -79,7 +79,7 @@ fn again_and_again(release: Release) {
             go.ask("stop_peer", json!({}), "done");
         }
         let kind = ours.down().kind();
-        assert_eq!(kind, if round % 2 == 0 { "reactor" } else { "eof" });
+        assert_eq!(kind, if round % 2 == 0 { "finished" } else { "eof" });
         go.wait("peer_down", json!({ "session": round }));
     }
 }

@@ -162,7 +162,7 @@ impl<C: Cipher> Schedule<C> {
         }
         // What ended long ago is not ended again, and neither is its successor.
         for old in &self.old {
-            if matches!(old.closed().try_recv(), Err(e) if e.is_disconnected()) {
+            if old.is_closed() {
                 old.stop("late");
             }
         }
@@ -195,7 +195,7 @@ impl<C: Cipher> Schedule<C> {
                 assert_eq!(told, *other);
             }
             let reason = self.world.down(other.0, 0, other.1).unwrap();
-            let is_local = matches!(reason.kind(), "reactor" | "stopped" | "operator");
+            let is_local = matches!(reason.kind(), "reactor" | "finished" | "stopped" | "operator");
             let may_lose = self.cuts.contains(sock) || self.hard_ends.contains(key) || is_local;
             let ours = self.world.down(key.0, 0, key.1).unwrap();
             assert!(

@@ -47,7 +47,7 @@ fn the_largest_holder_of_unfinished_messages_goes() {
             let sessions = &node.reactors[0].sessions;
             let seen = sessions.values().find(|seen| seen.peer.id() == raw.id()).unwrap();
             let kind = seen.down.as_ref().map(|reason| reason.kind());
-            assert_eq!(kind, (number == 0).then_some("evicted"), "peer {number}");
+            assert_eq!(kind, (number == 0).then_some("reassembly_pool"), "peer {number}");
         }
         assert!(node.core.unfinished_bytes() >= 30_000);
         // The others finish theirs.

@@ -117,7 +117,7 @@ impl Reference {
             };
         }
         if self.stalled > usize::from(self.is_reserved(&conn.id)) {
-            return Expected::Refused("reactor");
+            return Expected::Refused("reactor_stalled");
         }
         if self.is_reserved(&conn.id) {
             return Expected::Up;

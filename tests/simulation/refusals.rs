@@ -2,7 +2,9 @@
 
 use std::{io, time::Duration};
 
-use tmp2p::{ChannelDescriptor, DisconnectReason, NodeKey, SwitchEvent, protocol::secret::Null};
+use tmp2p::{
+    ChannelDescriptor, DisconnectReason, NodeKey, Peer, SwitchEvent, protocol::secret::Null,
+};
 
 use crate::{
     options::Options,
@@ -95,6 +97,51 @@ fn a_node_that_is_ourselves_is_refused_on_both_ends() {
     }
 }
 
+/// The fault: every short session that we had dialed was called a refusal.
+#[test]
+fn only_a_session_that_ends_at_once_and_without_a_message_was_refused() {
+    type Live = fn(&mut World<Null>, &Peer, &Peer);
+    let lives: [(Live, [&str; 2]); 5] = [
+        (|_, _, to_a| to_a.stop_gracefully(), ["refused_after_handshake", "finished"]),
+        (|_, to_b, _| to_b.stop_gracefully(), ["finished", "eof"]),
+        (
+            |world, _, to_a| {
+                world.run_for(2 * SECOND);
+                to_a.stop_gracefully();
+            },
+            ["eof", "finished"],
+        ),
+        (
+            |world, to_b, to_a| {
+                world.send(0, to_b, 0x20, 100).unwrap();
+                world.run_for(SECOND / 4);
+                to_a.stop("a bad message");
+            },
+            ["eof", "reactor"],
+        ),
+        (
+            |world, _, to_a| {
+                world.send(1, to_a, 0x20, 100).unwrap();
+                world.run_for(SECOND / 4);
+                to_a.stop_gracefully();
+            },
+            ["eof", "finished"],
+        ),
+    ];
+    for seed in seeds(5) {
+        for (live, kinds) in &lives {
+            let mut world = World::<Null>::new(seed);
+            let (a, b) = (world.add(Options::default()), world.add(Options::default()));
+            let (to_b, to_a) = world.connect(a, b);
+            live(&mut world, &to_b, &to_a);
+            world.run_for(10 * SECOND);
+            let down = |node, peer: &Peer| world.down(node, 0, peer.conn()).expect("it is over");
+            assert_eq!([down(a, &to_b).kind(), down(b, &to_a).kind()], *kinds);
+            world.stop_all();
+        }
+    }
+}
+
 #[test]
 fn a_second_connection_of_the_same_node_is_refused() {
     for seed in seeds(20) {
@@ -125,7 +172,7 @@ fn two_dials_of_one_id_at_a_time_are_one() {
     let (first, second) = (world.dial(a, b), world.dial(a, b));
     world.run_for(SECOND);
     let answers = [answer(&world, a, first), answer(&world, a, second)];
-    assert_eq!(answers, ["up", "duplicate_id"]);
+    assert_eq!(answers, ["up", "already_dialing"]);
     assert!(
         matches!(world.nodes[a].answer(second), Some(Err(DisconnectReason::AlreadyDialing(id))) if *id == world.nodes[b].id)
     );

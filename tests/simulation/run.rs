@@ -377,14 +377,14 @@ impl Run {
             let expected = heir.map(|heir| (heir, self.model.expected(heir, self.now)));
             self.model.sessions.insert(id, old);
             let downs = self.downs;
-            self.happen(Some(Input::Report(Report::Closed { conn, reason })));
+            self.happen(Some(Input::Report(Report::Closed { conn, reason, has_sent: false })));
             assert_eq!(self.downs, downs + 1, "no down of {conn}");
             if let Some((heir, expected)) = expected {
                 self.compare(heir, expected);
             }
         } else {
             self.model.conns.remove(&conn);
-            self.happen(Some(Input::Report(Report::Closed { conn, reason })));
+            self.happen(Some(Input::Report(Report::Closed { conn, reason, has_sent: false })));
         }
     }
 

@@ -169,7 +169,7 @@ fn the_same_node_twice() {
     let first = alice.0.handle().dial(addr.clone());
     let reason = dial(&alice.0, addr.clone()).unwrap_err();
     assert_eq!(reason, DisconnectReason::AlreadyDialing(addr.id()));
-    assert_eq!(reason.kind(), "duplicate_id");
+    assert_eq!(reason.kind(), "already_dialing");
     assert_eq!(first.wait_timeout(Duration::ZERO), None, "the first one goes on");
     assert_eq!(up(&alice.1).id(), id);
     assert!(alice.1.events().is_empty(), "the session was not touched");

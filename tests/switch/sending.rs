@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tmp2p::{ChannelDescriptor, Config, Envelope, Event, SendErrorKind};
+use tmp2p::{
+    ChannelDescriptor, Config, Envelope, Event, SendErrorKind,
+    crossbeam_channel::{after, select},
+};
 
 use crate::support::*;
 
@@ -93,13 +96,14 @@ fn a_broadcast_goes_to_everybody_with_the_channel_in_order() {
 
     let handle = hub.0.handle();
     for number in 0..200u32 {
-        let broadcast = handle.broadcast(CHANNEL, number.to_le_bytes().to_vec());
+        let broadcast = handle.broadcast(CHANNEL, number.to_le_bytes()).unwrap();
         assert_eq!(broadcast.num_peers(), 4);
-        let outcomes = broadcast.wait_until(Instant::now() + DEADLINE);
+        let outcomes = broadcast.wait_timeout(DEADLINE);
         assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
     }
     let mut ids: Vec<_> = handle
         .try_broadcast(CHANNEL, b"end".to_vec())
+        .unwrap()
         .into_iter()
         .map(|(peer, outcome)| outcome.map(|()| peer.id()).unwrap())
         .collect();
@@ -113,7 +117,44 @@ fn a_broadcast_goes_to_everybody_with_the_channel_in_order() {
         }
         assert_eq!(&message(&other.1).payload()[..], b"end");
     }
-    assert!(handle.broadcast(0x33, b"nobody".to_vec()).is_settled());
+}
+
+/// The fault: nobody got it, and nobody was told.
+#[test]
+fn a_broadcast_on_a_channel_that_no_reactor_owns_says_so() {
+    let (alice, bob) = (node(), node());
+    let handle = alice.0.handle();
+    let is_told = || {
+        let refused = [handle.broadcast(0x33, "x").err(), handle.try_broadcast(0x33, "x").err()];
+        for error in refused.map(Option::unwrap) {
+            assert_eq!((error.kind, error.payload), (SendErrorKind::NoSuchChannel, "x".into()));
+        }
+    };
+    is_told();
+    pair(&alice, &bob);
+    is_told();
+}
+
+#[test]
+fn the_outcome_of_a_broadcast_can_be_selected_on() {
+    // So slow that the first message is being cut for the whole test.
+    let slow = Config { send_rate: 100, send_queue_bytes: 0, ..unlimited() };
+    let alice = node_with(slow, ChannelDescriptor::new(CHANNEL));
+    let bob = node();
+    let (to_bob, _) = pair(&alice, &bob);
+    let done = alice.0.handle().broadcast(CHANNEL, vec![1; 100_000]).unwrap();
+    assert!(done.settled().recv_timeout(DEADLINE).unwrap_err().is_disconnected());
+    until("the first message is being cut", || to_bob.status().channels[0].queued == 0);
+    to_bob.try_send(CHANNEL, "in the queue").unwrap();
+    let open = alice.0.handle().broadcast(CHANNEL, "no place").unwrap();
+    assert!(open.settled().try_recv().unwrap_err().is_empty());
+    to_bob.stop("enough");
+    select! {
+        recv(open.settled()) -> nothing => assert!(nothing.is_err(), "it carries nothing"),
+        recv(after(DEADLINE)) -> _ => panic!("the broadcast was not settled"),
+    }
+    let outcomes = open.wait_timeout(Duration::ZERO);
+    assert_eq!(outcomes, [(to_bob, Err(SendErrorKind::Closed))]);
 }
 
 /// A receiver that takes very little: `Config` for it, and its channel.
@@ -140,11 +181,11 @@ fn a_broadcast_is_not_held_up_by_a_peer_that_does_not_read() {
     let mut refusals = Vec::new();
     let mut sent = 0;
     while refusals.len() < 2 {
-        let broadcast = handle.broadcast(CHANNEL, vec![3; 100_000]);
+        let broadcast = handle.broadcast(CHANNEL, vec![3; 100_000]).unwrap();
         sent += 1;
         assert_eq!(message(&reader.1).payload().len(), 100_000, "the reader gets each at once");
         let started = Instant::now();
-        let outcomes = broadcast.wait_until(started + DEADLINE);
+        let outcomes = broadcast.wait_timeout(DEADLINE);
         assert!(started.elapsed() < DEADLINE / 2, "the entry itself ends, not the wait for it");
         for (peer, outcome) in outcomes {
             match outcome {

@@ -294,6 +294,9 @@ fn what_happened_is_counted() {
     let (alice, bob) = (node_from(Config { max_num_inbound_peers: 1, ..unlimited() }), node());
     let (handle, events) = (alice.0.handle().clone(), alice.0.handle().subscribe());
     assert_eq!(handle.metrics().sessions, 0);
+    let counted = handle.metrics().channels;
+    assert_eq!(counted.keys().copied().collect::<Vec<_>>(), [CHANNEL], "before there is anybody");
+    assert_eq!((counted[&CHANNEL.into()].sent_messages, counted[&CHANNEL.into()].queued), (0, 0));
     knock(&bob.0, handle.peer_address().unwrap(), &events).unwrap();
     let to_bob = up(&alice.1);
     for _ in 0..3 {

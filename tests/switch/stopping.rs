@@ -36,7 +36,7 @@ fn stop_flushes_everything_that_was_accepted() {
         pair(&alice, peer);
     }
     for number in 0..40u8 {
-        let outcomes = alice.0.handle().try_broadcast(CHANNEL, vec![number; 20_000]);
+        let outcomes = alice.0.handle().try_broadcast(CHANNEL, vec![number; 20_000]).unwrap();
         assert!(outcomes.iter().all(|(_, outcome)| outcome.is_ok()), "{outcomes:?}");
     }
     let queued = alice.0.handle().peers()[0].status().channels[0].queued;
@@ -179,8 +179,8 @@ fn a_handle_outlives_its_switch_and_says_so() {
     assert_eq!(handle.peer(to_bob.id()), None);
     assert_eq!(handle.num_peers(), tmp2p::NumPeers::default());
     assert_eq!(handle.disconnect(to_bob.id(), "gone"), Err(ControlError::Stopped(Stopped)));
-    assert_eq!(handle.broadcast(CHANNEL, b"x".to_vec()).num_peers(), 0);
-    assert!(handle.try_broadcast(CHANNEL, b"x".to_vec()).is_empty());
+    assert_eq!(handle.broadcast(CHANNEL, b"x".to_vec()).unwrap().num_peers(), 0);
+    assert!(handle.try_broadcast(CHANNEL, b"x".to_vec()).unwrap().is_empty());
     assert!(handle.subscribe().recv().is_err());
     assert_eq!(handle.peer_address().unwrap(), addr, "what it was can still be asked");
     handle.request_stop();
@@ -206,11 +206,11 @@ fn blocked_senders_and_open_broadcasts_end_with_the_switch() {
         thread::spawn(move || peer.send(CHANNEL, vec![1; 10]).unwrap_err().kind)
     };
     until("the sender waits", || queued() == 2);
-    let broadcast = alice.0.handle().broadcast(CHANNEL, vec![1; 10]);
+    let broadcast = alice.0.handle().broadcast(CHANNEL, vec![1; 10]).unwrap();
     assert!(!broadcast.is_settled());
     drop(alice.0);
     assert_eq!(in_time(move || sender.join().unwrap()), SendErrorKind::Closed);
-    let outcomes = broadcast.wait_until(Instant::now() + DEADLINE);
+    let outcomes = broadcast.wait_timeout(DEADLINE);
     assert_eq!(outcomes[0].1, Err(SendErrorKind::Closed));
 }
 

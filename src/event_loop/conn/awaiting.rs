@@ -171,7 +171,7 @@ impl<C: Cipher> AwaitingAdmission<C> {
 
     fn owed(&self) -> Owed {
         match &self.question {
-            Question::Asked { .. } => Owed::Session,
+            Question::Asked { .. } => Owed::Session { has_sent: false },
             Question::Unasked(_) => Owed::Stranger(Some(self.link.peer_id())),
         }
     }

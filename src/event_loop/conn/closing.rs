@@ -28,8 +28,8 @@ pub(super) enum Owed {
     Dial(Dial),
     /// That somebody, known or not, has come and is gone; unless too many are.
     Stranger(Option<NodeId>),
-    /// That what it was told is established is closed.
-    Session,
+    /// That what it was told is established is closed, and whether a message was written to it.
+    Session { has_sent: bool },
 }
 
 impl Owed {
@@ -41,7 +41,7 @@ impl Owed {
     ) -> Option<Report> {
         match self {
             Self::Dial(dial) => Some(dial.fail(reason)),
-            Self::Session => Some(Report::Closed { conn: facts.id, reason }),
+            Self::Session { has_sent } => Some(Report::Closed { conn: facts.id, reason, has_sent }),
             Self::Stranger(id) => {
                 let remote = facts.remote;
                 let others = telling.failed()?;
@@ -100,8 +100,10 @@ impl<C: Cipher> Closing<C> {
         cx: &mut Context<S, I>,
     ) -> Self {
         socket.inbuf = Vec::new();
-        let (deadline, session) = (cx.close_deadline(), Some(leaving));
-        Self { reason, deadline, owed: Owed::Session, place: None, session, is_shut: false }
+        let deadline = cx.close_deadline();
+        // It is not the peer who has ended it, and nobody asks.
+        let owed = Owed::Session { has_sent: true };
+        Self { reason, deadline, owed, place: None, session: Some(leaving), is_shut: false }
     }
 
     pub(super) fn leaving(&self) -> Option<&Session> {

@@ -371,8 +371,9 @@ impl<C: Cipher> Conn<C> {
             },
             Stage::AwaitingAdmission(waiting) => waiting.over(cx),
             Stage::Open(open) => {
+                let has_sent = open.session.has_sent();
                 open.over(cx);
-                Owed::Session
+                Owed::Session { has_sent }
             }
             Stage::Closing(closing) => closing.over(cx),
             Stage::Over => return,

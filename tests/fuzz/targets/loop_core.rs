@@ -339,6 +339,7 @@ impl World {
             0 => peer.stop("the script says so"),
             1 => peer.stop_gracefully(),
             2 => peer.flush_stop(),
+            3 => peer.flush_stop_for("the script says so"),
             _ => {
                 let (id, capacity) = CHANNELS[script.below(2)];
                 let size = script.word() % (capacity + 2);

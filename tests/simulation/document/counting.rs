@@ -69,7 +69,7 @@ fn an_operators_dial_does_not_end_what_peer_exchange_knows_of_its_own() {
         let ticket = world.dial_at(node, dead.id(), &dead.socket_addr().to_string());
         world.run_for(SECOND / 3);
         // "Already being dialed" is for who asked last.
-        assert_eq!(world.answer(node, ticket), "duplicate_id");
+        assert_eq!(world.answer(node, ticket), "already_dialing");
         world.request(node, PexRequest::MorePeers);
         world.run_for(SECOND / 3);
         assert!(world.nodes[node].pex.core.is_dialing(&dead.id()));
