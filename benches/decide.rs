@@ -16,13 +16,14 @@ use std::{
 use common::{Args, Goal, Line, Reporter, Summary};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tmp2p::{
-    Ban, BanOrigin, BanTable, BookKey, Cidr, Config, ConnId, Direction, DisconnectReason, Mono,
-    NetAddress, NodeId, NodeInfo, Now,
+    Ban, BanOrigin, BookKey, Cidr, Config, ConnId, Direction, DisconnectReason, NetAddress, NodeId,
+    NodeInfo,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts},
     drive::Driver,
     event_loop::{Established, Report},
     pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexSettings},
     switch::{Input, Output, SwitchCore, SwitchSettings},
+    time::{Mono, Now},
 };
 
 const START: Duration = Duration::from_secs(1_700_000_000);

@@ -10,11 +10,12 @@ use std::{hint::black_box, process::ExitCode, time::Duration, time::Instant};
 
 use common::{Args, Bare, Line, Outcome, PAYLOAD, Reporter, SEALED, Summary, percentile};
 use tmp2p::{
-    ChannelDescriptor, Mono, Payload,
+    ChannelDescriptor, Payload,
     protocol::{
         mconn::{Flow, Incoming, MConn, MConnSettings, Outgoing, Sink},
         secret::{ChaCha, FrameWriter, Opener, Sealer},
     },
+    time::Mono,
 };
 
 const KEY: [u8; 32] = [7; 32];

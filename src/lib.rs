@@ -134,6 +134,7 @@ mod folder;
 mod guard;
 mod identity;
 mod ids;
+pub mod mconn;
 mod node_info;
 mod origin;
 mod payload;
@@ -146,33 +147,36 @@ pub mod reactor;
 mod refused;
 mod reply;
 mod runtime;
+pub mod secret;
 #[doc(hidden)]
 pub mod switch;
 mod text;
 mod thread;
-mod time;
+#[doc(hidden)]
+pub mod time;
 #[doc(hidden)]
 pub mod wake;
 
 #[cfg(feature = "sqlite")]
 pub use addrbook::SqliteStore;
+pub use addrbook::json::{ImportError, MAX_FILE as MAX_ADDRBOOK_SIZE};
 pub use addrbook::{
     AddError, BadAddress, BadCause, BanError, BookKey, BookStore, ImportReport, KnownAddress,
     MemoryStore, Placement, StoreBatch, StoreError, StoredBook, UnbanError, Unstored,
 };
-pub use address::{
-    AddressError, Cidr, CidrError, GroupKey, Host, ListenAddress, NetAddress, PeerAddress,
-};
-pub use ban::{Ban, BanOrigin, BanTable, BanTarget, BanTargetError};
+pub use address::{AddressError, Cidr, CidrError, Host, ListenAddress, NetAddress, PeerAddress};
+pub use ban::{Ban, BanOrigin, BanTarget, BanTargetError};
 pub use channel::{ChannelDescriptor, DEFAULT_RECV_MESSAGE_CAPACITY};
 pub use config::{Config, ConfigError, PexBias};
 pub use crossbeam_channel;
+pub use event_loop::ListenError;
 pub use identity::{BadSignature, NodeId, NodeIdError, NodeKey, NodeKeyError, PublicKey};
 pub use ids::{ChannelId, ConnId, Direction};
 pub use node_info::{Incompatible, MAX_NODE_INFO_SIZE, NodeInfo, NodeInfoError};
 pub use origin::{Origin, Purpose};
 pub use payload::Payload;
 pub use pex::{BookEntry, BookState, BookView, Candidates};
+pub use protocol::LinkError;
 pub use reactor::{
     Blame, BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, LocalFault, Peer,
     PeerStatus, Reactor, RegisterError, Room, SendError, SendErrorKind,
@@ -188,7 +192,6 @@ pub use switch::{
     Candidate, ConnectionState, ControlError, Decision, DialError, Later, Limits, Metrics,
     PeerState, Resolver, StateCounts, StopReason, SwitchEvent, SystemResolver, Verdict,
 };
-pub use time::{Mono, Now};
 
 // The README's examples are run as tests, too.
 #[cfg(doctest)]

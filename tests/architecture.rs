@@ -42,7 +42,7 @@ const LAYERS: [&[&str]; 7] = [
         "time",
         "wake",
     ],
-    &["protocol", "addrbook", "node_info"],
+    &["protocol", "secret", "mconn", "addrbook", "node_info"],
     &["reactor"],
     &["event_loop"],
     &["switch"],

@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ring::rand::SystemRandom;
 use serde_json::json;
 use tmp2p::{
     Config, NodeId, NodeKey, PeerAddress,
@@ -146,7 +145,7 @@ fn silent(attack: Attack, part: usize, to: SocketAddr, is_over: &AtomicBool, don
 /// Comes again and again, with what makes a node compute, and waits for nothing.
 fn knock(attack: Attack, part: usize, to: SocketAddr, is_over: &AtomicBool, done: &AtomicU64) {
     const PER_SECOND: usize = 10_000 / THREADS;
-    let hello = KeyAgreement::ring(&SystemRandom::new()).map(|agreement| {
+    let hello = KeyAgreement::generate().map(|agreement| {
         let mut out = Vec::new();
         let _: Handshake<ChaCha> = Handshake::start(NodeKey::generate(), agreement, None, &mut out);
         out
@@ -213,7 +212,7 @@ fn authenticate(
     to: SocketAddr,
 ) -> Outcome<(TcpStream, Box<Established<ChaCha>>)> {
     let mut stream = connect_from(source, to)?;
-    let agreement = KeyAgreement::ring(&SystemRandom::new()).ok_or("no random numbers")?;
+    let agreement = KeyAgreement::generate().ok_or("no random numbers")?;
     let (mut out, mut input) = (Vec::new(), Vec::new());
     let mut handshake = Handshake::start(NodeKey::generate(), agreement, None, &mut out);
     loop {

@@ -12,17 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ring::rand::SystemRandom;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use tmp2p::{
-    ChannelDescriptor, ChannelId, Mono, NetAddress, NodeKey, Payload, PeerAddress,
+    ChannelDescriptor, ChannelId, NetAddress, NodeKey, Payload, PeerAddress,
     protocol::{
         LinkSettings,
         link::{Handshaking, Open, Step},
         mconn::{Flow, Incoming, MConnSettings, Outgoing},
         secret::{ChaCha, KeyAgreement},
     },
+    time::Mono,
 };
 
 use crate::{
@@ -154,7 +154,7 @@ impl Connection {
         let target = addr.net_address().ok_or("a name instead of an address")?;
         let mut stream = connect_from(source, target.socket_addr())?;
         let settings = settings(key, &target)?;
-        let agreement = KeyAgreement::ring(&SystemRandom::new()).ok_or("no random numbers")?;
+        let agreement = KeyAgreement::generate().ok_or("no random numbers")?;
         let (mut input, mut out) = (Vec::new(), Vec::new());
         let mut link = Handshaking::start(&settings, agreement, Some(addr.id()), &mut out);
         loop {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -10,11 +10,10 @@ use std::{
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use tmp2p::{
-    Ban, BanTable, BanTarget, Config, ConnectionState, KnownAddress, NodeId, Placement,
-    SwitchHandle,
+    Ban, BanTarget, Cidr, Config, ConnectionState, KnownAddress, NodeId, Placement, SwitchHandle,
 };
 #[cfg(feature = "sqlite")]
-use tmp2p::{BookStore, SqliteStore, StoreBatch, StoreError, StoredBook, addrbook::json::MAX_FILE};
+use tmp2p::{BookStore, MAX_ADDRBOOK_SIZE, SqliteStore, StoreBatch, StoreError, StoredBook};
 
 #[cfg(feature = "sqlite")]
 use crate::home::input;
@@ -208,9 +207,16 @@ impl Row {
     }
 }
 
+/// All bans, by what they are of: nodes, then addresses, then ranges.
+pub(crate) type Bans = BTreeMap<BanTarget, Ban>;
+
+fn by_target(bans: Vec<Ban>) -> Bans {
+    bans.into_iter().map(|ban| (ban.target, ban)).collect()
+}
+
 /// What decides where an address stands, beside what is known of it.
 struct Look<'a> {
-    bans: &'a BanTable,
+    bans: &'a Bans,
     private: &'a [NodeId],
     now: Duration,
 }
@@ -218,8 +224,18 @@ struct Look<'a> {
 impl Look<'_> {
     /// The bans that concern this node.
     fn bans_of(&self, id: &NodeId, addr: Option<SocketAddr>) -> Vec<Verdict> {
-        let of_addr = addr.and_then(|addr| self.bans.find_ip(addr.ip(), self.now));
-        self.bans.find_id(id, self.now).into_iter().chain(of_addr).map(Verdict::from).collect()
+        let of_addr = addr.and_then(|addr| self.ban_around(addr.ip()));
+        self.ban_of((*id).into()).into_iter().chain(of_addr).map(Verdict::from).collect()
+    }
+
+    fn ban_of(&self, target: BanTarget) -> Option<&Ban> {
+        self.bans.get(&target).filter(|ban| ban.is_in_force(self.now))
+    }
+
+    /// The ban of this address, or of the narrowest range around it.
+    fn ban_around(&self, ip: IpAddr) -> Option<&Ban> {
+        let ranges = (0..=128).rev().filter_map(|prefix| Cidr::new(ip, prefix));
+        ranges.map(BanTarget::from).find_map(|target| self.ban_of(target))
     }
 }
 
@@ -239,7 +255,7 @@ fn rows_of<'a>(
     // Whatever is banned is to be found here, by who wants to lift it.
     let told = |row: &Row| row.verdict().and_then(|verdict| verdict.target.clone());
     let told: BTreeSet<String> = rows.iter().filter_map(told).collect();
-    let others = look.bans.iter().filter(|ban| ban.is_in_force(look.now));
+    let others = look.bans.values().filter(|ban| ban.is_in_force(look.now));
     let others = others.filter(|ban| !told.contains(&ban.target.to_string()));
     rows.extend(others.map(Row::of_ban));
     rows
@@ -272,7 +288,7 @@ pub(crate) fn rows(handle: &SwitchHandle, private: &[NodeId]) -> Result<Vec<Row>
     let book = handle.book().map_err(Failure::failed)?;
     // What goes on at the moment, which the book does not know.
     let states = handle.peer_states().map_err(Failure::failed)?;
-    let bans = BanTable::from_iter(handle.bans());
+    let bans = by_target(handle.bans());
     let now = now();
     let bad = states.iter().filter(|state| state.state == ConnectionState::Bad);
     let bad = bad.filter_map(|state| {
@@ -298,7 +314,7 @@ pub(crate) fn rows(handle: &SwitchHandle, private: &[NodeId]) -> Result<Vec<Row>
 /// The book of this configuration, by ID, and its bans; its node may be running. `None`: there is no book
 /// yet.
 #[cfg(feature = "sqlite")]
-pub(crate) fn stored(config: &Config) -> Result<Option<(Vec<Row>, BanTable)>, Failure> {
+pub(crate) fn stored(config: &Config) -> Result<Option<(Vec<Row>, Bans)>, Failure> {
     if !is_there(&database(config)?)? {
         return Ok(None);
     }
@@ -308,7 +324,7 @@ pub(crate) fn stored(config: &Config) -> Result<Option<(Vec<Row>, BanTable)>, Fa
         let verdict = Verdict { until_ms, reason, target: None };
         (bad.id, (bad.addr.map(|addr| addr.socket_addr()), verdict))
     });
-    let bans = BanTable::from_iter(stored.bans);
+    let bans = by_target(stored.bans);
     let look = Look { bans: &bans, private: &config.private_peer_ids, now: now() };
     let rows = rows_of(stored.addresses.iter(), &look, bad.collect());
     Ok(Some((rows, bans)))
@@ -322,7 +338,7 @@ pub(crate) fn waiting(config: &Config) -> Option<String> {
     if file == database {
         return None;
     }
-    let text = input::read(file, MAX_FILE as u64, input::PATIENCE).ok()?;
+    let text = input::read(file, MAX_ADDRBOOK_SIZE as u64, input::PATIENCE).ok()?;
     let digest = ring::digest::digest(&ring::digest::SHA256, &text);
     let taken = match database.try_exists() {
         // What is wrong with it is told by who needs it.
@@ -390,7 +406,7 @@ pub(crate) fn open(config: &Config) -> Result<SqliteStore, Failure> {
 const NO_SQLITE: &str = "addr_book_file: this program was built without SQLite; build it with it";
 
 #[cfg(not(feature = "sqlite"))]
-pub(crate) fn stored(_config: &Config) -> Result<Option<(Vec<Row>, BanTable)>, Failure> {
+pub(crate) fn stored(_config: &Config) -> Result<Option<(Vec<Row>, Bans)>, Failure> {
     Err(Failure::Usage(NO_SQLITE.to_owned()))
 }
 

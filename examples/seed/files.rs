@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tmp2p::{AddError, BanTarget, BookStore, Config, Switch, addrbook::json::MAX_FILE};
+use tmp2p::{AddError, BanTarget, BookStore, Config, MAX_ADDRBOOK_SIZE, Switch};
 
 use crate::{
     Args, book,
@@ -239,10 +239,10 @@ fn stop(switch: Switch) -> Result<(), Failure> {
 /// What is in the file, or comes in at standard input; no more than a book can have, and one byte.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     if file != Path::new("-") {
-        return input::read(file, MAX_FILE as u64, input::PATIENCE);
+        return input::read(file, MAX_ADDRBOOK_SIZE as u64, input::PATIENCE);
     }
     let mut text = Vec::new();
-    io::stdin().take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
+    io::stdin().take(MAX_ADDRBOOK_SIZE as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 

@@ -43,6 +43,7 @@ mod table;
 mod tests;
 mod writer;
 
+pub use crate::address::GroupKey;
 pub use adding::{AddError, Added};
 pub use bad_address::{BadAddress, BadCause};
 pub use book::{Book, BookLimits, BookSettings};

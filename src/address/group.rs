@@ -13,6 +13,7 @@ use super::ranges;
 /// [`Display`](fmt::Display) gives the reference's text, which enters the book's hashes:
 /// `"local"`, `"unroutable"`, the first address of an IPv4 /16 or IPv6 /32 (he.net: /36), or
 /// `"tor:N"`.
+#[allow(unnameable_types, reason = "only the book and tests ask for it")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupKey(Kind);
 

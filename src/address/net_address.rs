@@ -77,6 +77,7 @@ impl NetAddress {
     /// The part of the internet that the address belongs to, which the address book limits.
     /// `strict` is `Config::addr_book_strict`: then all local addresses are one group and all that
     /// the reference calls unroutable another.
+    #[doc(hidden)]
     pub fn group_key(&self, strict: bool) -> GroupKey {
         GroupKey::of(self.ip, strict)
     }

@@ -17,6 +17,7 @@ mod ports;
 mod settings;
 mod table;
 
+pub use crate::ban::BanTable;
 pub use command::{Command, Established, Report};
 pub use core::LoopCore;
 pub use door::GateSettings;

@@ -4,8 +4,8 @@ use crate::harness::*;
 use proptest::prelude::*;
 use prost::Message as _;
 use tmp2p::{
-    Mono,
     protocol::mconn::{MConn, MConnError, packet::Packet},
+    time::Mono,
 };
 
 #[derive(Clone, PartialEq, prost::Message)]

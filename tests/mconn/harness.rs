@@ -2,8 +2,9 @@
 
 use std::{collections::VecDeque, time::Duration};
 use tmp2p::{
-    ChannelDescriptor, Mono, Payload,
+    ChannelDescriptor, Payload,
     protocol::mconn::{Filled, Flow, Incoming, MConn, MConnError, MConnSettings, Outgoing, Sink},
+    time::Mono,
 };
 
 pub(crate) const FRAME: usize = 1024;

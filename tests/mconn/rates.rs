@@ -3,8 +3,9 @@
 use crate::harness::*;
 use std::time::Duration;
 use tmp2p::{
-    Mono, Payload,
+    Payload,
     protocol::mconn::{MConn, MConnSettings, Outgoing, Sink},
+    time::Mono,
 };
 
 /// Bytes per second: 64 KB/s, the default, 100 Mb/s … 10 Gb/s.

@@ -2,8 +2,9 @@
 
 use crate::harness::*;
 use tmp2p::{
-    ChannelId, Mono,
+    ChannelId,
     protocol::mconn::{MConn, MConnError, MConnSettings, packet::Packet},
+    time::Mono,
 };
 
 fn msg(channel_id: i64, eof: bool, data: &[u8]) -> Vec<u8> {

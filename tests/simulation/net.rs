@@ -11,8 +11,8 @@ use std::{
 };
 
 use tmp2p::{
-    Mono,
     event_loop::{LISTENER, Readiness},
+    time::Mono,
 };
 
 use crate::{dice::Dice, faults::Faults, mangle::Mangler, weather::Weather};

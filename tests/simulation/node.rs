@@ -14,8 +14,8 @@ use std::{
 
 use crossbeam_channel::Sender;
 use tmp2p::{
-    Candidate, ConnId, Direction, Event, MemoryStore, Mono, NodeId, NodeKey, Now, Peer,
-    PeerAddress, SwitchEvent,
+    Candidate, ConnId, Direction, Event, MemoryStore, NodeId, NodeKey, Peer, PeerAddress,
+    SwitchEvent,
     addrbook::BookLimits,
     crossbeam_channel,
     drive::{Core, Driver},
@@ -27,6 +27,7 @@ use tmp2p::{
         Dialed, Hook, Input, Kept, Lineup, Output, ReactorSettings, Request, ResolveRequest,
         SwitchCore, SwitchSettings, verdict_timeout,
     },
+    time::{Mono, Now},
 };
 
 use crate::{

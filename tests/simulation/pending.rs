@@ -4,8 +4,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tmp2p::{
-    Ban, BanOrigin, BanTable, Config, ConnId, DisconnectReason, SwitchEvent,
-    event_loop::{Command, Sockets},
+    Ban, BanOrigin, Config, ConnId, DisconnectReason, SwitchEvent,
+    event_loop::{BanTable, Command, Sockets},
     protocol::secret::Null,
 };
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tmp2p::{
-    Config, ConnectionState, DisconnectReason, Mono, NodeKey, SwitchEvent, protocol::secret::Null,
-    switch::Control,
+    Config, ConnectionState, DisconnectReason, NodeKey, SwitchEvent, protocol::secret::Null,
+    switch::Control, time::Mono,
 };
 
 use crate::{

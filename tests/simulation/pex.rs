@@ -10,7 +10,7 @@ use std::{
 use crossbeam_channel::Receiver;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
-    BookKey, ConnId, Event, MemoryStore, Mono, NetAddress, NodeId, Now, Peer, PeerAddress,
+    BookKey, ConnId, Event, MemoryStore, NetAddress, NodeId, Peer, PeerAddress,
     addrbook::{Book, BookLimits, BookSettings, BookStore},
     crossbeam_channel,
     drive::{Core, Driver},
@@ -21,6 +21,7 @@ use tmp2p::{
     },
     reactor::Verdicts,
     switch::{Input, Notice, Request},
+    time::{Mono, Now},
 };
 
 use crate::{dice::Dice, options::Options, schedule::Turn};

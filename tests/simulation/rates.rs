@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tmp2p::{
-    Mono,
     protocol::{mconn::packet::Packet, secret::Null},
+    time::Mono,
 };
 
 use crate::{

@@ -3,13 +3,14 @@
 use std::{io, net::IpAddr, time::Duration};
 
 use tmp2p::{
-    Mono, NodeId, NodeKey,
+    NodeId, NodeKey,
     event_loop::Sockets,
     protocol::{
         mconn::packet::Packet,
         secret::{Cipher, FRAME_SEALED, Handshake, Null, Opener, Progress, Sealer},
         wire::decode_varint,
     },
+    time::Mono,
 };
 
 use crate::{node::agreement, options::Options, sockets::SimSockets, world::World};

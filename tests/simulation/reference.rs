@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tmp2p::{Ban, BanTable, BanTarget, ConnId, Direction, DisconnectReason, Limits, Mono, NodeId};
+use tmp2p::{
+    Ban, BanTarget, ConnId, Direction, DisconnectReason, Limits, NodeId, event_loop::BanTable,
+    time::Mono,
+};
 
 /// A second connection of the other direction waits so long for the other node's decision.
 const CROSSED: Duration = Duration::from_secs(3);

@@ -9,8 +9,7 @@ use std::{
 };
 
 use tmp2p::{
-    Config, ConnId, Direction, DisconnectReason, Mono, NodeId, NodeInfo, Now, PeerAddress,
-    SwitchEvent,
+    Config, ConnId, Direction, DisconnectReason, NodeId, NodeInfo, PeerAddress, SwitchEvent,
     drive::{Core, Driver},
     event_loop::{Command, Established, Report},
     reactor::{CloseMode, Vitals},
@@ -18,6 +17,7 @@ use tmp2p::{
         Dialed, Input, Kept, Notice, Origin, Output, ReactorSettings, Reply, Request, SwitchCore,
         SwitchSettings,
     },
+    time::{Mono, Now},
 };
 
 use crate::{

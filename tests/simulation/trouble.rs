@@ -167,7 +167,7 @@ fn nobody_is_let_in_while_a_reactor_does_not_read() {
         world.run_for(SECOND / 2);
     }
     assert_eq!(world.nodes[b].ups_and_downs(), (most + 1, most + 1));
-    assert_eq!(world.nodes[b].rejections(), ["reactor"; 11]);
+    assert_eq!(world.nodes[b].rejections(), ["reactor_stalled"; 11]);
     let is_told = |w: &World<Null>, event: &SwitchEvent| w.nodes[b].events.contains(event);
     assert!(is_told(&world, &SwitchEvent::ReactorStalled("r1".into())));
     assert!(!is_told(&world, &SwitchEvent::ReactorRecovered("r1".into())));

@@ -5,13 +5,14 @@ use std::{
 };
 
 use tmp2p::{
-    Ban, BanOrigin, BanTable, ChannelId, ConnId, DisconnectReason, MemoryStore, Mono, NodeId, Now,
-    Payload, Peer, PeerAddress, PeerState, SendErrorKind,
+    Ban, BanOrigin, ChannelId, ConnId, DisconnectReason, MemoryStore, NodeId, Payload, Peer,
+    PeerAddress, PeerState, SendErrorKind,
     drive::Core,
-    event_loop::Command,
+    event_loop::{BanTable, Command},
     pex::{PexInput, PexRequest},
     protocol::secret::{Cipher, Null},
     switch::{Control, ControlError, Dialed, Input, Kept, Origin, Reply, Request, Resolved},
+    time::{Mono, Now},
 };
 
 pub(crate) use crate::schedule::Actor;

@@ -5,10 +5,11 @@ use super::{bytes, cases, deviations, load, text};
 use serde_json::Value;
 use std::{collections::VecDeque, time::Duration};
 use tmp2p::{
-    ChannelDescriptor, Mono, Payload,
+    ChannelDescriptor, Payload,
     protocol::mconn::{
         Flow, Incoming, MConn, MConnError, MConnSettings, Outgoing, Sink, packet::Packet,
     },
+    time::Mono,
 };
 
 const PONG: [u8; 3] = [2, 0x12, 0];

@@ -7,11 +7,11 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tmp2p::{
-    BookKey, ChannelDescriptor, Config, ConnId, Direction, Mono, NetAddress, NodeId, Now,
-    StoredBook,
+    BookKey, ChannelDescriptor, Config, ConnId, Direction, NetAddress, NodeId, StoredBook,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts},
     drive::Core,
     pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexRequest, PexSettings, channel},
+    time::{Mono, Now},
 };
 
 use super::{bytes, cases, deviations, load, text};

@@ -233,8 +233,7 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
         }
         None => None,
     };
-    let random = ring::rand::SystemRandom::new();
-    let key_agreement = Box::new(move || KeyAgreement::ring(&random));
+    let key_agreement = Box::new(KeyAgreement::generate);
     let core = LoopCore::<_, _, ChaCha>::new(prepare(local_addr), sockets, inbox, key_agreement);
     // Before the loop accepts anybody.
     mailbox.command(Command::Bans(bans));

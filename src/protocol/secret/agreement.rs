@@ -21,8 +21,8 @@ pub struct KeyAgreement {
 
 impl KeyAgreement {
     /// A fresh key of ring's; `None` if the system's random generator fails.
-    pub fn ring(random: &SystemRandom) -> Option<Self> {
-        let private = EphemeralPrivateKey::generate(&X25519, random).ok()?;
+    pub fn generate() -> Option<Self> {
+        let private = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).ok()?;
         let public = private.compute_public_key().ok()?.as_ref().try_into().ok()?;
         let agree = move |peer: [u8; 32]| {
             let peer = UnparsedPublicKey::new(&X25519, peer);
@@ -44,8 +44,7 @@ mod tests {
 
     #[test]
     fn two_of_them_agree() {
-        let random = SystemRandom::new();
-        let (a, b) = (KeyAgreement::ring(&random).unwrap(), KeyAgreement::ring(&random).unwrap());
+        let (a, b) = (KeyAgreement::generate().unwrap(), KeyAgreement::generate().unwrap());
         let (a_public, b_public) = (a.public, b.public);
         let secret = (a.agree)(b_public).unwrap();
         assert_eq!((b.agree)(a_public), Some(secret));

@@ -54,6 +54,7 @@ impl<C: Cipher> Sealer<C> {
     }
 
     /// A sealer whose next frame has this count; **for tests**.
+    #[doc(hidden)]
     pub fn with_counter(key: &[u8; 32], counter: u64) -> Self {
         Self { key: Zeroizing::new(*key), counter, cipher: PhantomData }
     }
@@ -198,6 +199,7 @@ impl<C: Cipher> Opener<C> {
     }
 
     /// An opener that expects this count next; **for tests**.
+    #[doc(hidden)]
     pub fn with_counter(key: &[u8; 32], counter: u64) -> Self {
         let key = Zeroizing::new(*key);
         Self { key, counter, empty_in_a_row: 0, cipher: PhantomData }

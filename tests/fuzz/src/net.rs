@@ -7,7 +7,7 @@ use std::{
 };
 
 use tmp2p::{
-    ChannelDescriptor, Mono, Payload,
+    ChannelDescriptor, Payload,
     event_loop::Sockets,
     protocol::{
         LinkSettings,
@@ -15,6 +15,7 @@ use tmp2p::{
         mconn::{Flow, Incoming, Outgoing},
         secret::Null,
     },
+    time::Mono,
 };
 
 use crate::{cheap_agreement, link_settings};

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use tmp2p::{
-    ChannelDescriptor, ChannelId, Mono, NodeInfo, NodeKey, Now,
+    ChannelDescriptor, ChannelId, NodeInfo, NodeKey,
     protocol::{LinkSettings, mconn::MConnSettings, secret::KeyAgreement},
+    time::{Mono, Now},
 };
 use x25519_dalek::{PublicKey, StaticSecret};
 

@@ -9,7 +9,7 @@ use tmp2p::{
         ChaCha, Cipher, EPHEMERAL, FRAME_DATA, FRAME_SEALED, FrameKeys, Handshake, KeyAgreement,
         Null, Progress, Sealer, Side, TAG, challenge,
     },
-    protocol::wire::{put_message_field, put_delimited},
+    protocol::wire::{put_delimited, put_message_field},
 };
 use tmp2p_fuzz::{Script, agreement, cheap_agreement};
 

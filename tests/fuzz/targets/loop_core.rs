@@ -11,14 +11,15 @@ use std::{
 
 use libfuzzer_sys::fuzz_target;
 use tmp2p::{
-    Ban, BanOrigin, BanTable, ChannelDescriptor, Config, ConnId, DisconnectReason, Envelope, Event,
-    NodeKey, Now, Peer,
+    Ban, BanOrigin, ChannelDescriptor, Config, ConnId, DisconnectReason, Envelope, Event, NodeKey,
+    Peer,
     event_loop::{
-        Command, Established, GateSettings, LISTENER, LoopCore, LoopSettings, Mailbox, Readiness,
-        Report,
+        BanTable, Command, Established, GateSettings, LISTENER, LoopCore, LoopSettings, Mailbox,
+        Readiness, Report,
     },
     protocol::secret::Null,
     reactor::{Admission, CloseMode, Inbox, Progress, Session, SessionSettings},
+    time::Now,
 };
 use tmp2p_fuzz::{Net, Script, address, cheap_agreement, link_settings, now};
 

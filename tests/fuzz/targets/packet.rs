@@ -3,11 +3,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use tmp2p::{
-    ChannelDescriptor, Mono, Payload,
+    ChannelDescriptor, Payload,
     protocol::{
         mconn::{Flow, Incoming, MConn, packet::Packet},
         wire::{decode_varint, put_varint},
     },
+    time::Mono,
 };
 use tmp2p_fuzz::{Script, link_settings};
 

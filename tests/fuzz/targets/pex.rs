@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
-    BookKey, Config, ConnId, Direction, Mono, NetAddress, NodeId, Now, Origin,
+    BookKey, Config, ConnId, Direction, NetAddress, NodeId, Origin,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts},
     drive::Core,
     pex::{
@@ -15,6 +15,7 @@ use tmp2p::{
         PexSettings,
     },
     switch::Notice,
+    time::{Mono, Now},
 };
 
 const START: Duration = Duration::from_secs(1_700_000_000);

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 
 use libfuzzer_sys::fuzz_target;
 use tmp2p::{
-    Mono, Payload,
+    Payload,
     reactor::{Pushed, Refused, SendQueue},
+    time::Mono,
 };
 use tmp2p_fuzz::Script;
 

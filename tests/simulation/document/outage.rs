@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tmp2p::{
-    Config, Mono, NetAddress, PeerAddress,
+    Config, NetAddress, PeerAddress,
     pex::{PexMessage, PexRequest},
     protocol::secret::Null,
     switch::Origin,
+    time::Mono,
 };
 
 use super::HOUR;
