@@ -20,7 +20,7 @@ use tmp2p::{
     NodeInfo,
     addrbook::{Book, BookLimits, BookSettings, NodeFacts},
     drive::Driver,
-    event_loop::{Established, Report},
+    event_loop::{BanTable, Established, Report},
     pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexSettings},
     switch::{Input, Output, SwitchCore, SwitchSettings},
     time::{Mono, Now},

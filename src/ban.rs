@@ -4,6 +4,8 @@ use std::{
     collections::BTreeMap, fmt, net::IpAddr, ops::Bound, str::FromStr, sync::Arc, time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{address::Cidr, identity::NodeId, text::shown};
 
 /// Whom a ban is for.
@@ -18,8 +20,9 @@ pub enum BanTarget {
 }
 
 /// Who imposed a ban.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum BanOrigin {
     /// A person or a program on this side, with [`SwitchHandle::ban`](crate::SwitchHandle::ban).
     Operator,
@@ -29,7 +32,7 @@ pub enum BanOrigin {
 }
 
 /// A ban: no connection with its target, in either direction, until it ends or is lifted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ban {
     /// Whom it is for.
     pub target: BanTarget,
@@ -230,6 +233,8 @@ impl fmt::Display for BanTarget {
         }
     }
 }
+
+crate::text::as_text!(BanTarget);
 
 #[cfg(test)]
 mod tests {

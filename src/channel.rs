@@ -8,6 +8,7 @@ pub const DEFAULT_RECV_MESSAGE_CAPACITY: usize = 22_020_096;
 
 /// One channel of a reactor: its number and how it shares the connection with the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a reactor has it only once it is registered with it"]
 pub struct ChannelDescriptor {
     pub(crate) id: ChannelId,
     pub(crate) priority: u32,

@@ -9,11 +9,21 @@ pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(std::mem::forget).ok()
 }
 
-/// Logs a line, as [`log::log`] does. A logger is code of the application.
+/// The target of the log's lines, as the reference names the module: they stay the same wherever the
+/// code is. Documented in the crate's documentation.
+pub(crate) const P2P: &str = "p2p";
+/// The same for what peer exchange has to say.
+pub(crate) const PEX: &str = "pex";
+
+/// Logs a line, as [`log::log`] does, with the target [`P2P`] or the one that is given. A logger is code
+/// of the application.
 macro_rules! tell {
-    ($level:expr, $($line:tt)+) => {
+    (target: $target:expr, $level:expr, $($line:tt)+) => {
         // That it cannot be logged cannot be logged either.
-        _ = $crate::guard::guarded(|| log::log!($level, $($line)+))
+        _ = $crate::guard::guarded(|| log::log!(target: $target, $level, $($line)+))
+    };
+    ($level:expr, $($line:tt)+) => {
+        $crate::guard::tell!(target: $crate::guard::P2P, $level, $($line)+)
     };
 }
 

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Number of a channel, the unit of multiplexing on a connection: one byte on the wire.
 ///
 /// A reactor owns one or more channels; no two reactors of a switch share one. Compared with numbers
 /// as a number: `envelope.channel() == 0x20`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChannelId(u8);
 
 impl ChannelId {
@@ -56,7 +58,8 @@ impl fmt::Debug for ChannelId {
 }
 
 /// Who opened a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// The remote node dialed us.
     Inbound,

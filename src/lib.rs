@@ -116,6 +116,17 @@
 //! [`SwitchHandle::peer_states`] tells what is known of each, [`SwitchHandle::state_counts`] how many
 //! there are, and [`SwitchHandle::candidates`] gives all candidates, page by page. Each change but
 //! that of who is in the book is a [`SwitchEvent`], to be had from [`SwitchHandle::subscribe`].
+//!
+//! # Logging
+//! Lines go to the [`log`](https://docs.rs/log) crate with one of two targets, which stay the same
+//! wherever the code is: `p2p`, and `pex` for what peer exchange has to say. A logger that filters by
+//! target takes these two, as in `RUST_LOG=p2p=debug,pex=info`. At `info` and above are lines for an
+//! operator, some a minute at most whatever strangers do; at `debug` each dial and refusal; at `trace`
+//! each message.
+//!
+//! # Parts by themselves
+//! [`secret`] is the secret connection and [`mconn`] the multiplexed one, as machines without sockets
+//! and threads, for who needs nothing else of a node.
 #![forbid(unsafe_code)]
 
 #[doc(hidden)]

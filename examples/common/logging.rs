@@ -133,10 +133,10 @@ fn level(name: &str) -> Option<LevelFilter> {
     }
 }
 
-/// Names of Tendermint's modules, and what they are here. The longest first.
+/// Names of Tendermint's modules, and the targets of lines here.
 fn modules() -> [(&'static str, &'static str); 3] {
     let program = module_path!().split("::").next().unwrap_or_default();
-    [("pex", "tmp2p::pex"), ("p2p", "tmp2p"), ("main", program)]
+    [("pex", "pex"), ("p2p", "p2p"), ("main", program)]
 }
 
 /// Where lines of this module come from.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{address::NetAddress, identity::NodeId};
 
 /// A node that is not dialed, and whose address is not passed on, until a time. It may dial us.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadAddress {
     /// The node.
     pub id: NodeId,
@@ -20,7 +22,8 @@ pub struct BadAddress {
 }
 
 /// What an address is bad for, and so what makes it good before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BadCause {
     /// Its node was of another network or spoke another version. Until it proves to be one of ours,
     /// whoever dials; or until we start again: it may be we who have changed.

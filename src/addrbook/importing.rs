@@ -12,6 +12,7 @@ use super::{
 /// What became of the addresses of an `addrbook.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use = "it says what was refused"]
 pub struct ImportReport {
     /// Addresses of nodes that the book knows now and did not know before.
     pub added: usize,

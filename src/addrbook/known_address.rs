@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::address::NetAddress;
 
 /// A node's address and how it has served so far. All times are since the Unix epoch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownAddress {
     /// Where the node is reached.
     pub addr: NetAddress,
@@ -126,7 +127,8 @@ impl KnownAddress {
 }
 
 /// Where the book keeps an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Placement {
     /// Unproven: in one to four of the 256 new buckets, which are these.
     New(Vec<u8>),
@@ -138,7 +140,7 @@ pub enum Placement {
 
 /// What decides in which buckets addresses are: secret, so that nobody can choose addresses that
 /// meet in one bucket, and kept with the book, so that they stay where they are.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookKey {
     /// 24 hexadecimal digits, the `key` of `addrbook.json`; its characters enter the hashes.
     pub text: String,

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, error::Error, fmt};
 
+use serde::{Deserialize, Serialize};
+
 use super::{BadAddress, BookKey, KnownAddress};
 use crate::{
     address::NetAddress,
@@ -32,8 +34,9 @@ pub trait BookStore: Send {
 }
 
 /// Everything that was stored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(default)]
 pub struct StoredBook {
     /// The bans, one per target.
     pub bans: Vec<Ban>,
@@ -51,8 +54,9 @@ pub struct StoredBook {
 }
 
 /// What has changed since the last batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(default)]
 pub struct StoreBatch {
     /// Per target the ban that there is now; `None`: no more.
     pub bans: BTreeMap<BanTarget, Option<Ban>>,
@@ -138,5 +142,57 @@ mod tests {
         let told = StoreError::with_source("cannot write (the disk is full)", full());
         assert_eq!(told.to_string(), "cannot write (the disk is full)");
         assert_eq!(StoreError::new("cannot write").to_string(), "cannot write");
+    }
+
+    /// What a store of an application writes can be read, by it and by people.
+    #[test]
+    fn a_batch_and_a_book_come_back_from_json() {
+        let id = NodeId::from_bytes([0xab; 20]);
+        let addr = NetAddress::new(id, [1, 2, 3, 4].into(), 26656);
+        let at = |seconds| std::time::Duration::from_secs(seconds);
+        let ban = |target| Ban {
+            target,
+            until: Some(at(7)),
+            reason: "spam".to_owned(),
+            origin: crate::ban::BanOrigin::Operator,
+        };
+        let bad = BadAddress {
+            id,
+            addr: Some(addr),
+            until: at(9),
+            cause: crate::addrbook::BadCause::Unreachable,
+            reason: "gone".to_owned(),
+        };
+        let known = KnownAddress { last_seen: Some(at(8)), ..KnownAddress::told(addr, addr) };
+        let [ip, range] = ["1.2.3.4", "2001:db8::/32"].map(|text| text.parse().unwrap());
+        let targets: [BanTarget; 3] = [id.into(), ip, range];
+        let batch = StoreBatch {
+            bans: targets.map(|target| (target, Some(ban(target)))).into(),
+            bad: [(id, Some(bad.clone()))].into(),
+            addresses: [(id, Some(known.clone())), (NodeId::from_bytes([1; 20]), None)].into(),
+            anchors: Some(vec![addr]),
+            key: Some(BookKey { text: "0".repeat(24), hash: [7; 32] }),
+            imported: Some([9; 32]),
+        };
+        let text = serde_json::to_string(&batch).unwrap();
+        for part in [
+            format!("\"addr\":\"{id}@1.2.3.4:26656\""),
+            format!("\"target\":\"{id}\""),
+            "\"2001:db8::/32\":{".to_owned(),
+            "\"cause\":\"unreachable\"".to_owned(),
+        ] {
+            assert!(text.contains(&part), "no {part} in {text}");
+        }
+        assert_eq!(serde_json::from_str::<StoreBatch>(&text).unwrap(), batch);
+        let book = StoredBook {
+            bans: vec![ban(targets[1])],
+            bad: vec![bad],
+            addresses: vec![known],
+            ..StoredBook::default()
+        };
+        let text = serde_json::to_string(&book).unwrap();
+        assert_eq!(serde_json::from_str::<StoredBook>(&text).unwrap(), book);
+        // An older one has less in it.
+        assert_eq!(serde_json::from_str::<StoredBook>("{}").unwrap(), StoredBook::default());
     }
 }

@@ -101,6 +101,8 @@ impl fmt::Debug for Cidr {
     }
 }
 
+crate::text::as_text!(Cidr);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -76,6 +76,8 @@ impl FromStr for ListenAddress {
     }
 }
 
+crate::text::as_text!(ListenAddress);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -110,6 +110,8 @@ impl FromStr for NetAddress {
     }
 }
 
+crate::text::as_text!(NetAddress);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

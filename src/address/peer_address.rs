@@ -76,6 +76,8 @@ impl FromStr for PeerAddress {
     }
 }
 
+crate::text::as_text!(PeerAddress);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
+use log::Level;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, IntoDeserializer, MapAccess, Visitor},
@@ -9,7 +10,7 @@ use serde::{
 };
 
 use super::{Config, PexBias, scalar::Scalar};
-use crate::{Cidr, ListenAddress, NodeId, PeerAddress, text::shown};
+use crate::{Cidr, ListenAddress, NodeId, PeerAddress, guard::tell, text::shown};
 
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -225,7 +226,10 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for WithoutUpnp<A> {
                 return seed.deserialize(key.into_deserializer()).map(Some);
             }
             if self.0.next_value::<Scalar>()?.switch().map_err(A::Error::custom)? {
-                log::warn!("upnp is on in the configuration, but not supported: it is ignored");
+                tell!(
+                    Level::Warn,
+                    "upnp is on in the configuration, but not supported: it is ignored"
+                );
             }
         }
         Ok(None)

@@ -8,12 +8,13 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use log::Level;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{NodeKey, PublicKey};
-use crate::folder::sync_name;
+use crate::{folder::sync_name, guard::tell};
 
 /// The name that `libs/json` gives an ed25519 private key.
 const KEY_TYPE: &str = "tendermint/PrivKeyEd25519";
@@ -50,7 +51,8 @@ impl NodeKey {
         }
         let file = File::open(path).map_err(failed)?;
         if let Some(mode) = mode_open_to_others(&file.metadata().map_err(failed)?) {
-            log::warn!(
+            tell!(
+                Level::Warn,
                 "node key {} has mode {mode:04o}: others can read or change it and be this node; \
                  run chmod 600",
                 path.display()

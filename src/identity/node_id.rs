@@ -74,6 +74,8 @@ impl FromStr for NodeId {
     }
 }
 
+crate::text::as_text!(NodeId);
+
 fn digit(ascii: u8) -> Result<u8, NodeIdError> {
     match ascii {
         b'0'..=b'9' => Ok(ascii - b'0'),

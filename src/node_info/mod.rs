@@ -72,48 +72,56 @@ impl NodeInfo {
     }
 
     /// With the application's own version, printable ASCII. Peers show it and do nothing with it.
+    #[must_use]
     pub fn with_version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self
     }
 
     /// With this block protocol; only nodes with the same one talk to each other.
+    #[must_use]
     pub fn with_block_protocol(mut self, version: u64) -> Self {
         self.block_protocol = version;
         self
     }
 
     /// With the application's protocol version. Peers do nothing with it.
+    #[must_use]
     pub fn with_app_protocol(mut self, version: u64) -> Self {
         self.app_protocol = version;
         self
     }
 
     /// Saying whether this node indexes transactions; without a call it says neither.
+    #[must_use]
     pub fn with_tx_index(mut self, on: bool) -> Self {
         self.tx_index = if on { "on" } else { "off" }.to_owned();
         self
     }
 
     /// With the address of its RPC server, printable ASCII. Peers show it and do nothing with it.
+    #[must_use]
     pub fn with_rpc_address(mut self, address: impl Into<String>) -> Self {
         self.rpc_address = address.into();
         self
     }
 
     /// With this ID. Peers refuse any but the one that the node authenticates as; the switch sets it.
+    #[must_use]
     pub fn with_id(mut self, id: NodeId) -> Self {
         self.id = id.to_string();
         self
     }
 
     /// Announcing this address for others to dial. The switch sets it.
+    #[must_use]
     pub fn with_listen_addr(mut self, address: &ListenAddress) -> Self {
         self.listen_addr = address.to_string();
         self
     }
 
     /// With these channels, in this order, at most 16, none twice. The switch sets them.
+    #[must_use]
     pub fn with_channels(mut self, channels: impl IntoIterator<Item = ChannelId>) -> Self {
         self.channels = channels.into_iter().collect();
         self

@@ -20,7 +20,7 @@ use crate::{
     clock::Clock,
     drive::{Core, Driver},
     event_loop::{Command, Mailbox},
-    guard::tell,
+    guard::{PEX, tell},
     identity::NodeId,
     ids::ConnId,
     reactor::{Event, Peer, Reactor},
@@ -107,7 +107,7 @@ impl Prepared {
         match book.left_out() {
             0 => {}
             count => tell!(
-                Level::Warn,
+                target: PEX, Level::Warn,
                 "addresses of the address book that are left out, and stay in its file: {count}, which \
                  cannot be reached from everywhere while addr_book_strict is on"
             ),
@@ -371,16 +371,18 @@ impl Driver for PexThread {
                 self.to_switch.tell(Input::Request(request));
             }
             PexOutput::Event(event) => _ = self.to_switch.tell(Input::Event(event)),
-            PexOutput::Notice(PexNotice::UnfitBias(why)) => tell!(Level::Warn, "{why}"),
+            PexOutput::Notice(PexNotice::UnfitBias(why)) => {
+                tell!(target: PEX, Level::Warn, "{why}")
+            }
             PexOutput::Notice(PexNotice::NoneRoutable(count)) => {
                 tell!(
-                    Level::Warn,
+                    target: PEX, Level::Warn,
                     "addresses told: {count}, none routable: in a private network set \
                      addr_book_strict = false"
                 );
             }
             PexOutput::Notice(PexNotice::StoreFailed(error)) => {
-                tell!(Level::Warn, "the address book cannot be stored, it is tried again: {error}");
+                tell!(target: PEX, Level::Warn, "the address book cannot be stored, it is tried again: {error}");
             }
         }
     }

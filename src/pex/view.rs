@@ -33,6 +33,7 @@ pub struct BookEntry {
 
 /// What an address of the book is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BookState {
     /// Unproven.
     New,

@@ -10,7 +10,7 @@ use log::Level;
 use parking_lot::Mutex;
 
 use super::{DisconnectReason, Event, Inbox, Peer, Progress};
-use crate::guard::tell;
+use crate::guard::{P2P, tell};
 
 /// The reactors' inboxes; the loop and the switch each hold them, and the receivers end when both
 /// are gone.
@@ -30,7 +30,7 @@ impl Inboxes {
 
 impl Inbox for Inboxes {
     fn deliver(&mut self, reactor: usize, event: Event) -> bool {
-        if log::log_enabled!(Level::Trace)
+        if log::log_enabled!(target: P2P, Level::Trace)
             && let Event::Message(message) = &event
         {
             let (peer, channel) = (message.peer(), message.channel());

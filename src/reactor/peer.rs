@@ -13,6 +13,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use log::Level;
+use serde::{Deserialize, Serialize};
 
 use super::{
     ChannelStatus, CloseMode, DisconnectReason, Pushed, Refused, SendError, SendErrorKind, Session,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     address::PeerAddress,
-    guard::tell,
+    guard::{P2P, tell},
     identity::NodeId,
     ids::{ChannelId, ConnId, Direction},
     node_info::NodeInfo,
@@ -46,7 +47,8 @@ use crate::{
 pub struct Peer(Arc<Session>);
 
 /// Counters of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PeerStatus {
     /// Per channel of this switch, in the order of registration.
     pub channels: Vec<ChannelStatus>,
@@ -297,7 +299,7 @@ impl Peer {
     }
 
     fn checked(&self, id: ChannelId, payload: &Payload) -> Result<&SessionChannel, SendErrorKind> {
-        if log::log_enabled!(Level::Trace) {
+        if log::log_enabled!(target: P2P, Level::Trace) {
             tell!(Level::Trace, "{self} is sent {} bytes on {id}", payload.len());
         }
         let channel = self.0.channel(id).filter(|c| c.is_open);

@@ -17,6 +17,7 @@ use crate::{
         json::{self, ImportError, MAX_FILE},
     },
     config::{Config, database_of, is_references},
+    guard::tell,
     pex::{BookView, FoundBook},
     switch::ControlError,
 };
@@ -53,7 +54,10 @@ pub(super) fn open(config: &Config) -> Result<Option<Box<dyn BookStore>>, StoreE
 #[cfg(not(feature = "sqlite"))]
 pub(super) fn open(config: &Config) -> Result<Option<Box<dyn BookStore>>, StoreError> {
     if config.addr_book_file.is_some() {
-        log::warn!("addr_book_file is set, but this build has no SQLite: the book lives in memory");
+        tell!(
+            Level::Warn,
+            "addr_book_file is set, but this build has no SQLite: the book lives in memory"
+        );
     }
     Ok(None)
 }
@@ -68,7 +72,8 @@ pub(super) fn find_json(file: Option<&Path>, taken: Option<[u8; 32]>) -> Option<
         Ok(bytes) => bytes,
         Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
             if taken.is_some() {
-                log::info!(
+                tell!(
+                    Level::Info,
                     "{} is gone, and the addresses that were taken from it are still in the address \
                      book; to forget them, stop the node and delete {} too",
                     file.display(),
@@ -81,7 +86,7 @@ pub(super) fn find_json(file: Option<&Path>, taken: Option<[u8; 32]>) -> Option<
     };
     let digest = sha256(&bytes);
     if taken == Some(digest) {
-        log::debug!("{} was taken in before", file.display());
+        tell!(Level::Debug, "{} was taken in before", file.display());
         return None;
     }
     match json::parse(&bytes) {
@@ -91,7 +96,7 @@ pub(super) fn find_json(file: Option<&Path>, taken: Option<[u8; 32]>) -> Option<
 }
 
 fn complain(file: &Path, error: &dyn Error) -> Option<FoundBook> {
-    log::error!("{}: {error}; the address book does without it", file.display());
+    tell!(Level::Error, "{}: {error}; the address book does without it", file.display());
     None
 }
 
@@ -109,7 +114,7 @@ pub(super) fn tell_of_import(file: &Path, report: &ImportReport, is_database: bo
         true => format!(": the address book is {}", database_of(file).display()),
         false => String::new(),
     };
-    log::log!(
+    tell!(
         level,
         "took in {}: {report}. It is read again when it has changed, and never written{place}; \
          deleting the .json forgets nothing",

@@ -11,6 +11,7 @@ use crate::{
 
 /// Somebody who may become a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Candidate {
     /// The socket's remote address, or the address that is about to be dialed.
     pub addr: SocketAddr,

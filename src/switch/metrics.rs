@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::SwitchEvent;
 use crate::{
     ids::ChannelId,
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// Everything that was counted since the switch started, at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Metrics {
     /// Sessions that we dialed, now.
@@ -146,5 +148,8 @@ mod tests {
         assert_eq!(metrics.channels[&1.into()].sent_bytes, 700_000);
         assert_eq!(metrics.rejected.values().sum::<u64>(), 200_000);
         assert_eq!(metrics.disconnects["eof"], 33_334);
+        let json = serde_json::to_value(&metrics).unwrap();
+        assert_eq!(json["channels"]["1"]["sent_bytes"], 700_000);
+        assert_eq!(json["disconnects"]["eof"], 33_334);
     }
 }

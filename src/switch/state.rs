@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     address::PeerAddress,
     config::Config,
@@ -11,8 +13,9 @@ use crate::{
 };
 
 /// Where a node stands with this one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
     /// Known from the address book, and neither connected nor being dialed.
     Candidate,
@@ -30,7 +33,7 @@ pub enum ConnectionState {
 }
 
 /// What the switch knows of a node, at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PeerState {
     /// Which node; `None` for a ban of an address or a range.
@@ -90,7 +93,7 @@ impl PeerState {
 }
 
 /// How many nodes are in which [`ConnectionState`], at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StateCounts {
     /// Known and neither connected nor being dialed.
@@ -108,7 +111,7 @@ pub struct StateCounts {
 }
 
 /// Limits that can be changed while the switch runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// See `Config::max_num_inbound_peers`.
     pub max_num_inbound_peers: usize,
@@ -123,5 +126,38 @@ impl Limits {
             max_num_inbound_peers: config.max_num_inbound_peers,
             max_num_outbound_peers: config.max_num_outbound_peers,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ids::ChannelId, reactor::ChannelStatus};
+
+    #[test]
+    fn states_come_back_from_json_and_are_readable() {
+        let id = NodeId::from_bytes([0xab; 20]);
+        let mut state = PeerState::new(Some(id), ConnectionState::Reconnecting);
+        state.direction = Some(Direction::Outbound);
+        state.remote_addr = Some(([1, 2, 3, 4], 5).into());
+        state.dial_addr = Some(format!("{id}@a.example:26656").parse().unwrap());
+        state.remaining = Some(Duration::from_millis(1500));
+        let channels = vec![ChannelStatus::new(ChannelId::new(0x20))];
+        state.status = Some(PeerStatus { channels, rtt: Some(Duration::from_micros(7)) });
+        let text = serde_json::to_string(&state).unwrap();
+        for part in [
+            format!("\"id\":\"{id}\",\"state\":\"reconnecting\",\"direction\":\"outbound\""),
+            format!("\"dial_addr\":\"{id}@a.example:26656\""),
+            "\"channel\":32".to_owned(),
+        ] {
+            assert!(text.contains(&part), "no {part} in {text}");
+        }
+        assert_eq!(serde_json::from_str::<PeerState>(&text).unwrap(), state);
+        let counts = StateCounts { candidate: 3, ..StateCounts::default() };
+        let text = serde_json::to_string(&counts).unwrap();
+        assert_eq!(serde_json::from_str::<StateCounts>(&text).unwrap(), counts);
+        let short = serde_json::from_str::<PeerState>(&text.replace("candidate", "id"));
+        assert!(short.is_err(), "a node's state cannot be guessed");
+        assert!(serde_json::from_str::<NodeId>("\"abc\"").is_err());
     }
 }

@@ -196,7 +196,7 @@ fn a_module_of_which_there_are_no_lines_is_a_warning_with_those_that_there_are()
     for part in ["WARN", "--log_level", "pex, p2p, main", "stat, consensus"] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
-    assert_eq!(lines_with("p2p:debug,pex:info,main:warn,tmp2p::switch:warn,*:warn"), "");
+    assert_eq!(lines_with("p2p:debug,pex:info,main:warn,*:warn"), "");
 }
 
 /// The key of Tendermint's files, at their top.

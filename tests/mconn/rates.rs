@@ -113,7 +113,7 @@ fn a_packet_that_was_begun_is_finished_before_a_pong() {
     conn.receive(&PING, Mono::ZERO, &mut Inbox::default()).unwrap();
     assert!(conn.wants_control());
     let mut second = Batch::of(100);
-    conn.fill(&mut second, &mut queues, Mono::ZERO);
+    _ = conn.fill(&mut second, &mut queues, Mono::ZERO);
     assert!(conn.wants_control(), "the pong waits for the rest of the packet");
     let (third, filled) = fill(&mut conn, &mut queues, Mono::ZERO);
     assert!(filled.throttled_until.is_some() && !conn.wants_control());

@@ -185,7 +185,7 @@ fn candidates_of_the_book_are_states_too_and_all_are_counted() {
     let alice = node_from(Config { max_num_outbound_peers: 0, ..unlimited() });
     let (handle, bob) = (alice.0.handle(), node());
     connect(&alice.0, &bob.0);
-    handle.import_addrbook(book_of(1500).as_bytes()).unwrap();
+    _ = handle.import_addrbook(book_of(1500).as_bytes()).unwrap();
     let all = handle.book().unwrap().addresses;
     let ids: Vec<_> = all.iter().map(|entry| entry.known.addr.id()).collect();
     let ids: Vec<_> = ids.into_iter().filter(|id| *id != bob.0.handle().id()).collect();
@@ -233,7 +233,7 @@ fn limits_that_cannot_be_are_refused() {
         let error = handle.set_limits(limits).unwrap_err().to_string();
         assert!(error.starts_with(key) && error.contains("at most"), "{error}");
     }
-    handle.import_addrbook(book_of(1).as_bytes()).unwrap();
+    _ = handle.import_addrbook(book_of(1).as_bytes()).unwrap();
     let most = (1 << 23) - 1;
     let limits = tmp2p::Limits { max_num_inbound_peers: most, max_num_outbound_peers: most };
     handle.set_limits(limits).unwrap();

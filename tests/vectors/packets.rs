@@ -264,7 +264,7 @@ fn replay(script: &Script, until_ms: u64) -> (Vec<(u64, &'static str)>, Option<u
         }
         if conn.wants_control() {
             let mut wire = Wire::default();
-            conn.fill(&mut wire, &mut Queues::default(), now);
+            _ = conn.fill(&mut wire, &mut Queues::default(), now);
             for packet in packets(&wire.0) {
                 match Packet::decode(body(packet)) {
                     Ok(Packet::Ping) => {
@@ -304,7 +304,7 @@ fn receive(descriptors: &[ChannelDescriptor], pieces: &[&[u8]]) -> Verdict {
                 break;
             }
         }
-        conn.fill(&mut sent, &mut Queues::default(), Mono::ZERO);
+        _ = conn.fill(&mut sent, &mut Queues::default(), Mono::ZERO);
     }
     let pongs = sent.0.len() / PONG.len();
     assert_eq!(sent.0, PONG.repeat(pongs));

@@ -222,7 +222,7 @@ impl Far {
     fn send(&mut self, message: &[u8], cx: &mut Context<Wire, Events>) {
         let Self::Open(link) = self else { panic!("it is not open") };
         let mut out = Vec::new();
-        link.fill(&mut out, &mut Give(Some(message.to_vec().into())), Mono::ZERO).unwrap();
+        _ = link.fill(&mut out, &mut Give(Some(message.to_vec().into())), Mono::ZERO).unwrap();
         cx.sockets.to_us.extend(out);
     }
 

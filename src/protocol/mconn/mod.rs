@@ -66,6 +66,8 @@ impl MConnSettings {
 
 /// What [`MConn::fill`] left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "it says whether there is more, and when"]
+#[non_exhaustive]
 pub struct Filled {
     /// Something is still to be sent.
     pub more: bool,

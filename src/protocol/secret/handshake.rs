@@ -58,6 +58,7 @@ struct AwaitingAuth<C> {
 }
 
 /// What a call of [`Handshake::advance`] came to.
+#[must_use = "the handshake goes on with what is in it"]
 pub enum Progress<C> {
     /// The input does not hold enough for the next step. What it still holds must be shown again,
     /// with more behind it.
