@@ -206,11 +206,13 @@ impl From<Cidr> for BanTarget {
 }
 
 /// The text is no ID, IP address or range.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "\"{0}\" is no node ID, IP address or range of addresses; write 40 hex digits, 1.2.3.4 or 1.2.3.0/24"
 )]
 pub struct BanTargetError(String);
+
+crate::text::readable_debug!(BanTargetError);
 
 impl FromStr for BanTarget {
     type Err = BanTargetError;

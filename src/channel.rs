@@ -38,6 +38,7 @@ impl ChannelDescriptor {
     /// How many messages may be queued, whatever their size. The queue also takes more as long as
     /// their bytes are below `Config::send_queue_bytes`.
     /// 0 is refused when the reactor is registered.
+    #[doc(alias = "SendQueueCapacity")]
     pub fn send_queue_capacity(mut self, messages: usize) -> Self {
         self.send_queue_capacity = messages;
         self
@@ -45,6 +46,7 @@ impl ChannelDescriptor {
 
     /// Largest message in bytes, both accepted from a peer and taken for sending. A peer that
     /// exceeds it is disconnected. 0 is refused when the reactor is registered.
+    #[doc(alias = "RecvMessageCapacity")]
     pub fn recv_message_capacity(mut self, bytes: usize) -> Self {
         self.recv_message_capacity = bytes;
         self

@@ -1,5 +1,7 @@
 //! Text that somebody else wrote, made fit to be looked at.
 
+use std::error::Error;
+
 /// Most characters of a foreign text that an error or a log line quotes. Longer than any address or
 /// moniker in use, short enough that a peer cannot fill a log with one bad NodeInfo of 10 KiB.
 const MAX_SHOWN: usize = 96;
@@ -31,6 +33,33 @@ pub(crate) fn shown_up_to(text: &str, most: usize) -> String {
 pub(crate) fn is_printable_and_not_blank(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.bytes().any(|byte| byte != b' ')
 }
+
+/// What an error says, with each of its causes that it does not tell of itself, as many errors do.
+pub(crate) fn with_causes(mut text: String, mut cause: Option<&(dyn Error + 'static)>) -> String {
+    while let Some(error) = cause {
+        let why = error.to_string();
+        if !text.contains(&why) {
+            text = format!("{text}: {why}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A `Debug` that reads: it is what a program prints whose `main` returns the error.
+macro_rules! readable_debug {
+    ($error:ty) => {
+        impl std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let text =
+                    $crate::text::with_causes(self.to_string(), std::error::Error::source(self));
+                f.write_str(&text)
+            }
+        }
+    };
+}
+
+pub(crate) use readable_debug;
 
 /// Serialised as the text that it is shown as, and read from it.
 macro_rules! as_text {

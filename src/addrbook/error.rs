@@ -13,7 +13,7 @@ use crate::{
 pub struct Unstored(pub String);
 
 /// Why a target was not banned, or not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BanError {
     /// There is no switch to ask.
@@ -36,8 +36,10 @@ pub enum BanError {
     WrongThread(#[from] WrongThread),
 }
 
+crate::text::readable_debug!(BanError);
+
 /// Why no ban was lifted, or not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnbanError {
     /// There is no switch to ask.
@@ -53,3 +55,5 @@ pub enum UnbanError {
     #[error(transparent)]
     WrongThread(#[from] WrongThread),
 }
+
+crate::text::readable_debug!(UnbanError);

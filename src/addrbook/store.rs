@@ -9,6 +9,7 @@ use crate::{
     address::NetAddress,
     ban::{Ban, BanTarget},
     identity::NodeId,
+    text::with_causes,
 };
 
 /// Keeps an address book. The book in memory is the truth: a store is read once, when a switch
@@ -73,12 +74,14 @@ pub struct StoreBatch {
 }
 
 /// A store could not be read or written. What it says has all of its causes in it.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub struct StoreError {
     text: String,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
+
+crate::text::readable_debug!(StoreError);
 
 impl StoreBatch {
     /// Whether there is nothing to write.
@@ -96,17 +99,7 @@ impl StoreBatch {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.text.clone();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let why = error.to_string();
-            // Many errors tell of their cause themselves.
-            if !text.contains(&why) {
-                text = format!("{text}: {why}");
-            }
-            cause = error.source();
-        }
-        f.write_str(&text)
+        f.write_str(&with_causes(self.text.clone(), self.source()))
     }
 }
 

@@ -13,11 +13,13 @@ pub struct Cidr {
 }
 
 /// The text is no range of addresses.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is no range of addresses; write it as 1.2.3.0/24 or 2001:db8::/32")]
 pub struct CidrError {
     text: String,
 }
+
+crate::text::readable_debug!(CidrError);
 
 impl Cidr {
     /// The range of the addresses that share the first `prefix` bits with this one; `None` if an

@@ -6,7 +6,7 @@ use crate::text::shown;
 
 /// A text is no address of the wanted kind. What it quotes of the text is shortened and made
 /// printable.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
     /// There is not exactly one `@` that splits an ID from a location.
@@ -32,6 +32,8 @@ pub enum AddressError {
         address: String,
     },
 }
+
+crate::text::readable_debug!(AddressError);
 
 impl AddressError {
     pub(super) fn no_id(address: &str) -> Self {

@@ -262,7 +262,7 @@ impl fmt::Display for Shown {
 }
 
 /// A configuration makes no sense.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A value that makes no sense whatever the others are.
@@ -296,6 +296,8 @@ pub enum ConfigError {
         value: String,
     },
 }
+
+crate::text::readable_debug!(ConfigError);
 
 impl ConfigError {
     /// The key in `[p2p]` that is to be changed, which is the name of the field.

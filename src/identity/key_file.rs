@@ -224,7 +224,7 @@ fn place_if_free(temporary: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// A node key could not be read or written. No message shows any of the key.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeKeyError {
     /// The file cannot be read.
@@ -288,6 +288,8 @@ pub enum NodeKeyError {
         path: PathBuf,
     },
 }
+
+crate::text::readable_debug!(NodeKeyError);
 
 #[cfg(test)]
 mod tests {

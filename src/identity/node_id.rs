@@ -86,7 +86,7 @@ fn digit(ascii: u8) -> Result<u8, NodeIdError> {
 }
 
 /// A text is no node ID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeIdError {
     /// Nothing there.
@@ -102,6 +102,8 @@ pub enum NodeIdError {
     #[error("a node id is 40 hex digits; something else is among them")]
     NotHex,
 }
+
+crate::text::readable_debug!(NodeIdError);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use super::limits::{MAX_CHANNELS, MAX_NODE_INFO_SIZE};
 use crate::{AddressError, ChannelId, protocol::wire::DecodeError};
 
 /// A NodeInfo that nodes do not accept. What it quotes is shortened and made printable.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeInfoError {
     /// More than [`MAX_NODE_INFO_SIZE`] bytes.
@@ -61,6 +61,8 @@ pub enum NodeInfoError {
     #[error("the network (chain id) is empty")]
     Network,
 }
+
+crate::text::readable_debug!(NodeInfoError);
 
 impl From<DecodeError> for NodeInfoError {
     fn from(error: DecodeError) -> Self {

@@ -107,7 +107,8 @@ impl Prepared {
         match book.left_out() {
             0 => {}
             count => tell!(
-                target: PEX, Level::Warn,
+                target: PEX,
+                Level::Warn,
                 "addresses of the address book that are left out, and stay in its file: {count}, which \
                  cannot be reached from everywhere while addr_book_strict is on"
             ),
@@ -376,13 +377,18 @@ impl Driver for PexThread {
             }
             PexOutput::Notice(PexNotice::NoneRoutable(count)) => {
                 tell!(
-                    target: PEX, Level::Warn,
+                    target: PEX,
+                Level::Warn,
                     "addresses told: {count}, none routable: in a private network set \
                      addr_book_strict = false"
                 );
             }
             PexOutput::Notice(PexNotice::StoreFailed(error)) => {
-                tell!(target: PEX, Level::Warn, "the address book cannot be stored, it is tried again: {error}");
+                tell!(
+                    target: PEX,
+                    Level::Warn,
+                    "the address book cannot be stored, it is tried again: {error}"
+                );
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::{
 /// events.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[doc(alias = "ErrRejected")]
 pub enum DisconnectReason {
     // The peer.
     /// The peer closed the connection. Everything it had sent was delivered before.
@@ -36,6 +37,7 @@ pub enum DisconnectReason {
     },
     /// The dialed node is somebody else.
     #[error("wrong node: dialed {expected}, authenticated as {actual}")]
+    #[doc(alias = "ErrSwitchAuthenticationFailure")]
     WrongId {
         /// The ID that was dialed.
         expected: NodeId,
@@ -44,6 +46,7 @@ pub enum DisconnectReason {
     },
     /// The node at the other end is this one.
     #[error("connected to ourselves")]
+    #[doc(alias = "ErrSwitchConnectToSelf")]
     SelfConnection,
     /// The node cannot be a peer of ours.
     #[error("incompatible: {0}")]
@@ -92,9 +95,11 @@ pub enum DisconnectReason {
     Full(Room),
     /// Another peer has the same IP address, and that is not allowed.
     #[error("another peer has the address {0}")]
+    #[doc(alias = "ErrSwitchDuplicatePeerIP")]
     DuplicateIp(IpAddr),
     /// A filter did not want it.
     #[error("refused by a filter: {0}")]
+    #[doc(alias = "ErrFilterTimeout")]
     Filtered(String),
     /// Banned.
     #[error("{0} is banned")]
@@ -114,9 +119,11 @@ pub enum DisconnectReason {
     ReactorStalled(String),
     /// A session with the same ID exists.
     #[error("already connected to {0}")]
+    #[doc(alias = "ErrSwitchDuplicatePeerID")]
     DuplicateId(NodeId),
     /// An attempt to reach the same ID is under way.
     #[error("already dialing {0}")]
+    #[doc(alias = "ErrCurrentlyDialingOrExistingAddress")]
     AlreadyDialing(NodeId),
     /// A connection with the same ID waits for the verdict of the peer filters.
     #[error("the filters have not decided about an earlier connection with {0}")]

@@ -16,12 +16,15 @@ const ENVELOPE_OVERHEAD: usize = 256;
 #[non_exhaustive]
 pub enum Event {
     /// A session began. Every reactor's init hook has run for it.
+    #[doc(alias = "AddPeer")]
     PeerUp(Peer),
     /// A message on one of the reactor's channels.
+    #[doc(alias = "Receive")]
     Message(Envelope),
     /// The channel would accept a message again after a `try_send` had said `Full`.
     Writable(Peer, ChannelId),
     /// The session is over. Every message that is to be delivered was delivered before.
+    #[doc(alias = "RemovePeer")]
     PeerDown(Peer, Arc<DisconnectReason>),
 }
 
@@ -29,7 +32,6 @@ pub enum Event {
 /// (`Config::reactor_budget`): when that is spent, later messages wait. Drop it or call
 /// [`into_payload`](Self::into_payload) or [`into_parts`](Self::into_parts) as soon as the bytes are
 /// taken over.
-#[doc(alias = "Receive")]
 pub struct Envelope {
     permit: Permit,
     channel: ChannelId,

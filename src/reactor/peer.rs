@@ -49,6 +49,7 @@ pub struct Peer(Arc<Session>);
 /// Counters of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[doc(alias = "ConnectionStatus")]
 pub struct PeerStatus {
     /// Per channel of this switch, in the order of registration.
     pub channels: Vec<ChannelStatus>,
@@ -76,26 +77,32 @@ impl Peer {
     }
 
     /// What the peer said of itself. Only its ID is authenticated.
+    #[doc(alias = "NodeInfo")]
     pub fn node_info(&self) -> &NodeInfo {
         &self.0.node_info
     }
 
     /// Who dialed whom.
+    #[doc(alias = "IsOutbound")]
     pub fn direction(&self) -> Direction {
         self.0.direction
     }
 
     /// The socket's remote address.
+    #[doc(alias = "RemoteAddr")]
+    #[doc(alias = "RemoteIP")]
     pub fn remote_addr(&self) -> SocketAddr {
         self.0.remote_addr
     }
 
     /// The address that was dialed, for an outbound session.
+    #[doc(alias = "SocketAddr")]
     pub fn dialed_addr(&self) -> Option<&PeerAddress> {
         self.0.dialed_addr.as_ref()
     }
 
     /// Whether it is one of the persistent peers now.
+    #[doc(alias = "IsPersistent")]
     pub fn is_persistent(&self) -> bool {
         self.0.is_persistent()
     }
@@ -138,6 +145,7 @@ impl Peer {
     ///
     /// # Errors
     /// See [`SendErrorKind`]; never `TimedOut` or `WrongThread`.
+    #[doc(alias = "TrySend")]
     pub fn try_send(
         &self,
         channel: impl Into<ChannelId>,
@@ -148,6 +156,7 @@ impl Peer {
     }
 
     /// Whether a `try_send` of a message that fits the channel would succeed now.
+    #[doc(alias = "CanSend")]
     pub fn can_send(&self, channel: impl Into<ChannelId>) -> bool {
         let channel = channel.into();
         self.0.channel(channel).is_some_and(|c| c.is_open && c.may_accept())
@@ -222,11 +231,13 @@ impl Peer {
     }
 
     /// A channel that carries nothing and closes when the session is over, for `select!`.
+    #[doc(alias = "Quit")]
     pub fn closed(&self) -> &Receiver<Infallible> {
         &self.0.closed
     }
 
     /// Whether the session is over: nothing is sent or received any more.
+    #[doc(alias = "IsRunning")]
     pub fn is_closed(&self) -> bool {
         matches!(self.0.closed.try_recv(), Err(TryRecvError::Disconnected))
     }

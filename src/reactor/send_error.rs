@@ -3,7 +3,7 @@
 use crate::payload::Payload;
 
 /// Why a message was not sent. The payload comes back.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("{kind}")]
 pub struct SendError {
     /// Why.
@@ -11,6 +11,8 @@ pub struct SendError {
     /// The message.
     pub payload: Payload,
 }
+
+crate::text::readable_debug!(SendError);
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

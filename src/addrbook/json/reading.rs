@@ -39,7 +39,7 @@ pub struct ImportedBook {
 }
 
 /// Why a file is no address book.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
     /// Larger than [`MAX_FILE`].
@@ -59,6 +59,8 @@ pub enum ImportError {
         reason: String,
     },
 }
+
+crate::text::readable_debug!(ImportError);
 
 /// Reads an `addrbook.json`.
 ///

@@ -175,7 +175,7 @@ impl Sockets for MioSockets {
 }
 
 /// Why the event loop did not start.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
     /// The address cannot be listened on.
@@ -191,6 +191,8 @@ pub enum ListenError {
     #[error("cannot start the event loop: {0}")]
     System(#[from] io::Error),
 }
+
+crate::text::readable_debug!(ListenError);
 
 /// What to do about it, where it is the address that is wrong.
 fn advice(error: &io::Error) -> &'static str {

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 /// How a connection behaves.
 #[derive(Clone, Debug)]
+#[doc(alias = "MConnConfig")]
 pub struct MConnSettings {
     /// Most bytes of a message in a packet that we send. A Go peer refuses packets above its own
     /// setting of this name (1024).
@@ -77,6 +78,7 @@ pub struct Filled {
 
 /// One multiplexed connection. See the [module](self).
 #[derive(Debug)]
+#[doc(alias = "MConnection")]
 pub struct MConn {
     receiver: Receiver,
     recv_bucket: Option<Bucket>,

@@ -11,6 +11,9 @@ use crate::protocol::wire::{DecodeError, Fields, decode_varint, varint_len};
 
 /// A packet, borrowing its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "PacketMsg")]
+#[doc(alias = "PacketPing")]
+#[doc(alias = "PacketPong")]
 pub enum Packet<'a> {
     /// "Are you there?"
     Ping,

@@ -39,6 +39,8 @@ const EPHEMERAL_START: [u8; 3] = [34, 0x0a, 32];
 /// Before the peer is authenticated this holds, of bytes that the peer chose, at most
 /// [`MAX_AUTH`](super::MAX_AUTH); the caller holds at most one incomplete frame ([`FRAME_SEALED`] − 1 bytes).
 /// There is no clock in here: the deadline for all of it is the caller's.
+#[doc(alias = "MakeSecretConnection")]
+#[doc(alias = "SecretConnection")]
 pub struct Handshake<C> {
     expected: Option<NodeId>,
     state: State<C>,
