@@ -127,7 +127,10 @@ mod tests {
     #[test]
     fn a_channel_equals_its_number_in_both_directions() {
         let channel = ChannelId::new(0x20);
-        assert!(channel == 0x20 && 0x20 == channel && channel != 0x21 && 0x21 != channel);
+        assert_eq!(channel, 0x20);
+        assert_eq!(0x20, channel);
+        assert_ne!(channel, 0x21);
+        assert_ne!(0x21, channel);
     }
 
     #[test]

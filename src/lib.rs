@@ -190,7 +190,7 @@ pub use pex::{BookEntry, BookState, BookView, Candidates};
 pub use protocol::LinkError;
 pub use reactor::{
     Blame, BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, LocalFault, Peer,
-    PeerStatus, Reactor, RegisterError, Room, SendError, SendErrorKind,
+    PeerStatus, Reactor, RegisterError, Room, SendError, SendErrorKind, SendOutcomes,
 };
 pub use refused::{Stopped, WrongThread};
 pub use runtime::{

@@ -141,13 +141,16 @@ mod tests {
     #[test]
     fn a_payload_equals_its_bytes_in_both_directions() {
         let payload = Payload::from("bytes");
-        assert!(payload == *b"bytes" && *b"bytes" == payload);
-        assert!(payload == b"bytes" && b"bytes" == payload);
-        assert!(payload == b"bytes"[..] && b"bytes"[..] == payload);
-        assert!(payload == &b"bytes"[..] && &b"bytes"[..] == payload);
-        assert!(payload == b"bytes".to_vec() && b"bytes".to_vec() == payload);
-        assert!(payload == "bytes" && "bytes" == payload && payload == *"bytes");
-        assert!(payload == "bytes".to_owned() && "bytes".to_owned() == payload);
-        assert!(payload != b"byte" && payload != "bytes " && payload != [0; 5]);
+        macro_rules! both_ways {
+            ($($bytes:expr),+) => {$(
+                assert_eq!(payload, $bytes);
+                assert_eq!($bytes, payload);
+            )+};
+        }
+        let (slice, vec) = (&b"bytes"[..], b"bytes".to_vec());
+        both_ways!(*b"bytes", b"bytes", slice, *slice, vec, "bytes", *"bytes", "bytes".to_owned());
+        assert_ne!(payload, b"byte");
+        assert_ne!("bytes ", payload);
+        assert_ne!(payload, [0; 5]);
     }
 }

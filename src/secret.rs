@@ -61,8 +61,8 @@
 pub use crate::protocol::{
     secret::{
         BadFrame, ChaCha, Cipher, EPHEMERAL, Established, FRAME_DATA, FRAME_SEALED, FrameError,
-        FrameWriter, Handshake, HandshakeError, KeyAgreement, MAX_AUTH, MAX_AUTH_FRAMES,
-        MAX_EMPTY_FRAMES, NonceExhausted, Opener, Progress, Sealer, TAG,
+        FrameReader, FrameWriter, Handshake, HandshakeError, KeyAgreement, MAX_AUTH,
+        MAX_AUTH_FRAMES, MAX_EMPTY_FRAMES, NonceExhausted, Opener, Progress, Sealer, TAG,
     },
     wire::{DecodeError, DelimitedError, VarintOverflow},
 };

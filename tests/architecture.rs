@@ -113,7 +113,7 @@ const WORLD: [&str; 27] = [
 
 /// What a file that decides names all the same: `(file, what, why)`. One that is not needed any more
 /// fails.
-const EXCEPTIONS: [(&str, &str, &str); 11] = [
+const EXCEPTIONS: [(&str, &str, &str); 9] = [
     (
         "protocol/secret/agreement.rs",
         "ring::rand",
@@ -127,8 +127,6 @@ const EXCEPTIONS: [(&str, &str, &str); 11] = [
     ("switch/subscribers.rs", "crossbeam_channel", "their queues, which threads of the user read"),
     ("reactor/registration.rs", "std::thread", "whoever drops it may be panicking"),
     ("reactor/broadcast.rs", "crate::thread", "a call that waits says so on the library's threads"),
-    ("reactor/broadcast.rs", "std::time::Instant", "it waits for a deadline of the caller's"),
-    ("reactor/waiter.rs", "std::time::Instant", "it waits for a deadline of the caller's"),
     ("reactor/peer.rs", "crate::thread", "a call that waits says so on the library's threads"),
 ];
 

@@ -37,7 +37,7 @@ impl Client {
 
     /// Dials, and waits until there is a session. `Err(Some(…))` is a signal.
     pub(crate) fn connect(&self, addr: &PeerAddress, channel: u8) -> Result<Peer, Ended> {
-        self.switch.handle().dial(addr.clone());
+        _ = self.switch.handle().dial(addr.clone());
         loop {
             select! {
                 recv(self.signals) -> signal => return Err(Ended::signal(signal)),

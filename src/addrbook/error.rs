@@ -8,9 +8,11 @@ use crate::{
 
 /// A change is in force and could not be stored, for this reason, with all causes: it may not
 /// survive a restart. Storing it is tried again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("it is in force, but could not be stored and may not survive a restart: {0}")]
 pub struct Unstored(pub String);
+
+crate::text::readable_debug!(Unstored);
 
 /// Why a target was not banned, or not as it should be.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The address book: which nodes there are, who is banned, and which addresses are bad.
 //!
-//! Owned by the thread `p2p-pex`, alone; everybody else sees the [`BanTable`]s that it publishes.
+//! Owned by the thread `p2p-pex`, alone; everybody else sees the [`BanTable`](crate::ban::BanTable)s that it publishes.
 //! Pure: it is told the time, and says what a store has to write instead of writing it. It never
 //! touches a disk, a clock or a lock. What does are the stores that come with the library, and the
 //! thread `p2p-store`, which exists only if there is a store and writes what has changed.

@@ -26,6 +26,9 @@ pub fn start_broadcast(
     BroadcastHandle { peers, outcomes }
 }
 
+/// What became of a message with each peer that it went to, by ID.
+pub type SendOutcomes = Vec<(Peer, Result<(), SendErrorKind>)>;
+
 /// A broadcast under way: what becomes of the message with each peer. Dropping it does not stop it, and
 /// nobody hears of those that did not get it.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ impl BroadcastHandle {
     /// Waits until the message was queued for, or refused by, every peer, but no longer than this: a
     /// peer whose outcome is open by then counts as timed out here, though its entry may still be
     /// accepted. Blocks: not for the library's threads, which get `WrongThread`.
-    pub fn wait_timeout(self, timeout: Duration) -> Vec<(Peer, Result<(), SendErrorKind>)> {
+    pub fn wait_timeout(self, timeout: Duration) -> SendOutcomes {
         let open = if crate::thread::is_ours() {
             SendErrorKind::WrongThread
         } else {

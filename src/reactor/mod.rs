@@ -16,7 +16,7 @@ mod send_queue;
 mod session;
 mod waiter;
 
-pub use broadcast::{BroadcastHandle, start_broadcast};
+pub use broadcast::{BroadcastHandle, SendOutcomes, start_broadcast};
 pub use counters::ChannelStatus;
 pub use disconnect::{Blame, DisconnectReason, LocalFault, Room};
 pub(crate) use event::Permit;

@@ -112,7 +112,7 @@ impl fmt::Debug for Reactor {
 }
 
 /// Why a reactor cannot be registered. The caller's mistake.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
     /// The channel belongs to another reactor, or was named twice.
@@ -155,6 +155,8 @@ pub enum RegisterError {
         limit: usize,
     },
 }
+
+crate::text::readable_debug!(RegisterError);
 
 /// Channels that a NodeInfo may list (Go `p2p/node_info.go`, `maxNumChannels`).
 pub(crate) const MAX_CHANNELS: usize = 16;

@@ -25,7 +25,7 @@ use crate::{
 use super::SwitchHandle;
 
 /// Why no addresses were added to the book.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportBookError {
     /// The file is broken.
@@ -35,6 +35,8 @@ pub enum ImportBookError {
     #[error(transparent)]
     Control(#[from] ControlError),
 }
+
+crate::text::readable_debug!(ImportBookError);
 
 /// Opens the configured store.
 #[cfg(feature = "sqlite")]

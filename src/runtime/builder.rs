@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// Prepares a switch: reactors and hooks first, then [`start`](Self::start).
+#[must_use = "nothing runs before it is started"]
 pub struct SwitchBuilder {
     pub(super) config: Config,
     pub(super) key: NodeKey,

@@ -24,7 +24,7 @@ use crate::{
 const MAX_CANDIDATES: usize = 1000;
 
 /// Why a list of nodes is not dialed. None of them is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialPeersError {
     /// Nobody can be at an entry's address.
@@ -43,8 +43,10 @@ pub enum DialPeersError {
     Control(#[from] ControlError),
 }
 
+crate::text::readable_debug!(DialPeersError);
+
 /// Why a list of targets is not banned: none of them is, unless it says so.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BanManyError {
     /// An entry cannot be banned.
@@ -62,6 +64,8 @@ pub enum BanManyError {
     #[error(transparent)]
     Control(#[from] ControlError),
 }
+
+crate::text::readable_debug!(BanManyError);
 
 impl SwitchHandle {
     /// Dials nodes: in random order, each after a random part of

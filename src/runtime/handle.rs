@@ -18,7 +18,7 @@ use crate::{
     node_info::NodeInfo,
     payload::Payload,
     pex::PexHandle,
-    reactor::{BroadcastHandle, Peer, SendError, SendErrorKind, start_broadcast},
+    reactor::{BroadcastHandle, Peer, SendError, SendErrorKind, SendOutcomes, start_broadcast},
     refused::{Stopped, WrongThread},
     reply::Reply,
     switch::{DialError, Dialed, Input, Metrics, Origin, Request, Shared, SwitchEvent, ToSwitch},
@@ -70,6 +70,7 @@ pub struct NumPeers {
 
 /// A dial under way, and its outcome when it is known. Dropping it does not cancel the dial.
 #[derive(Debug)]
+#[must_use = "it says how the dial went"]
 pub struct DialTicket {
     outcome: Receiver<Result<Peer, DialError>>,
 }
@@ -179,7 +180,7 @@ impl SwitchHandle {
         &self,
         channel: impl Into<ChannelId>,
         payload: impl Into<Payload>,
-    ) -> Result<Vec<(Peer, Result<(), SendErrorKind>)>, SendError> {
+    ) -> Result<SendOutcomes, SendError> {
         let (channel, payload) = self.owned(channel.into(), payload.into())?;
         let send = |peer: Peer| {
             let outcome = peer.try_send_payload(channel, &payload);

@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// Why a switch did not start.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A configuration value is wrong.
@@ -78,6 +78,8 @@ pub enum StartError {
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
+
+crate::text::readable_debug!(StartError);
 
 /// Stores of ours name the book themselves, with its file.
 fn of_book(error: &StoreError) -> String {

@@ -77,7 +77,7 @@ struct Ends {
 }
 
 /// Why a stop was not in order.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StopError {
     /// Threads of the switch had panicked: a bug of this library. Everything is stopped all the
@@ -94,6 +94,8 @@ pub enum StopError {
     #[error("{0}; the stop goes on without the caller")]
     WrongThread(#[from] WrongThread),
 }
+
+crate::text::readable_debug!(StopError);
 
 impl Switch {
     pub(super) fn new(handle: SwitchHandle, threads: Threads) -> Self {

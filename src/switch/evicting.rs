@@ -32,7 +32,7 @@
 //! of the node chooses, the fifth with the shortest round trips, the tenth that spoke last, and
 //! half of the rest, who have been there longest. Of what is left the newest of the largest network
 //! leaves, if the newcomer's network has fewer guests. A network is here what the address book
-//! takes for one ([`GroupKey`](crate::GroupKey)), an IPv4 /16 or an IPv6 /32. Guests with private
+//! takes for one, an IPv4 /16 or an IPv6 /32. Guests with private
 //! or exempt addresses neither leave nor replace others, and nobody does where
 //! [`Config::allow_duplicate_ip`](crate::Config::allow_duplicate_ip) is set. There are at most four a second.
 

@@ -133,7 +133,7 @@ pub enum Control {
 }
 
 /// Why a request at run time was refused. Nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
     /// No such peer: not connected, or not persistent, as the call needs it.
@@ -163,8 +163,10 @@ pub enum ControlError {
     WrongThread(#[from] WrongThread),
 }
 
+crate::text::readable_debug!(ControlError);
+
 /// Why there is no session with the dialed node.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
     /// The attempt failed.
@@ -177,6 +179,8 @@ pub enum DialError {
     #[error(transparent)]
     WrongThread(#[from] WrongThread),
 }
+
+crate::text::readable_debug!(DialError);
 
 /// A name to resolve, for a resolver thread.
 #[derive(Clone, Debug, PartialEq, Eq)]

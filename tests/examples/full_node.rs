@@ -54,7 +54,7 @@ impl Played {
             )
             .unwrap();
         let switch = builder.start().unwrap();
-        switch.handle().dial(node.addr());
+        _ = switch.handle().dial(node.addr());
         let Event::PeerUp(peer) = reactor.events().recv_timeout(DEADLINE).unwrap() else {
             panic!("no session")
         };

@@ -29,7 +29,7 @@ impl Guest {
             .reactor(ReactorSpec::new("guest").channel(ChannelDescriptor::new(0x00)))
             .unwrap();
         let switch = builder.start().unwrap();
-        switch.handle().dial(addr);
+        _ = switch.handle().dial(addr);
         let up = reactor.events().recv_timeout(DEADLINE).unwrap();
         assert!(matches!(up, Event::PeerUp(_)), "{up:?}");
         Self { switch, reactor }

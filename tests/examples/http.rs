@@ -217,7 +217,7 @@ fn status_and_net_info_have_what_tendermint_rpc_reads() {
     let digest = ring::digest::digest(&ring::digest::SHA256, &key);
     assert_eq!((key.len(), &digest.as_ref()[..20]), (32, &address[..]));
 
-    switch.handle().dial(node.addr());
+    _ = switch.handle().dial(node.addr());
     assert!(matches!(reactor.events().recv_timeout(DEADLINE).unwrap(), Event::PeerUp(_)));
     node.event("peer_up", |_| true);
     let net_info = node.call("/net_info");

@@ -63,7 +63,7 @@ fn levels_are_those_of_tendermint_and_of_zerolog() {
     let named: Vec<_> =
         list[1..].iter().map(|(name, level)| (name.clone().unwrap(), *level)).collect();
     let program = module_path!().split("::").next().unwrap();
-    let expected = [(program, Info), ("state", Info), ("tmp2p", Debug), ("tmp2p::pex", Trace)];
+    let expected = [(program, Info), ("state", Info), ("p2p", Debug), ("pex", Trace)];
     assert_eq!(named, expected.map(|(name, level)| (name.to_owned(), level)));
     assert_eq!(list[0], (None, Error));
     // Whom a list does not name.

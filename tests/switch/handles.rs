@@ -23,7 +23,7 @@ fn a_handle_before_the_start_says_that_there_is_no_switch() {
     assert_eq!((handle.local_addr(), handle.peer_address()), (None, None));
     assert_eq!((handle.num_peers(), handle.peers().len()), (NumPeers::default(), 0));
     assert_eq!((handle.bans(), handle.metrics()), (Vec::new(), tmp2p::Metrics::default()));
-    assert_eq!(handle.broadcast(CHANNEL, b"x".to_vec()).num_peers(), 0);
+    assert_eq!(handle.broadcast(CHANNEL, b"x".to_vec()).unwrap().num_peers(), 0);
     handle.request_more_peers();
     assert_eq!(handle.node_info().id(), Some(handle.id()));
     assert!(handle.node_info().channels().is_empty());

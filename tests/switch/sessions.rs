@@ -122,8 +122,9 @@ fn a_value_that_holds_the_peer_goes_with_the_session() {
 fn a_session_is_a_key_and_the_next_one_with_the_same_node_is_another() {
     let (alice, bob) = (node(), node());
     let (first, _) = pair(&alice, &bob);
+    #[allow(clippy::mutable_key_type, reason = "it is hashed by what never changes")]
     let mut said = HashMap::from([(first.clone(), "first")]);
-    let same = alice.0.handle().peer(&first.id()).unwrap();
+    let same = alice.0.handle().peer(first.id()).unwrap();
     assert_eq!(said.get(&same), Some(&"first"));
     same.stop("next session");
     down(&alice.1);
@@ -152,7 +153,7 @@ fn a_session_ends_in_four_ways() {
         assert_eq!(*down(&alice.1).1, reason);
         let mut received = 0;
         loop {
-            match next(&bob.1.events) {
+            match next(bob.1.events()) {
                 Event::Message(_) => received += 1,
                 Event::PeerDown(..) => break,
                 _ => {}
