@@ -225,8 +225,8 @@ fn heights_are_those_of_the_peers_that_there_are() {
         assert_eq!(shown, height);
     };
     latest("49");
-    let [liar, honest, other] = [liar, honest, other].map(|played| played.switch);
-    for (switch, height) in [(liar, "49"), (honest, "49"), (other, "0")] {
+    for (played, height) in [(liar, "49"), (honest, "49"), (other, "0")] {
+        let Played { switch, reactor: _reactor, .. } = played;
         let id = switch.handle().id().to_string();
         switch.stop(DEADLINE).unwrap();
         node.event("peer_down", |event| event["id"] == id);
