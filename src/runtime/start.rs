@@ -1,18 +1,9 @@
 //! From what was registered to running threads: check, book, loop, switch, peer exchange, handle.
 //!
-//! Who hears of what is said by the ends that each is given here:
-//!
-//! | what is said | by | at its end | to |
-//! |---|---|---|---|
-//! | reports | loop | [`Reports`](event_loop::Reports), a [`ToSwitch`](crate::switch::ToSwitch) | switch |
-//! | events | loop, switch | [`Inboxes`], [`Revocable`] | reactors, peer exchange among them |
-//! | commands | switch, peer exchange, handles | [`Mailbox`](event_loop::Mailbox) | loop |
-//! | notices | switch | [`Notices`](crate::switch::Notices), a [`ToPex`](crate::pex::ToPex) | peer exchange, book |
-//! | dials, ends, bans | peer exchange | [`ToSwitch`](crate::switch::ToSwitch) | switch, which tells subscribers |
-//! | requests | handles | [`ToSwitch`](crate::switch::ToSwitch), [`PexHandle`](crate::pex::PexHandle) | both, which answer by replies |
-//!
-//! So of a failed dial the loop tells the switch; that tells peer exchange in a notice, subscribers
-//! in an event, and whoever asked in a reply.
+//! Who hears of what is said by the ends that each of them is given: `ToSwitch`, which takes the loop's
+//! `Reports`, `ToPex`, which takes the switch's `Notices`, `Mailbox` of the loop, `Inboxes` of the
+//! reactors. So of a failed dial the loop tells the switch; that tells peer exchange in a notice,
+//! subscribers in an event, and whoever asked in a reply.
 
 use std::{
     io,
