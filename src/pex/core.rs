@@ -72,11 +72,7 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 ///     }
 ///
 ///     fn next_input(&mut self) -> PexInput {
-///         let Some(input) = self.inputs.pop_front() else {
-///             self.now.mono = self.core.next_deadline().expect("somebody has to stop it");
-///             return PexInput::Timeout;
-///         };
-///         input
+///         self.inputs.pop_front().unwrap_or(PexInput::Timeout)
 ///     }
 ///
 ///     fn perform(&mut self, output: PexOutput) {
@@ -423,7 +419,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        addrbook::{BanError, BookKey, BookLimits, BookSettings, UnbanError},
+        addrbook::{BanError, BookKey, BookLimits, BookSettings},
         ban::BanTarget,
         config::Config,
         identity::NodeId,
@@ -431,11 +427,11 @@ pub(super) mod tests {
         reply::Reply,
     };
 
-    const OWN: NodeId = id(0);
-    const START: Duration = Duration::from_secs(1_700_000_000);
+    pub(in crate::pex) const OWN: NodeId = id(0);
+    pub(in crate::pex) const START: Duration = Duration::from_secs(1_700_000_000);
     pub(in crate::pex) const NOW: Now = Now { mono: Mono::ZERO, wall: START };
 
-    const fn id(n: u8) -> NodeId {
+    pub(in crate::pex) const fn id(n: u8) -> NodeId {
         NodeId::from_bytes([n; 20])
     }
 
@@ -459,7 +455,7 @@ pub(super) mod tests {
         core
     }
 
-    fn core() -> PexCore {
+    pub(in crate::pex) fn core() -> PexCore {
         let mut core = new(&Config { pex: false, ..Config::default() });
         // The key of a new book is stored.
         assert!(matches!(outputs(&mut core)[..], [PexOutput::Store { .. }]));
@@ -467,7 +463,7 @@ pub(super) mod tests {
     }
 
     /// What comes out of a request, and what it was answered with once that was done.
-    fn ask<T: Send + Sync + 'static>(
+    pub(in crate::pex) fn ask<T: Send + Sync + 'static>(
         core: &mut PexCore,
         request: impl FnOnce(Reply<T>) -> PexRequest,
     ) -> (Vec<PexOutput>, T) {
@@ -481,7 +477,7 @@ pub(super) mod tests {
         (outputs, answer.flatten().expect("it is answered"))
     }
 
-    fn ban(
+    pub(in crate::pex) fn ban(
         core: &mut PexCore,
         target: BanTarget,
         duration: Option<Duration>,
@@ -501,68 +497,6 @@ pub(super) mod tests {
 
     fn num_published(outputs: &[PexOutput]) -> usize {
         outputs.iter().filter(|o| matches!(o, PexOutput::Publish { .. })).count()
-    }
-
-    #[test]
-    fn a_ban_is_published_and_stored_before_it_is_answered() {
-        let mut core = core();
-        let (outputs, answer) = ban(&mut core, id(1).into(), None);
-        let [PexOutput::Publish { table, added }, PexOutput::Store { batch, is_urgent: true }] =
-            &outputs[..]
-        else {
-            panic!("{outputs:?}");
-        };
-        let answer = &answer.unwrap();
-        assert_eq!(added, std::slice::from_ref(answer));
-        assert_eq!(table.find_id(&id(1), START), Some(answer));
-        assert_eq!(batch.bans[&answer.target].as_ref(), Some(answer));
-    }
-
-    /// A list of 50,000 ranges would else be 50,000 tables, each a copy of the one before.
-    #[test]
-    fn a_list_of_bans_is_one_publication_or_none() {
-        let mut core = core();
-        let many = |core: &mut PexCore, targets| {
-            let (duration, reason) = (None, "list".to_owned());
-            ask(core, |reply| PexRequest::BanMany { targets, duration, reason, reply })
-        };
-        let cidr = |n: u8| format!("9.9.{n}.0/24").parse::<BanTarget>().unwrap();
-        let (outputs, answer) = many(&mut core, (0..100).map(cidr).collect());
-        let [PexOutput::Publish { table, added }, PexOutput::Store { batch, is_urgent: true }] =
-            &outputs[..]
-        else {
-            panic!("{outputs:?}");
-        };
-        assert_eq!((table.len(), batch.bans.len()), (100, 100));
-        assert_eq!(*added, answer.unwrap());
-        // One that cannot be, and none is.
-        let (outputs, answer) = many(&mut core, vec![cidr(200), OWN.into(), cidr(201)]);
-        assert_eq!(answer, Err((1, BanError::OwnId)));
-        assert!(outputs.is_empty() && many(&mut core, Vec::new()).0.is_empty());
-        assert_eq!(core.book().bans().len(), 100);
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_ban_is_told_and_nothing_else_happens() {
-        let mut core = core();
-        for (target, duration, error) in [
-            (OWN.into(), None, BanError::OwnId),
-            (id(1).into(), Some(Duration::ZERO), BanError::ZeroDuration),
-            (
-                "0.0.0.0/0".parse().unwrap(),
-                None,
-                BanError::CoversEverything("0.0.0.0/0".parse().unwrap()),
-            ),
-            ("::/0".parse().unwrap(), None, BanError::CoversEverything("::/0".parse().unwrap())),
-        ] {
-            let (outputs, found) = ban(&mut core, target, duration);
-            assert!(outputs.is_empty());
-            assert_eq!(found, Err(error));
-        }
-        let target = BanTarget::from(id(9));
-        let (outputs, found) = ask(&mut core, |reply| PexRequest::Unban { target, reply });
-        assert!(outputs.is_empty());
-        assert_eq!(found, Err(UnbanError::NotBanned(target)));
     }
 
     #[test]

@@ -162,3 +162,77 @@ impl PexCore {
         candidates
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        addrbook::{BanError, UnbanError},
+        ban::BanTarget,
+        pex::core::tests::{OWN, START, ask, ban, core, id},
+    };
+
+    #[test]
+    fn a_ban_is_published_and_stored_before_it_is_answered() {
+        let mut core = core();
+        let (outputs, answer) = ban(&mut core, id(1).into(), None);
+        let [PexOutput::Publish { table, added }, PexOutput::Store { batch, is_urgent: true }] =
+            &outputs[..]
+        else {
+            panic!("{outputs:?}");
+        };
+        let answer = &answer.unwrap();
+        assert_eq!(added, std::slice::from_ref(answer));
+        assert_eq!(table.find_id(&id(1), START), Some(answer));
+        assert_eq!(batch.bans[&answer.target].as_ref(), Some(answer));
+    }
+
+    /// A list of 50,000 ranges would else be 50,000 tables, each a copy of the one before.
+    #[test]
+    fn a_list_of_bans_is_one_publication_or_none() {
+        let mut core = core();
+        let many = |core: &mut PexCore, targets| {
+            let (duration, reason) = (None, "list".to_owned());
+            ask(core, |reply| PexRequest::BanMany { targets, duration, reason, reply })
+        };
+        let cidr = |n: u8| format!("9.9.{n}.0/24").parse::<BanTarget>().unwrap();
+        let (outputs, answer) = many(&mut core, (0..100).map(cidr).collect());
+        let [PexOutput::Publish { table, added }, PexOutput::Store { batch, is_urgent: true }] =
+            &outputs[..]
+        else {
+            panic!("{outputs:?}");
+        };
+        assert_eq!((table.len(), batch.bans.len()), (100, 100));
+        assert_eq!(*added, answer.unwrap());
+        // One that cannot be, and none is.
+        let (outputs, answer) = many(&mut core, vec![cidr(200), OWN.into(), cidr(201)]);
+        assert_eq!(answer, Err((1, BanError::OwnId)));
+        assert!(outputs.is_empty() && many(&mut core, Vec::new()).0.is_empty());
+        assert_eq!(core.book().bans().len(), 100);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_ban_is_told_and_nothing_else_happens() {
+        let mut core = core();
+        for (target, duration, error) in [
+            (OWN.into(), None, BanError::OwnId),
+            (id(1).into(), Some(Duration::ZERO), BanError::ZeroDuration),
+            (
+                "0.0.0.0/0".parse().unwrap(),
+                None,
+                BanError::CoversEverything("0.0.0.0/0".parse().unwrap()),
+            ),
+            ("::/0".parse().unwrap(), None, BanError::CoversEverything("::/0".parse().unwrap())),
+        ] {
+            let (outputs, found) = ban(&mut core, target, duration);
+            assert!(outputs.is_empty());
+            assert_eq!(found, Err(error));
+        }
+        let target = BanTarget::from(id(9));
+        let (outputs, found) = ask(&mut core, |reply| PexRequest::Unban { target, reply });
+        assert!(outputs.is_empty());
+        assert_eq!(found, Err(UnbanError::NotBanned(target)));
+    }
+}
