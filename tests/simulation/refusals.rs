@@ -211,7 +211,7 @@ fn dials_that_reach_nobody_say_why() {
     world.net.borrow_mut().black_holes.insert("10.0.0.98:1".parse().unwrap());
     let silent = world.dial_at(a, id, "10.0.0.98:1");
     world.run_for(Duration::from_millis(2900));
-    assert!(!world.nodes[a].answer(silent).is_some());
+    assert!(world.nodes[a].answer(silent).is_none());
     world.run_for(Duration::from_millis(200));
     assert_eq!(answer(&world, a, silent), "dial_timeout");
     let unknown = world.dial_at(a, id, "nowhere.example:1");
