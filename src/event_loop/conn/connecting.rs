@@ -1,6 +1,6 @@
 //! A dial, until the connection stands.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use super::{Context, Facts, Handshaking, Next, Socket, origin::Dial};
 use crate::{
@@ -29,17 +29,17 @@ impl Connecting {
         facts: &Facts,
         socket: &mut Socket,
         cx: &mut Context<S, I>,
-    ) -> Result<Handshaking<C>, (Self, Next)> {
+    ) -> ControlFlow<(Self, Next), Handshaking<C>> {
         if !socket.writable {
-            return Err((self, Next::Wait));
+            return ControlFlow::Break((self, Next::Wait));
         }
         match cx.sockets.connect_result(facts.id.slot()) {
-            Ok(true) => Ok(Handshaking::dialed(self.dial, cx)),
+            Ok(true) => ControlFlow::Continue(Handshaking::dialed(self.dial, cx)),
             Ok(false) => {
                 socket.writable = false;
-                Err((self, Next::Wait))
+                ControlFlow::Break((self, Next::Wait))
             }
-            Err(error) => Err((self, Next::Over(DisconnectReason::from_io(&error)))),
+            Err(error) => ControlFlow::Break((self, Next::Over(DisconnectReason::from_io(&error)))),
         }
     }
 

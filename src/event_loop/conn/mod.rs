@@ -17,7 +17,7 @@ mod stall;
 #[cfg(test)]
 mod tests;
 
-use std::{mem, net::SocketAddr, sync::Arc, time::Duration};
+use std::{mem, net::SocketAddr, ops::ControlFlow, sync::Arc, time::Duration};
 
 use self::{
     awaiting::{AwaitingAdmission, AwaitingFilter},
@@ -152,8 +152,8 @@ impl<C: Cipher> Conn<C> {
         }
         let handshaking = match mem::replace(&mut self.stage, Stage::Over) {
             Stage::Connecting(connecting) => match connecting.run(facts, socket, cx) {
-                Ok(handshaking) => Box::new(handshaking),
-                Err((connecting, next)) => {
+                ControlFlow::Continue(handshaking) => Box::new(handshaking),
+                ControlFlow::Break((connecting, next)) => {
                     self.stage = Stage::Connecting(connecting);
                     return next;
                 }
