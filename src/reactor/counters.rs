@@ -29,15 +29,7 @@ pub struct ChannelStatus {
 impl ChannelStatus {
     /// Nothing counted yet.
     pub(crate) fn new(channel: ChannelId) -> Self {
-        Self {
-            channel,
-            queued: 0,
-            sent_messages: 0,
-            sent_bytes: 0,
-            received_messages: 0,
-            received_bytes: 0,
-            dropped: 0,
-        }
+        ChannelCounters::default().status(channel, 0)
     }
     /// Counts what the other one has counted of the same channel.
     pub(crate) fn add(&mut self, other: &Self) {
