@@ -36,7 +36,7 @@ use std::{process::ExitCode, time::Duration, time::Instant};
 
 use common::{Args, Goal, Line, Reporter, Summary};
 use internet::{SECOND, addr, internet, quiet};
-use tmp2p::{Config, NetAddress, protocol::secret::Null};
+use tmp2p::{Config, NetAddress, internals::protocol::secret::Null};
 use world::World;
 
 /// Of a hundred addresses, those where nobody answers.

@@ -18,12 +18,12 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tmp2p::{
     Ban, BanOrigin, BookKey, Cidr, Config, ConnId, Direction, DisconnectReason, NetAddress, NodeId,
     NodeInfo,
-    addrbook::{Book, BookLimits, BookSettings, NodeFacts},
-    drive::Driver,
-    event_loop::{BanTable, Established, Report},
-    pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexSettings},
-    switch::{Input, Output, SwitchCore, SwitchSettings},
-    time::{Mono, Now},
+    internals::addrbook::{Book, BookLimits, BookSettings, NodeFacts},
+    internals::drive::Driver,
+    internals::event_loop::{BanTable, Established, Report},
+    internals::pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexSettings},
+    internals::switch::{Input, Output, SwitchCore, SwitchSettings},
+    internals::time::{Mono, Now},
 };
 
 const START: Duration = Duration::from_secs(1_700_000_000);

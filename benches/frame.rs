@@ -8,7 +8,7 @@ mod common;
 use std::{hint::black_box, process::ExitCode, time::Instant};
 
 use common::{Args, Bare, CLEAR, Line, PAYLOAD, Reporter, SEALED, Summary, percentile};
-use tmp2p::protocol::secret::{ChaCha, Opener, Sealer};
+use tmp2p::internals::protocol::secret::{ChaCha, Opener, Sealer};
 
 const KEY: [u8; 32] = [7; 32];
 

@@ -11,11 +11,11 @@ use std::{hint::black_box, process::ExitCode, time::Duration, time::Instant};
 use common::{Args, Bare, Line, Outcome, PAYLOAD, Reporter, SEALED, Summary, percentile};
 use tmp2p::{
     ChannelDescriptor, Payload,
-    protocol::{
+    internals::protocol::{
         mconn::{Flow, Incoming, MConn, MConnSettings, Outgoing, Sink},
         secret::{ChaCha, FrameWriter, Opener, Sealer},
     },
-    time::Mono,
+    internals::time::Mono,
 };
 
 const KEY: [u8; 32] = [7; 32];

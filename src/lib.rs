@@ -129,18 +129,15 @@
 //! and threads, for who needs nothing else of a node.
 #![forbid(unsafe_code)]
 
-#[doc(hidden)]
-pub mod addrbook;
+mod addrbook;
 mod address;
 mod ban;
 mod channel;
 mod clock;
 mod config;
 mod deadlines;
-#[doc(hidden)]
-pub mod drive;
-#[doc(hidden)]
-pub mod event_loop;
+mod drive;
+mod event_loop;
 mod folder;
 mod guard;
 mod identity;
@@ -149,24 +146,18 @@ pub mod mconn;
 mod node_info;
 mod origin;
 mod payload;
-#[doc(hidden)]
-pub mod pex;
-#[doc(hidden)]
-pub mod protocol;
-#[doc(hidden)]
-pub mod reactor;
+mod pex;
+mod protocol;
+mod reactor;
 mod refused;
 mod reply;
 mod runtime;
 pub mod secret;
-#[doc(hidden)]
-pub mod switch;
+mod switch;
 mod text;
 mod thread;
-#[doc(hidden)]
-pub mod time;
-#[doc(hidden)]
-pub mod wake;
+mod time;
+mod wake;
 
 #[cfg(feature = "sqlite")]
 pub use addrbook::SqliteStore;
@@ -203,6 +194,39 @@ pub use switch::{
     Candidate, ConnectionState, ControlError, Decision, DialError, Later, Limits, Metrics,
     PeerState, Resolver, StateCounts, StopReason, SwitchEvent, SystemResolver, Verdict,
 };
+
+/// What the crate's own tests, benches and fuzz targets drive: cores, links, parsers. No part of the
+/// public face, and changed without notice.
+#[doc(hidden)]
+pub mod internals {
+    pub mod addrbook {
+        pub use crate::addrbook::*;
+    }
+    pub mod drive {
+        pub use crate::drive::*;
+    }
+    pub mod event_loop {
+        pub use crate::event_loop::*;
+    }
+    pub mod pex {
+        pub use crate::pex::*;
+    }
+    pub mod protocol {
+        pub use crate::protocol::*;
+    }
+    pub mod reactor {
+        pub use crate::reactor::*;
+    }
+    pub mod switch {
+        pub use crate::switch::*;
+    }
+    pub mod time {
+        pub use crate::time::*;
+    }
+    pub mod wake {
+        pub use crate::wake::*;
+    }
+}
 
 // The README's examples are run as tests, too.
 #[cfg(doctest)]

@@ -9,7 +9,7 @@ use prost::{
 };
 use tmp2p::{
     NodeInfo,
-    protocol::wire::{DecodeError, Fields, Value},
+    internals::protocol::wire::{DecodeError, Fields, Value},
 };
 
 /// `proto/tendermint/p2p/types.proto`.

@@ -20,7 +20,7 @@ use go::Go;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tmp2p::{
     BookKey, NetAddress, NodeId,
-    addrbook::{Book, BookLimits, BookSettings, NodeFacts, json},
+    internals::addrbook::{Book, BookLimits, BookSettings, NodeFacts, json},
 };
 
 /// As many addresses as 256 + 64 buckets of 64 hold.

@@ -15,7 +15,7 @@ use std::{
 use serde_json::json;
 use tmp2p::{
     Config, NodeId, NodeKey, PeerAddress,
-    protocol::secret::{ChaCha, Established, Handshake, KeyAgreement, Progress},
+    internals::protocol::secret::{ChaCha, Established, Handshake, KeyAgreement, Progress},
 };
 
 use crate::{common::Outcome, dialer::connect_from, listener};

@@ -16,13 +16,13 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use tmp2p::{
     ChannelDescriptor, ChannelId, NetAddress, NodeKey, Payload, PeerAddress,
-    protocol::{
+    internals::protocol::{
         LinkSettings,
         link::{Handshaking, Open, Step},
         mconn::{Flow, Incoming, MConnSettings, Outgoing},
         secret::{ChaCha, KeyAgreement},
     },
-    time::Mono,
+    internals::time::Mono,
 };
 
 use crate::{

@@ -46,10 +46,10 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 /// use std::{collections::VecDeque, time::Duration};
 /// use tmp2p::{
 ///     BookKey, Config, Mono, NodeId, Now,
-///     addrbook::{Book, BookLimits, BookSettings},
-///     drive::{Core, Driver},
-///     pex::{PexCore, PexInput, PexOutput, PexRequest, PexSettings},
-///     switch::Reply,
+///     internals::addrbook::{Book, BookLimits, BookSettings},
+///     internals::drive::{Core, Driver},
+///     internals::pex::{PexCore, PexInput, PexOutput, PexRequest, PexSettings},
+///     internals::switch::Reply,
 /// };
 /// use rand::{SeedableRng, rngs::StdRng};
 ///

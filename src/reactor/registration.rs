@@ -24,7 +24,7 @@ use crate::ids::ChannelId;
 ///
 /// # Sending from the thread that receives
 /// That thread must not wait for a peer to read: the peer may be waiting for it. So it uses
-/// [`Peer::try_send`], keeps what finds the queue full, and goes on when told that there is room:
+/// [`Peer::try_send`](crate::Peer::try_send), keeps what finds the queue full, and goes on when told that there is room:
 ///
 /// ```
 /// use std::collections::{BTreeMap, VecDeque};
@@ -68,7 +68,7 @@ use crate::ids::ChannelId;
 /// }
 /// ```
 ///
-/// Whoever prefers [`Peer::send`], which waits, does so on another thread that reads no events, such
+/// Whoever prefers [`Peer::send`](crate::Peer::send), which waits, does so on another thread that reads no events, such
 /// as one for each peer, begun with [`Event::PeerUp`], as Go's gossip routines are.
 #[must_use = "dropping a reactor stops the switch"]
 pub struct Reactor {

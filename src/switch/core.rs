@@ -95,9 +95,9 @@ pub struct ReactorSettings {
 /// use std::collections::VecDeque;
 /// use tmp2p::{
 ///     Config, Mono, NodeKey, Now, Origin, StopReason,
-///     drive::{Core, Driver},
-///     event_loop::{Command, Report},
-///     switch::{Input, Output, Reply, Request, SwitchCore, SwitchSettings},
+///     internals::drive::{Core, Driver},
+///     internals::event_loop::{Command, Report},
+///     internals::switch::{Input, Output, Reply, Request, SwitchCore, SwitchSettings},
 /// };
 ///
 /// /// Nobody can be reached.

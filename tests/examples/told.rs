@@ -69,8 +69,8 @@ fn levels_are_those_of_tendermint_and_of_zerolog() {
     // Whom a list does not name.
     assert_eq!(levels("log_level", "p2p:error").ok().unwrap()[0], (None, Info));
     assert_eq!(
-        levels("log_level", "tmp2p::switch:debug").ok().unwrap()[1].0.as_deref(),
-        Some("tmp2p::switch")
+        levels("log_level", "tmp2p::internals::switch:debug").ok().unwrap()[1].0.as_deref(),
+        Some("tmp2p::internals::switch")
     );
 }
 

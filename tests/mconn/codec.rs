@@ -4,8 +4,8 @@ use crate::harness::*;
 use proptest::prelude::*;
 use prost::Message as _;
 use tmp2p::{
-    protocol::mconn::{MConn, MConnError, packet::Packet},
-    time::Mono,
+    internals::protocol::mconn::{MConn, MConnError, packet::Packet},
+    internals::time::Mono,
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -84,8 +84,10 @@ fn reference(wire: &[u8], limit: usize) -> (Messages, bool) {
 fn damaged_bytes_are_judged_alike_in_whole_and_in_pieces() {
     // Far more than these packets, so that no damaged length is refused before its packet ends.
     let limit = largest_for_go(1024) + 1;
-    let settings =
-        tmp2p::protocol::mconn::MConnSettings { max_recv_packet_size: 1024, ..settings() };
+    let settings = tmp2p::internals::protocol::mconn::MConnSettings {
+        max_recv_packet_size: 1024,
+        ..settings()
+    };
     let packets: [&[u8]; 9] = [
         &[0x0a, 0],
         &[0x12, 0],

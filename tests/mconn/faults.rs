@@ -3,8 +3,8 @@
 use crate::{codec::largest_for_go, harness::*};
 use std::time::Duration;
 use tmp2p::{
-    protocol::mconn::{MConn, MConnError, MConnSettings, packet::Packet},
-    time::Mono,
+    internals::protocol::mconn::{MConn, MConnError, MConnSettings, packet::Packet},
+    internals::time::Mono,
 };
 
 #[test]

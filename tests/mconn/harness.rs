@@ -3,8 +3,10 @@
 use std::{collections::VecDeque, time::Duration};
 use tmp2p::{
     ChannelDescriptor, Payload,
-    protocol::mconn::{Filled, Flow, Incoming, MConn, MConnError, MConnSettings, Outgoing, Sink},
-    time::Mono,
+    internals::protocol::mconn::{
+        Filled, Flow, Incoming, MConn, MConnError, MConnSettings, Outgoing, Sink,
+    },
+    internals::time::Mono,
 };
 
 pub(crate) const FRAME: usize = 1024;

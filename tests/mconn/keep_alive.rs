@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use std::time::Duration;
-use tmp2p::protocol::mconn::{MConn, MConnError, MConnSettings};
+use tmp2p::internals::protocol::mconn::{MConn, MConnError, MConnSettings};
 
 fn with_pings() -> MConnSettings {
     MConnSettings { ping_interval: Duration::from_secs(60), ..settings() }

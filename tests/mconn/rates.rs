@@ -4,8 +4,8 @@ use crate::harness::*;
 use std::time::Duration;
 use tmp2p::{
     Payload,
-    protocol::mconn::{MConn, MConnSettings, Outgoing, Sink},
-    time::Mono,
+    internals::protocol::mconn::{MConn, MConnSettings, Outgoing, Sink},
+    internals::time::Mono,
 };
 
 /// Bytes per second: 64 KB/s, the default, 100 Mb/s … 10 Gb/s.

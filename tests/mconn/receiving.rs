@@ -3,8 +3,8 @@
 use crate::harness::*;
 use tmp2p::{
     ChannelId,
-    protocol::mconn::{MConn, MConnError, MConnSettings, packet::Packet},
-    time::Mono,
+    internals::protocol::mconn::{MConn, MConnError, MConnSettings, packet::Packet},
+    internals::time::Mono,
 };
 
 fn msg(channel_id: i64, eof: bool, data: &[u8]) -> Vec<u8> {

@@ -13,7 +13,7 @@ use std::{
 
 use tmp2p::{
     NodeId, NodeKey,
-    protocol::{
+    internals::protocol::{
         secret::{
             ChaCha, Established, FRAME_DATA, FRAME_SEALED, Handshake, KeyAgreement, Progress,
         },

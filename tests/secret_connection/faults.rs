@@ -2,7 +2,7 @@
 
 use tmp2p::{
     NodeId, NodeKey,
-    protocol::{
+    internals::protocol::{
         secret::{
             ChaCha, Cipher, EPHEMERAL, FRAME_DATA, FRAME_SEALED, FrameError, Handshake,
             HandshakeError, KeyAgreement, NonceExhausted, Null, Opener, Progress, Sealer,

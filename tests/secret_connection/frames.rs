@@ -1,6 +1,6 @@
 //! Frames, corrupted and out of order.
 
-use tmp2p::protocol::secret::{ChaCha, FRAME_DATA, FrameError, Opener, Sealer};
+use tmp2p::internals::protocol::secret::{ChaCha, FRAME_DATA, FrameError, Opener, Sealer};
 
 use super::{frame, raw_frame};
 

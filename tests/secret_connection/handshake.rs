@@ -2,7 +2,7 @@
 
 use tmp2p::{
     NodeKey,
-    protocol::{
+    internals::protocol::{
         secret::{
             ChaCha, EPHEMERAL, Established, FRAME_SEALED, FrameError, Handshake, HandshakeError,
             MAX_AUTH, MAX_AUTH_FRAMES, MAX_EMPTY_FRAMES, Null, Progress, Sealer,

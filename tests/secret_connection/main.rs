@@ -9,7 +9,7 @@ mod messages;
 
 use tmp2p::{
     NodeKey,
-    protocol::{
+    internals::protocol::{
         secret::{
             Cipher, EPHEMERAL, FRAME_DATA, FRAME_SEALED, FrameKeys, Handshake, HandshakeError,
             Progress, Sealer, Side, TAG, challenge,

@@ -1,6 +1,6 @@
 //! Who the two sides are, and what they send.
 
-use tmp2p::protocol::{
+use tmp2p::internals::protocol::{
     secret::KeyAgreement,
     wire::{put_delimited, put_message_field},
 };

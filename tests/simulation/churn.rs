@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::{Direction, protocol::secret::Null};
+use tmp2p::{Direction, internals::protocol::secret::Null};
 
 use crate::{
     dice::Dice,

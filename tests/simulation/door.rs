@@ -3,7 +3,9 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use tmp2p::{Config, NodeKey, SwitchEvent, event_loop::Sockets, protocol::secret::Null};
+use tmp2p::{
+    Config, NodeKey, SwitchEvent, internals::event_loop::Sockets, internals::protocol::secret::Null,
+};
 
 use crate::{
     options::Options,
@@ -362,7 +364,7 @@ fn a_node_has_one_place_while_the_filters_decide() {
     let seen = format!("{:?}", world.nodes[b].events);
     assert!(seen.contains("Undecided"), "{seen}");
     let (ticket, _) = world.nodes[b].asked.pop().unwrap();
-    let decided = tmp2p::switch::Input::Decided { ticket, result: Ok(()) };
+    let decided = tmp2p::internals::switch::Input::Decided { ticket, result: Ok(()) };
     world.nodes[b].inputs.push_back(decided);
     world.run_for(SECOND);
     assert!(world.nodes[b].peer(0, first.id()).is_some());
@@ -384,7 +386,7 @@ fn crossed_dials_end_in_one_session_whatever_the_filters_take() {
                 if world.dice.one_in(3) {
                     for (ticket, _) in std::mem::take(&mut world.nodes[node].asked) {
                         let result = Ok(());
-                        let decided = tmp2p::switch::Input::Decided { ticket, result };
+                        let decided = tmp2p::internals::switch::Input::Decided { ticket, result };
                         world.nodes[node].inputs.push_back(decided);
                     }
                 }

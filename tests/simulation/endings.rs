@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::{DisconnectReason, drive::Core, protocol::secret::Null};
+use tmp2p::{DisconnectReason, internals::drive::Core, internals::protocol::secret::Null};
 
 use crate::{
     dice::Dice,

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use tmp2p::{
     Config, Direction, DisconnectReason, NodeId, NodeKey, Room, SwitchEvent,
-    protocol::secret::Null, switch::Control,
+    internals::protocol::secret::Null, internals::switch::Control,
 };
 
 use crate::{
@@ -178,7 +178,7 @@ fn nobody_leaves_for_somebody_whom_a_filter_refuses() {
         let b = world.add(options);
         let decide = |world: &mut World<Null>, result: Result<(), String>| {
             let (ticket, _) = world.nodes[b].asked.pop().expect("the filter is asked");
-            let input = tmp2p::switch::Input::Decided { ticket, result };
+            let input = tmp2p::internals::switch::Input::Decided { ticket, result };
             world.nodes[b].inputs.push_back(input);
             world.run_for(6 * SECOND);
         };

@@ -5,9 +5,9 @@ use std::{net::IpAddr, time::Duration};
 use serde_json::json;
 use tmp2p::{
     ChannelDescriptor, Config, ConnId, ImportReport, NetAddress, NodeId, Peer,
-    pex::{CHANNEL, PexMessage, PexRequest},
-    protocol::secret::Null,
-    switch::{Kept, Reply},
+    internals::pex::{CHANNEL, PexMessage, PexRequest},
+    internals::protocol::secret::Null,
+    internals::switch::{Kept, Reply},
 };
 
 use crate::{
@@ -129,7 +129,7 @@ impl World<Null> {
         };
         let entries: Vec<_> = addrs.into_iter().map(entry).collect();
         let file = json!({ "key": "0123456789abcdef01234567", "addrs": entries }).to_string();
-        let imported = tmp2p::addrbook::json::parse(file.as_bytes()).unwrap();
+        let imported = tmp2p::internals::addrbook::json::parse(file.as_bytes()).unwrap();
         let (reply, report) = Reply::kept();
         self.request(node, PexRequest::Import { imported, reply });
         report

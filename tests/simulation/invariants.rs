@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tmp2p::{
     BanOrigin, BanTarget, ConnId, Direction, DisconnectReason, NodeId, Origin, SwitchEvent,
-    drive::Core,
-    event_loop::Report,
-    protocol::secret::Cipher,
-    reactor::{Admission, CloseMode},
-    switch::{Control, Input, Notice, Request},
+    internals::drive::Core,
+    internals::event_loop::Report,
+    internals::protocol::secret::Cipher,
+    internals::reactor::{Admission, CloseMode},
+    internals::switch::{Control, Input, Notice, Request},
 };
 
 use crate::{node::SimNode, options::Options};

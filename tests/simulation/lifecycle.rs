@@ -7,7 +7,7 @@ use std::{
 
 use tmp2p::{
     DisconnectReason, Peer,
-    protocol::secret::{ChaCha, Cipher, Null},
+    internals::protocol::secret::{ChaCha, Cipher, Null},
 };
 
 use crate::{

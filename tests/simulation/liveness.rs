@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tmp2p::{
     DisconnectReason, SwitchEvent,
-    protocol::{
+    internals::protocol::{
         LinkError,
         mconn::{MConnError, packet::Packet},
         secret::{FRAME_SEALED, Null},

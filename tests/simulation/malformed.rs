@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tmp2p::{
     DisconnectReason, SwitchEvent,
-    protocol::secret::{ChaCha, Cipher, FRAME_SEALED, Null},
+    internals::protocol::secret::{ChaCha, Cipher, FRAME_SEALED, Null},
 };
 
 use crate::{

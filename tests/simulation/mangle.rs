@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tmp2p::protocol::secret::{EPHEMERAL, FRAME_SEALED};
+use tmp2p::internals::protocol::secret::{EPHEMERAL, FRAME_SEALED};
 
 /// What is done to one direction of a connection, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

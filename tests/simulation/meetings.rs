@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tmp2p::{ConnId, DisconnectReason, NodeKey, protocol::secret::Null, switch::Input};
+use tmp2p::{
+    ConnId, DisconnectReason, NodeKey, internals::protocol::secret::Null, internals::switch::Input,
+};
 
 use crate::{
     dice::Dice,

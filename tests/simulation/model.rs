@@ -6,9 +6,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tmp2p::{
     Ban, BanOrigin, ConnId, ConnectionState, Direction, DisconnectReason, Limits, NodeId,
     PeerAddress, Purpose, StopReason,
-    drive::{Core, Driver},
-    event_loop::{Command, Report},
-    switch::{Control, Dialed, Input, Kept, Origin, Reply, Request, Resolved},
+    internals::drive::{Core, Driver},
+    internals::event_loop::{Command, Report},
+    internals::switch::{Control, Dialed, Input, Kept, Origin, Reply, Request, Resolved},
 };
 
 use crate::{

@@ -11,8 +11,8 @@ use std::{
 };
 
 use tmp2p::{
-    event_loop::{LISTENER, Readiness},
-    time::Mono,
+    internals::event_loop::{LISTENER, Readiness},
+    internals::time::Mono,
 };
 
 use crate::{dice::Dice, faults::Faults, mangle::Mangler, weather::Weather};

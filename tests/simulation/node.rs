@@ -15,19 +15,18 @@ use std::{
 use crossbeam_channel::Sender;
 use tmp2p::{
     Candidate, ConnId, Direction, Event, MemoryStore, NodeId, NodeKey, Peer, PeerAddress,
-    SwitchEvent,
-    addrbook::BookLimits,
-    crossbeam_channel,
-    drive::{Core, Driver},
-    event_loop::{Command, LoopCore, LoopSettings, Mailbox, Report},
-    pex::PexInput,
-    protocol::secret::{Cipher, KeyAgreement},
-    reactor::{Admission, Inbox, Progress, Session, SessionSettings},
-    switch::{
+    SwitchEvent, crossbeam_channel,
+    internals::addrbook::BookLimits,
+    internals::drive::{Core, Driver},
+    internals::event_loop::{Command, LoopCore, LoopSettings, Mailbox, Report},
+    internals::pex::PexInput,
+    internals::protocol::secret::{Cipher, KeyAgreement},
+    internals::reactor::{Admission, Inbox, Progress, Session, SessionSettings},
+    internals::switch::{
         Dialed, Hook, Input, Kept, Lineup, Output, ReactorSettings, Request, ResolveRequest,
         SwitchCore, SwitchSettings, verdict_timeout,
     },
-    time::{Mono, Now},
+    internals::time::{Mono, Now},
 };
 
 use crate::{
@@ -299,7 +298,11 @@ impl<C: Cipher> SimNode<C> {
     }
 
     /// Once around the loop, as its thread does it.
-    pub(crate) fn run_loop(&mut self, edges: Vec<(u32, tmp2p::event_loop::Readiness)>, now: Now) {
+    pub(crate) fn run_loop(
+        &mut self,
+        edges: Vec<(u32, tmp2p::internals::event_loop::Readiness)>,
+        now: Now,
+    ) {
         self.woken.store(false, Relaxed);
         self.mailbox.awake();
         self.asleep = None;

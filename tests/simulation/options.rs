@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use tmp2p::{
-    ChannelDescriptor, Config, ListenAddress, NodeInfo, NodeKey, pex,
-    protocol::{LinkSettings, mconn::MConnSettings},
+    ChannelDescriptor, Config, ListenAddress, NodeInfo, NodeKey,
+    internals::pex,
+    internals::protocol::{LinkSettings, mconn::MConnSettings},
 };
 
 /// What a node is to be.

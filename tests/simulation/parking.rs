@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::protocol::secret::Null;
+use tmp2p::internals::protocol::secret::Null;
 
 use crate::{
     options::Options,

@@ -5,8 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tmp2p::{
     Ban, BanOrigin, Config, ConnId, DisconnectReason, SwitchEvent,
-    event_loop::{BanTable, Command, Sockets},
-    protocol::secret::Null,
+    internals::event_loop::{BanTable, Command, Sockets},
+    internals::protocol::secret::Null,
 };
 
 use crate::{

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tmp2p::{
-    Config, ConnectionState, DisconnectReason, NodeKey, SwitchEvent, protocol::secret::Null,
-    switch::Control, time::Mono,
+    Config, ConnectionState, DisconnectReason, NodeKey, SwitchEvent,
+    internals::protocol::secret::Null, internals::switch::Control, internals::time::Mono,
 };
 
 use crate::{

@@ -10,18 +10,17 @@ use std::{
 use crossbeam_channel::Receiver;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
-    BookKey, ConnId, Event, MemoryStore, NetAddress, NodeId, Peer, PeerAddress,
-    addrbook::{Book, BookLimits, BookSettings, BookStore},
-    crossbeam_channel,
-    drive::{Core, Driver},
-    event_loop::Command,
-    pex::{
+    BookKey, ConnId, Event, MemoryStore, NetAddress, NodeId, Peer, PeerAddress, crossbeam_channel,
+    internals::addrbook::{Book, BookLimits, BookSettings, BookStore},
+    internals::drive::{Core, Driver},
+    internals::event_loop::Command,
+    internals::pex::{
         CHANNEL, PeerFacts, PexCore, PexInput, PexMessage, PexNotice, PexOutput, PexRequest,
         PexSettings,
     },
-    reactor::Verdicts,
-    switch::{Input, Notice, Request},
-    time::{Mono, Now},
+    internals::reactor::Verdicts,
+    internals::switch::{Input, Notice, Request},
+    internals::time::{Mono, Now},
 };
 
 use crate::{dice::Dice, options::Options, schedule::Turn};

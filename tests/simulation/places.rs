@@ -4,9 +4,9 @@ use std::{net::IpAddr, time::Duration};
 
 use tmp2p::{
     Direction, DisconnectReason, Limits, PeerAddress, Purpose, Room, SwitchEvent,
-    drive::Core,
-    protocol::secret::Null,
-    switch::{Control, ControlError, Origin},
+    internals::drive::Core,
+    internals::protocol::secret::Null,
+    internals::switch::{Control, ControlError, Origin},
 };
 
 use crate::{
@@ -306,7 +306,7 @@ fn remove_before_add() {
         }
         for (ticket, _) in std::mem::take(&mut world.nodes[b].asked) {
             let result = if round % 5 == 0 { Err("no".to_owned()) } else { Ok(()) };
-            let decided = tmp2p::switch::Input::Decided { ticket, result };
+            let decided = tmp2p::internals::switch::Input::Decided { ticket, result };
             world.nodes[b].inputs.push_back(decided);
         }
         world.run_for(Duration::from_millis(5));
@@ -331,7 +331,7 @@ fn come_filtered(world: &mut World<Null>, to: usize) -> usize {
     world.dial(a, to);
     world.run_for(SECOND);
     let (ticket, _) = world.nodes[to].asked.pop().expect("the filter is asked");
-    let decided = tmp2p::switch::Input::Decided { ticket, result: Ok(()) };
+    let decided = tmp2p::internals::switch::Input::Decided { ticket, result: Ok(()) };
     world.nodes[to].inputs.push_back(decided);
     world.run_for(SECOND);
     world.nodes[to].switch.num_limited(Direction::Inbound)

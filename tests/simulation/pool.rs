@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::protocol::{mconn::packet::Packet, secret::Null};
+use tmp2p::internals::protocol::{mconn::packet::Packet, secret::Null};
 
 use crate::{
     options::Options,

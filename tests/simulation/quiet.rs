@@ -9,8 +9,8 @@ use std::{cell::Cell, net::IpAddr, sync::Once};
 use log::{Level, LevelFilter, Metadata, Record};
 use news::{Facts, News};
 use tmp2p::{
-    Config, Direction, NodeId, PeerAddress, SwitchEvent, event_loop::Sockets,
-    protocol::secret::Null, switch::Log, time::Mono,
+    Config, Direction, NodeId, PeerAddress, SwitchEvent, internals::event_loop::Sockets,
+    internals::protocol::secret::Null, internals::switch::Log, internals::time::Mono,
 };
 
 use crate::{

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tmp2p::{
-    protocol::{mconn::packet::Packet, secret::Null},
-    time::Mono,
+    internals::protocol::{mconn::packet::Packet, secret::Null},
+    internals::time::Mono,
 };
 
 use crate::{

@@ -4,13 +4,13 @@ use std::{io, net::IpAddr, time::Duration};
 
 use tmp2p::{
     NodeId, NodeKey,
-    event_loop::Sockets,
-    protocol::{
+    internals::event_loop::Sockets,
+    internals::protocol::{
         mconn::packet::Packet,
         secret::{Cipher, FRAME_SEALED, Handshake, Null, Opener, Progress, Sealer},
         wire::decode_varint,
     },
-    time::Mono,
+    internals::time::Mono,
 };
 
 use crate::{node::agreement, options::Options, sockets::SimSockets, world::World};

@@ -9,8 +9,8 @@ use std::{
 };
 
 use tmp2p::{
-    Ban, BanTarget, ConnId, Direction, DisconnectReason, Limits, NodeId, event_loop::BanTable,
-    time::Mono,
+    Ban, BanTarget, ConnId, Direction, DisconnectReason, Limits, NodeId,
+    internals::event_loop::BanTable, internals::time::Mono,
 };
 
 /// A second connection of the other direction waits so long for the other node's decision.

@@ -3,7 +3,8 @@
 use std::{io, time::Duration};
 
 use tmp2p::{
-    ChannelDescriptor, DisconnectReason, NodeKey, Peer, SwitchEvent, protocol::secret::Null,
+    ChannelDescriptor, DisconnectReason, NodeKey, Peer, SwitchEvent,
+    internals::protocol::secret::Null,
 };
 
 use crate::{

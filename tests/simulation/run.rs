@@ -10,14 +10,14 @@ use std::{
 
 use tmp2p::{
     Config, ConnId, Direction, DisconnectReason, NodeId, NodeInfo, PeerAddress, SwitchEvent,
-    drive::{Core, Driver},
-    event_loop::{Command, Established, Report},
-    reactor::{CloseMode, Vitals},
-    switch::{
+    internals::drive::{Core, Driver},
+    internals::event_loop::{Command, Established, Report},
+    internals::reactor::{CloseMode, Vitals},
+    internals::switch::{
         Dialed, Input, Kept, Notice, Origin, Output, ReactorSettings, Reply, Request, SwitchCore,
         SwitchSettings,
     },
-    time::{Mono, Now},
+    internals::time::{Mono, Now},
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tmp2p::time::Mono;
+use tmp2p::internals::time::Mono;
 
 use crate::dice::Dice;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tmp2p::{
-    ChannelDescriptor, ChannelId, Peer, SendErrorKind, protocol::secret::Null,
-    reactor::start_broadcast,
+    ChannelDescriptor, ChannelId, Peer, SendErrorKind, internals::protocol::secret::Null,
+    internals::reactor::start_broadcast,
 };
 
 use crate::{

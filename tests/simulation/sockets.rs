@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use tmp2p::event_loop::Sockets;
+use tmp2p::internals::event_loop::Sockets;
 
 use crate::net::{SockId, Wire};
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tmp2p::{DisconnectReason, StopReason, SwitchEvent, protocol::secret::Null, switch::Input};
+use tmp2p::{
+    DisconnectReason, StopReason, SwitchEvent, internals::protocol::secret::Null,
+    internals::switch::Input,
+};
 
 use crate::{
     options::Options,

@@ -7,12 +7,14 @@ use std::{
 use tmp2p::{
     Ban, BanOrigin, ChannelId, ConnId, DisconnectReason, MemoryStore, NodeId, Payload, Peer,
     PeerAddress, PeerState, SendErrorKind,
-    drive::Core,
-    event_loop::{BanTable, Command},
-    pex::{PexInput, PexRequest},
-    protocol::secret::{Cipher, Null},
-    switch::{Control, ControlError, Dialed, Input, Kept, Origin, Reply, Request, Resolved},
-    time::{Mono, Now},
+    internals::drive::Core,
+    internals::event_loop::{BanTable, Command},
+    internals::pex::{PexInput, PexRequest},
+    internals::protocol::secret::{Cipher, Null},
+    internals::switch::{
+        Control, ControlError, Dialed, Input, Kept, Origin, Reply, Request, Resolved,
+    },
+    internals::time::{Mono, Now},
 };
 
 pub(crate) use crate::schedule::Actor;

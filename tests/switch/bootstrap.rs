@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tmp2p::{
     BookKey, BookState, BookStore, Config, MemoryStore, NetAddress, NodeId, NodeInfo, NodeKey,
     Switch, SwitchBuilder,
-    addrbook::{Book, BookLimits, BookSettings, NodeFacts},
+    internals::addrbook::{Book, BookLimits, BookSettings, NodeFacts},
 };
 
 use crate::support::{DEADLINE, closed_port, connect, local, until};

@@ -9,7 +9,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tmp2p::{
     BookKey, KnownAddress, NetAddress, Placement,
-    addrbook::{
+    internals::addrbook::{
         Book, BookLimits, BookSettings,
         json::{self, ImportError, ImportedBook},
     },

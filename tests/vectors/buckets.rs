@@ -1,7 +1,7 @@
 //! `buckets.json`: which buckets an address belongs to.
 
 use serde_json::Value;
-use tmp2p::{BookKey, NetAddress, addrbook::BucketHash};
+use tmp2p::{BookKey, NetAddress, internals::addrbook::BucketHash};
 
 use super::{bytes, cases, load, text};
 

@@ -178,7 +178,7 @@ pub(crate) fn ephemeral_is_not_the_exact_35_bytes(peer_sends_clear: &[u8]) -> bo
 /// `frames` are the data of the frames that carry it.
 pub(crate) fn auth_message_is_over_256_bytes(frames: &[Vec<u8>]) -> bool {
     let stream = frames.concat();
-    matches!(tmp2p::protocol::wire::decode_varint(&stream), Ok(Some((length, _))) if length > 256)
+    matches!(tmp2p::internals::protocol::wire::decode_varint(&stream), Ok(Some((length, _))) if length > 256)
 }
 
 /// Go reads a byte that is not there from a frame without data; to us it carries nothing. Our

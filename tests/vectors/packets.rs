@@ -6,10 +6,10 @@ use serde_json::Value;
 use std::{collections::VecDeque, time::Duration};
 use tmp2p::{
     ChannelDescriptor, Payload,
-    protocol::mconn::{
+    internals::protocol::mconn::{
         Flow, Incoming, MConn, MConnError, MConnSettings, Outgoing, Sink, packet::Packet,
     },
-    time::Mono,
+    internals::time::Mono,
 };
 
 const PONG: [u8; 3] = [2, 0x12, 0];

@@ -8,10 +8,12 @@ use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use tmp2p::{
     BookKey, ChannelDescriptor, Config, ConnId, Direction, NetAddress, NodeId, StoredBook,
-    addrbook::{Book, BookLimits, BookSettings, NodeFacts},
-    drive::Core,
-    pex::{PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexRequest, PexSettings, channel},
-    time::{Mono, Now},
+    internals::addrbook::{Book, BookLimits, BookSettings, NodeFacts},
+    internals::drive::Core,
+    internals::pex::{
+        PeerFacts, PexCore, PexInput, PexMessage, PexOutput, PexRequest, PexSettings, channel,
+    },
+    internals::time::{Mono, Now},
 };
 
 use super::{bytes, cases, deviations, load, text};

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use tmp2p::{
     NodeKey, PublicKey,
-    protocol::secret::{
+    internals::protocol::secret::{
         ChaCha, Established, FRAME_SEALED, FrameKeys, Handshake, HandshakeError, KeyAgreement,
         Opener, Progress, Sealer, Side, challenge,
     },

@@ -8,14 +8,14 @@ use std::{
 
 use tmp2p::{
     ChannelDescriptor, Payload,
-    event_loop::Sockets,
-    protocol::{
+    internals::event_loop::Sockets,
+    internals::protocol::{
         LinkSettings,
         link::{Handshaking, Open, Step},
         mconn::{Flow, Incoming, Outgoing},
         secret::Null,
     },
-    time::Mono,
+    internals::time::Mono,
 };
 
 use crate::{cheap_agreement, link_settings};

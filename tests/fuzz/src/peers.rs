@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use tmp2p::{
     ChannelDescriptor, ChannelId, NodeInfo, NodeKey,
-    protocol::{LinkSettings, mconn::MConnSettings, secret::KeyAgreement},
-    time::{Mono, Now},
+    internals::protocol::{LinkSettings, mconn::MConnSettings, secret::KeyAgreement},
+    internals::time::{Mono, Now},
 };
 use x25519_dalek::{PublicKey, StaticSecret};
 

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
     BookKey, NodeId,
-    addrbook::{
+    internals::addrbook::{
         Book, BookLimits, BookSettings,
         json::{self, ImportError},
     },

@@ -2,7 +2,7 @@
 //! Frames, intact and not.
 
 use libfuzzer_sys::fuzz_target;
-use tmp2p::protocol::secret::{
+use tmp2p::internals::protocol::secret::{
     ChaCha, Cipher, FRAME_DATA, FRAME_SEALED, FrameError, MAX_EMPTY_FRAMES, Opener, Sealer, TAG,
 };
 use tmp2p_fuzz::Script;

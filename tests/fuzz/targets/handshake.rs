@@ -5,11 +5,11 @@
 use libfuzzer_sys::fuzz_target;
 use tmp2p::{
     NodeKey,
-    protocol::secret::{
+    internals::protocol::secret::{
         ChaCha, Cipher, EPHEMERAL, FRAME_DATA, FRAME_SEALED, FrameKeys, Handshake, KeyAgreement,
         Null, Progress, Sealer, Side, TAG, challenge,
     },
-    protocol::wire::{put_delimited, put_message_field},
+    internals::protocol::wire::{put_delimited, put_message_field},
 };
 use tmp2p_fuzz::{Script, agreement, cheap_agreement};
 

@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use libfuzzer_sys::fuzz_target;
 use tmp2p::{
     ChannelDescriptor, Payload,
-    protocol::{
+    internals::protocol::{
         LinkSettings,
         link::{Handshaking, Open, Step},
         mconn::{Flow, Incoming, Outgoing},
         secret::{ChaCha, FRAME_SEALED},
     },
-    time::Mono,
+    internals::time::Mono,
 };
 use tmp2p_fuzz::{Script, cheap_agreement, link_settings, now};
 

@@ -13,13 +13,13 @@ use libfuzzer_sys::fuzz_target;
 use tmp2p::{
     Ban, BanOrigin, ChannelDescriptor, Config, ConnId, DisconnectReason, Envelope, Event, NodeKey,
     Peer,
-    event_loop::{
+    internals::event_loop::{
         BanTable, Command, Established, GateSettings, LISTENER, LoopCore, LoopSettings, Mailbox,
         Readiness, Report,
     },
-    protocol::secret::Null,
-    reactor::{Admission, CloseMode, Inbox, Progress, Session, SessionSettings},
-    time::Now,
+    internals::protocol::secret::Null,
+    internals::reactor::{Admission, CloseMode, Inbox, Progress, Session, SessionSettings},
+    internals::time::Now,
 };
 use tmp2p_fuzz::{Net, Script, address, cheap_agreement, link_settings, now};
 

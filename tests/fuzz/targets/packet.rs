@@ -4,11 +4,11 @@
 use libfuzzer_sys::fuzz_target;
 use tmp2p::{
     ChannelDescriptor, Payload,
-    protocol::{
+    internals::protocol::{
         mconn::{Flow, Incoming, MConn, packet::Packet},
         wire::{decode_varint, put_varint},
     },
-    time::Mono,
+    internals::time::Mono,
 };
 use tmp2p_fuzz::{Script, link_settings};
 

@@ -8,14 +8,14 @@ use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
     BookKey, Config, ConnId, Direction, NetAddress, NodeId, Origin,
-    addrbook::{Book, BookLimits, BookSettings, NodeFacts},
-    drive::Core,
-    pex::{
+    internals::addrbook::{Book, BookLimits, BookSettings, NodeFacts},
+    internals::drive::Core,
+    internals::pex::{
         MAX_ADDRS, MAX_MESSAGE_SIZE, PeerFacts, PexCore, PexInput, PexMessage, PexOutput,
         PexSettings,
     },
-    switch::Notice,
-    time::{Mono, Now},
+    internals::switch::Notice,
+    internals::time::{Mono, Now},
 };
 
 const START: Duration = Duration::from_secs(1_700_000_000);

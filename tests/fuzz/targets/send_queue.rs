@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use libfuzzer_sys::fuzz_target;
 use tmp2p::{
     Payload,
-    reactor::{Pushed, Refused, SendQueue},
-    time::Mono,
+    internals::reactor::{Pushed, Refused, SendQueue},
+    internals::time::Mono,
 };
 use tmp2p_fuzz::Script;
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tmp2p::{
     BookKey, NetAddress, NodeId, PeerAddress, Placement,
-    addrbook::{Book, BookLimits, BookSettings, NodeFacts, json},
+    internals::addrbook::{Book, BookLimits, BookSettings, NodeFacts, json},
 };
 
 use self::node::{Chain, Node};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::{Config, PeerAddress, pex::PexRequest, protocol::secret::Null};
+use tmp2p::{Config, PeerAddress, internals::pex::PexRequest, internals::protocol::secret::Null};
 
 use crate::{
     internet::{SECOND, addr, internet, quiet, seed},

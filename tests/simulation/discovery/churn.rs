@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tmp2p::{
     BanTarget, ChannelDescriptor, Config, Direction, Limits, MemoryStore, PeerAddress,
-    pex::{CHANNEL, PexMessage, PexRequest},
-    protocol::secret::Null,
-    switch::{Control, Input, Request},
+    internals::pex::{CHANNEL, PexMessage, PexRequest},
+    internals::protocol::secret::Null,
+    internals::switch::{Control, Input, Request},
 };
 
 use crate::{
@@ -117,7 +117,7 @@ impl Churn {
             0..=2 => _ = self.world.dial(node, other),
             3 => {
                 let addr = by_name(other);
-                self.world.dial_for(node, addr, tmp2p::switch::Origin::Operator);
+                self.world.dial_for(node, addr, tmp2p::internals::switch::Origin::Operator);
             }
             4..=5 => _ = self.world.cut(node, other),
             6 => {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tmp2p::{Config, NetAddress, PeerAddress, pex::PexMessage, protocol::secret::Null};
+use tmp2p::{
+    Config, NetAddress, PeerAddress, internals::pex::PexMessage, internals::protocol::secret::Null,
+};
 
 use crate::{
     internet::{SECOND, addr, internet, quiet, seed},

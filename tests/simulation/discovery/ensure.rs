@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
     Config, NetAddress, PeerAddress,
-    pex::PexRequest,
-    protocol::secret::Null,
-    switch::{Control, Limits},
+    internals::pex::PexRequest,
+    internals::protocol::secret::Null,
+    internals::switch::{Control, Limits},
 };
 
 use crate::{

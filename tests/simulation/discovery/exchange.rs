@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use proptest::prelude::*;
 use tmp2p::{
     BanTarget, Config, ConnId, Direction, DisconnectReason, NetAddress, NodeId, PeerAddress,
-    addrbook::NodeFacts,
-    drive::Core,
-    pex::{
+    internals::addrbook::NodeFacts,
+    internals::drive::Core,
+    internals::pex::{
         MAX_ADDRS, MAX_MESSAGE_SIZE, PeerFacts, PexInput, PexMessage, PexMessageError, PexRequest,
     },
-    protocol::secret::Null,
+    internals::protocol::secret::Null,
 };
 
 use crate::{
@@ -191,7 +191,7 @@ fn unsolicited_pex() {
 fn what_no_node_makes_is_punished_and_what_may_be_an_accident_is_not() {
     let entry = |ip: &str, port: u64| {
         let (mut entry, mut list, mut message) = (Vec::new(), Vec::new(), Vec::new());
-        use tmp2p::protocol::wire::{put_message_field, put_varint_field};
+        use tmp2p::internals::protocol::wire::{put_message_field, put_varint_field};
         put_message_field(1, id(7).to_string().as_bytes(), &mut entry);
         put_message_field(2, ip.as_bytes(), &mut entry);
         put_varint_field(3, port, &mut entry);
@@ -232,7 +232,7 @@ fn peer_supplied_host_names_resolved_by_blocking_dns() {
 
 #[test]
 fn heap_amplification_by_many_tiny_entries() {
-    use tmp2p::protocol::wire::put_message_field;
+    use tmp2p::internals::protocol::wire::put_message_field;
     for (count, is_refused) in [(250, false), (251, true), (31_000, true)] {
         let (mut list, mut message) = (Vec::new(), Vec::new());
         for n in 0..count {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tmp2p::{
     Config,
-    pex::{PexMessage, PexRequest},
-    protocol::secret::Null,
+    internals::pex::{PexMessage, PexRequest},
+    internals::protocol::secret::Null,
 };
 
 use crate::{

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tmp2p::{
     Config, DisconnectReason, MemoryStore, NetAddress, PeerAddress,
-    pex::{CHANNEL, PexMessage, PexRequest},
-    protocol::secret::Null,
-    switch::Control,
+    internals::pex::{CHANNEL, PexMessage, PexRequest},
+    internals::protocol::secret::Null,
+    internals::switch::Control,
 };
 
 use super::HOUR;

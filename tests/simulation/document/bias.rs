@@ -1,6 +1,6 @@
 //! How much new addresses are preferred to good ones.
 
-use tmp2p::{Config, PexBias, pex::PexRequest};
+use tmp2p::{Config, PexBias, internals::pex::PexRequest};
 
 use crate::internet::{SECOND, addr, internet, quiet};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::{Config, Direction, pex::PexRequest, switch::Control};
+use tmp2p::{Config, Direction, internals::pex::PexRequest, internals::switch::Control};
 
 use crate::{
     internet::{SECOND, addr, internet, quiet},
@@ -44,7 +44,7 @@ fn outbound_peers_and_dials_together_are_never_more_than_the_limit() {
     let alive: Vec<_> = (0..10).map(|_| world.join(quiet())).collect();
     let alive: Vec<_> = alive.into_iter().map(|other| world.net_addr(other)).collect();
     world.tell(node, alive.into_iter().chain((1000..1100).map(addr)));
-    let is_within = |w: &World<tmp2p::protocol::secret::Null>| {
+    let is_within = |w: &World<tmp2p::internals::protocol::secret::Null>| {
         let switch = &w.nodes[node].switch;
         switch.num_limited(Direction::Outbound) + switch.num_dialing() <= 4
     };

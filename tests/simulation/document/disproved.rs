@@ -1,6 +1,8 @@
 //! What was found of an address is no longer held against it once its node proves the contrary.
 
-use tmp2p::{Config, NodeId, SwitchEvent, pex::PexRequest, protocol::secret::Null};
+use tmp2p::{
+    Config, NodeId, SwitchEvent, internals::pex::PexRequest, internals::protocol::secret::Null,
+};
 
 use super::HOUR;
 use crate::{

@@ -2,8 +2,8 @@
 
 use tmp2p::{
     Config, DisconnectReason,
-    pex::PexMessage,
-    switch::{Control, Input, Request},
+    internals::pex::PexMessage,
+    internals::switch::{Control, Input, Request},
 };
 
 use crate::{

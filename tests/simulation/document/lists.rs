@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::{Config, PeerAddress, SwitchEvent, switch::Control};
+use tmp2p::{Config, PeerAddress, SwitchEvent, internals::switch::Control};
 
 use crate::internet::{SECOND, addr, internet, quiet};
 

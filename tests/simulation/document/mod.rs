@@ -21,7 +21,10 @@ mod verdicts;
 
 use std::time::Duration;
 
-use tmp2p::{DisconnectReason, NodeId, SwitchEvent, pex::PexMessage, protocol::secret::Null};
+use tmp2p::{
+    DisconnectReason, NodeId, SwitchEvent, internals::pex::PexMessage,
+    internals::protocol::secret::Null,
+};
 
 use crate::{
     internet::{SECOND, quiet, seed},

@@ -1,7 +1,9 @@
 //! A reactor that gets nowhere with the peers it has gets others (the document's note on state sync
 //! that halts with two peers).
 
-use tmp2p::{Config, DisconnectReason, pex::PexRequest, protocol::secret::Null};
+use tmp2p::{
+    Config, DisconnectReason, internals::pex::PexRequest, internals::protocol::secret::Null,
+};
 
 use super::HOUR;
 use crate::{
@@ -60,7 +62,7 @@ fn who_is_needed_stays() {
     assert_eq!(replaced(&world, node), [peers[1]], "a reactor has called the other one good");
     // Reserved peers count in no limit and never go.
     let id = world.nodes[peers[0]].id;
-    world.control(node, tmp2p::switch::Control::AddUnconditional(id));
+    world.control(node, tmp2p::internals::switch::Control::AddUnconditional(id));
     world.run_for(60 * SECOND);
     for _ in 0..5 {
         world.request(node, PexRequest::MorePeers);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tmp2p::{
     Config, NetAddress, PeerAddress,
-    pex::{PexMessage, PexRequest},
-    protocol::secret::Null,
-    switch::Origin,
-    time::Mono,
+    internals::pex::{PexMessage, PexRequest},
+    internals::protocol::secret::Null,
+    internals::switch::Origin,
+    internals::time::Mono,
 };
 
 use super::HOUR;

@@ -2,9 +2,9 @@
 
 use tmp2p::{
     ChannelDescriptor, Config, Direction, NetAddress, SwitchEvent,
-    pex::PexMessage,
-    protocol::secret::Null,
-    switch::{Control, Limits},
+    internals::pex::PexMessage,
+    internals::protocol::secret::Null,
+    internals::switch::{Control, Limits},
 };
 
 use super::HOUR;
@@ -138,7 +138,8 @@ fn who_becomes_persistent_is_not_bad_any_more() {
     world.tell(node, [gone]);
     let duration = 24 * HOUR;
     let reason = "no answer".to_owned();
-    let bad = tmp2p::pex::PexRequest::MarkBad { id: gone.id(), addr: None, duration, reason };
+    let bad =
+        tmp2p::internals::pex::PexRequest::MarkBad { id: gone.id(), addr: None, duration, reason };
     world.request(node, bad);
     world.run_for(SECOND);
     assert!(world.nodes[node].pex.core.book().is_bad(&gone.id()));
@@ -200,8 +201,8 @@ fn a_private_peer_is_told_to_nobody_from_the_moment_it_is_private() {
         .count()
     };
     for (request, is_told) in [
-        (tmp2p::pex::PexRequest::AddPrivate { ids: vec![secret] }, false),
-        (tmp2p::pex::PexRequest::RemovePrivate { ids: vec![secret] }, true),
+        (tmp2p::internals::pex::PexRequest::AddPrivate { ids: vec![secret] }, false),
+        (tmp2p::internals::pex::PexRequest::RemovePrivate { ids: vec![secret] }, true),
     ] {
         world.request(node, request);
         let before = told(&world);

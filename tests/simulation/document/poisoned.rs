@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tmp2p::{Config, Direction, NetAddress, pex::PexMessage, protocol::secret::Null};
+use tmp2p::{
+    Config, Direction, NetAddress, internals::pex::PexMessage, internals::protocol::secret::Null,
+};
 
 use super::HOUR;
 use crate::{

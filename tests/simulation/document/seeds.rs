@@ -1,6 +1,6 @@
 //! After a seed's answer more is asked for.
 
-use tmp2p::{Config, NetAddress, PeerAddress, protocol::secret::Null};
+use tmp2p::{Config, NetAddress, PeerAddress, internals::protocol::secret::Null};
 
 use crate::{
     internet::{SECOND, addr, internet, quiet},

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use tmp2p::{
     Candidates, Config, SwitchEvent,
-    pex::PexRequest,
-    protocol::secret::Null,
-    switch::{Control, Limits},
+    internals::pex::PexRequest,
+    internals::protocol::secret::Null,
+    internals::switch::{Control, Limits},
 };
 
 use super::HOUR;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tmp2p::{
     Config, KnownAddress, Placement, StoreBatch,
-    addrbook::BookStore,
-    pex::{PexMessage, PexRequest},
-    protocol::secret::Null,
+    internals::addrbook::BookStore,
+    internals::pex::{PexMessage, PexRequest},
+    internals::protocol::secret::Null,
 };
 
 use super::HOUR;

@@ -2,8 +2,8 @@
 
 use tmp2p::{
     Config, NetAddress,
-    pex::{PexMessage, PexRequest},
-    protocol::secret::Null,
+    internals::pex::{PexMessage, PexRequest},
+    internals::protocol::secret::Null,
 };
 
 use super::HOUR;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::{Config, protocol::secret::Null};
+use tmp2p::{Config, internals::protocol::secret::Null};
 
 use super::HOUR;
 use crate::{
@@ -109,7 +109,7 @@ fn mark_bad_of_a_persistent_peer_changes_nothing() {
     let other = world.join(quiet());
     assert_eq!(world.net_addr(other).socket_addr(), peer.socket_addr());
     let at = world.net_addr(other);
-    world.control(node, tmp2p::switch::Control::AddPersistent(at.into()));
+    world.control(node, tmp2p::internals::switch::Control::AddPersistent(at.into()));
     assert!(world.run_until(10 * SECOND, |w| w.session(node, other).is_some()));
     world.run_for(SECOND);
     world.peer(node, other).unwrap().mark_bad(HOUR, "x");
