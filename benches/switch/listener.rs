@@ -24,14 +24,12 @@ pub(crate) fn serve(config: Config) -> Outcome<()> {
     let node = Node::start(config, ChannelDescriptor::new(CHANNEL))?;
     let Node { switch, reactor } = node;
     let handle = switch.handle().clone();
+    let addr = handle.peer_address().ok_or("it does not listen")?;
     let added = AtomicU64::new(0);
     let before = cpu_seconds();
     thread::scope(|scope| {
         let echoing = scope.spawn(|| echo(&reactor, &added));
-        println!(
-            "{}",
-            json!({ "event": "listening", "addr": handle.peer_address().unwrap().to_string() })
-        );
+        println!("{}", json!({ "event": "listening", "addr": addr.to_string() }));
         let cpu = || cpu_seconds().zip(before).map(|(now, before)| now - before);
         for line in stdin().lines() {
             line?;

@@ -46,13 +46,9 @@ impl Played {
         let file = channels();
         let ids = file["descriptors"].as_array().unwrap().iter();
         let ids = ids.map(|channel| channel["id"].as_u64().unwrap() as u8).filter(|id| *id != 0);
-        let reactor = builder
-            .reactor(
-                ids.map(ChannelDescriptor::new)
-                    .into_iter()
-                    .fold(ReactorSpec::new("played"), ReactorSpec::channel),
-            )
-            .unwrap();
+        let spec = ids.map(ChannelDescriptor::new);
+        let spec = spec.fold(ReactorSpec::new("played"), ReactorSpec::channel);
+        let reactor = builder.reactor(spec).unwrap();
         let switch = builder.start().unwrap();
         _ = switch.handle().dial(node.addr());
         let Event::PeerUp(peer) = reactor.events().recv_timeout(DEADLINE).unwrap() else {

@@ -41,7 +41,7 @@ fn the_log_has_counts_and_a_bounded_number_of_lines() {
 
     let deadline = Instant::now() + DEADLINE;
     let shown = loop {
-        let shown = table::table(&handle).unwrap();
+        let shown = table::table(handle).unwrap();
         if shown[0].contains("1 reconnecting, 38 bad") {
             break shown;
         }
@@ -60,7 +60,7 @@ fn the_log_has_counts_and_a_bounded_number_of_lines() {
     for number in 2..40 {
         handle.mark_good(id(number)).unwrap();
     }
-    let shown = table::table(&handle).unwrap().join("\n");
+    let shown = table::table(handle).unwrap().join("\n");
     assert!(shown.contains(&format!("\nbanned       {}: ", id(40))), "{shown}");
     assert!(shown.contains("10.0.0.0/8: a flood"), "{shown}");
     switch.stop(DEADLINE).unwrap();
