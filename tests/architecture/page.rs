@@ -1,6 +1,6 @@
 //! What ARCHITECTURE.md says, against the source.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use crate::{
     assert_none, layer, library, read, root, rust_files,
@@ -26,7 +26,7 @@ fn the_page_names_what_there_is() {
 }
 
 #[test]
-fn every_folder_is_in_the_map_in_the_order_of_its_layer() {
+fn every_folder_is_in_the_map_in_the_order_of_its_layer_and_every_file_beside_them() {
     let page = read(PAGE);
     let map: Vec<_> = rows(&page, "Map").skip(2).filter_map(|row| quoted(row).next()).collect();
     let folders: BTreeSet<_> = (rust_files("src").iter())
@@ -34,6 +34,11 @@ fn every_folder_is_in_the_map_in_the_order_of_its_layer() {
         .filter(|folder| !folder.ends_with("tests/"))
         .collect();
     assert_eq!(map.iter().map(|&folder| folder.to_owned()).collect::<BTreeSet<_>>(), folders);
+    let files = fs::read_dir(root().join("src")).unwrap().map(|entry| entry.unwrap().file_name());
+    let files = files.map(|file| file.into_string().unwrap());
+    let files = files.filter(|file| file.ends_with(".rs") && file != "lib.rs");
+    let of_map: Vec<_> = quoted(section(&page, "Map")).collect();
+    assert_none(files.filter(|file| !of_map.contains(&file.as_str())));
     let layers = map.iter().map(|folder| layer(folder.split('/').next().unwrap()).unwrap());
     assert!(layers.is_sorted(), "{map:?}");
 }
@@ -108,7 +113,7 @@ fn is_there(name: &str, library: &Crate, known: &BTreeSet<String>) -> bool {
     match name.split_once("::") {
         Some((file, function)) if is_path(file) => {
             let text = ["", "src/"].map(|folder| root().join(folder).join(file));
-            let text = text.iter().find_map(|path| std::fs::read_to_string(path).ok());
+            let text = text.iter().find_map(|path| fs::read_to_string(path).ok());
             text.is_some_and(|text| text.contains(&format!("fn {function}(")))
         }
         Some((of, item)) => library.sources.iter().any(|source| {
