@@ -141,22 +141,25 @@ impl Waiting {
 mod tests {
     use super::*;
 
+    /// For what must happen: never waited out unless the test fails.
+    const LONG: Duration = Duration::from_secs(20);
+
     #[test]
     fn whoever_waits_is_answered_once_or_let_go() {
         let waiting = Waiting::default();
         let ask = || waiting.ask::<u8>().expect("it is not over");
         let (reply, answer) = ask();
         reply.give(7);
-        assert_eq!(answer.recv(), Ok(7));
-        assert!(answer.recv().is_err(), "once");
+        assert_eq!(answer.recv_timeout(LONG), Ok(7));
+        assert!(answer.recv_timeout(LONG).is_err(), "once");
         let (reply, answer) = ask();
         drop(reply);
-        assert!(answer.recv().is_err(), "nobody is there any more");
+        assert_eq!(answer.recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
         // The thread is stuck, with the reply.
         let (reply, answer) = ask();
-        let waiter = std::thread::spawn(move || answer.recv());
+        let waiter = std::thread::spawn(move || answer.recv_timeout(LONG));
         waiting.close();
-        assert!(waiter.join().unwrap().is_err());
+        assert_eq!(waiter.join().unwrap(), Err(RecvTimeoutError::Disconnected));
         reply.give(7);
         assert!(waiting.ask::<u8>().is_none());
         assert!(waiting.0.lock().replies.is_empty(), "nothing is kept of them");
@@ -169,6 +172,6 @@ mod tests {
         let (reply, answer) = waiting.ask().unwrap();
         reply.give(7);
         waiting.close();
-        assert_eq!(answer.recv(), Ok(7));
+        assert_eq!(answer.recv_timeout(LONG), Ok(7));
     }
 }
