@@ -99,7 +99,8 @@ mod tests {
     /// The faults: two answers to one request, or none.
     #[test]
     fn a_reply_answers_once_however_it_ends() {
-        let ways: [(fn(Reply<u8>), Option<u8>); 6] = [
+        type End = fn(Reply<u8>);
+        let ways: [(End, Option<u8>); 6] = [
             (|reply| reply.give(7), Some(7)),
             (|reply| reply.with(7).give(), Some(7)),
             (drop, None),
