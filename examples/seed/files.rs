@@ -190,7 +190,7 @@ pub(crate) fn unban(args: &Args, settings: &Settings, target: &str) -> Result<()
     let target: BanTarget = target.parse().map_err(Failure::usage)?;
     // As above.
     let (_, bans) = book::stored(&config)?.unwrap_or_default();
-    if bans.get(&target).is_none() {
+    if !bans.contains_key(&target) {
         let why = "no ban is of exactly this; see peers --state banned --wide";
         return Err(Failure::Usage(format!("{target}: {why}")));
     }
