@@ -45,11 +45,12 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 /// ```
 /// use std::{collections::VecDeque, time::Duration};
 /// use tmp2p::{
-///     BookKey, Config, Mono, NodeId, Now,
+///     BookKey, Config, NodeId,
 ///     internals::addrbook::{Book, BookLimits, BookSettings},
 ///     internals::drive::{Core, Driver},
 ///     internals::pex::{PexCore, PexInput, PexOutput, PexRequest, PexSettings},
 ///     internals::switch::Reply,
+///     internals::time::{Mono, Now},
 /// };
 /// use rand::{SeedableRng, rngs::StdRng};
 ///

@@ -94,10 +94,11 @@ pub struct ReactorSettings {
 /// ```
 /// use std::collections::VecDeque;
 /// use tmp2p::{
-///     Config, Mono, NodeKey, Now, Origin, StopReason,
+///     Config, NodeKey, Origin, StopReason,
 ///     internals::drive::{Core, Driver},
 ///     internals::event_loop::{Command, Report},
 ///     internals::switch::{Input, Output, Reply, Request, SwitchCore, SwitchSettings},
+///     internals::time::{Mono, Now},
 /// };
 ///
 /// /// Nobody can be reached.
