@@ -95,6 +95,9 @@ impl Console {
                 let fields = json!({ "target": target, "until_ms": until, "reason": ban.reason });
                 self.event("banned", fields);
             }
+            SwitchEvent::Lost(events) => {
+                log::warn!("{events} events were not written: nobody took them in time");
+            }
             _ => {}
         }
     }

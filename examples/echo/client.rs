@@ -29,8 +29,8 @@ impl Client {
         let echo = ReactorSpec::new("echo").channel(ChannelDescriptor::new(channel));
         let reactor = builder.reactor(echo).map_err(Failure::usage)?;
         let signals = signals::watch()?;
+        let happenings = builder.subscribe();
         let switch = builder.start().map_err(Failure::usage)?;
-        let happenings = switch.handle().subscribe();
         let console = Console::new(common.events, 1);
         Ok(Self { console, switch, reactor, signals, happenings })
     }

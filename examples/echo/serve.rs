@@ -46,9 +46,9 @@ pub(crate) fn run(common: &Common, args: Args) -> Result<(), Failure> {
     let echo = builder.reactor(spec("echo", args.channel)).map_err(Failure::usage)?;
     let sink = builder.reactor(spec("sink", args.sink)).map_err(Failure::usage)?;
     let signals = signals::watch()?;
+    let happenings = builder.subscribe();
     let switch = builder.start().map_err(Failure::usage)?;
     let console = Arc::new(Console::new(common.events, 2));
-    let happenings = switch.handle().subscribe();
     if let Some(addr) = switch.handle().peer_address() {
         console.listening("p2p", addr);
     }
@@ -68,7 +68,7 @@ pub(crate) fn run(common: &Common, args: Args) -> Result<(), Failure> {
     let (reason, result) = loop {
         select! {
             recv(signals) -> signal => break (signal.unwrap_or("signal"), Ok(())),
-            // Only if one of its threads has failed: nobody else stops it.
+            // Only if one of its threads or of ours has failed: nobody else stops it.
             recv(end) -> _ => {
                 break ("failure", Err(Failure::Failed("the switch has stopped".to_owned())));
             }

@@ -62,8 +62,9 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let mempool = reactor("mempool", &channels::mempool(max_tx_bytes))?;
 
     let signals = signals::watch()?;
+    let happenings = builder.subscribe();
     let switch = builder.start().map_err(Failure::usage)?;
-    let (handle, happenings) = (&switch.handle().clone(), switch.handle().subscribe());
+    let handle = &switch.handle().clone();
     let console = Arc::new(Console::new(args.events, 2));
     if let Some(addr) = handle.peer_address() {
         console.listening("p2p", addr);

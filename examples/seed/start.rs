@@ -30,8 +30,9 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let mut builder = Switch::builder(config.clone(), key, info);
     // It owns no channel: it only hears who comes and goes.
     let reactor = builder.reactor(ReactorSpec::new("seed")).map_err(Failure::usage)?;
+    let happenings = builder.subscribe();
     let switch = builder.start().map_err(Failure::usage)?;
-    let (handle, happenings) = (&switch.handle().clone(), switch.handle().subscribe());
+    let handle = &switch.handle().clone();
     let console = Console::new(args.events, 1);
     if let Some(addr) = handle.peer_address() {
         console.listening("p2p", addr);

@@ -1,6 +1,10 @@
 //! The thread `p2p-store`: the only one that waits for a disk.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use log::Level;
 use parking_lot::{Condvar, Mutex};
@@ -50,9 +54,10 @@ struct Work {
     failure: Option<String>,
 }
 
-/// Tells whether what was given to the writer is stored.
+/// Tells whether what was given to the writer is stored. It may outlive the writer, and keeps nothing of
+/// what that knows.
 #[derive(Clone)]
-pub(crate) struct StoreWatch(Arc<Shared>);
+pub(crate) struct StoreWatch(Weak<Shared>);
 
 impl StoreWatch {
     /// Waits for the write of what was added as urgent before. Not on the library's threads.
@@ -60,9 +65,10 @@ impl StoreWatch {
     /// # Errors
     /// It failed, or is not over in time.
     pub(crate) fn settled(&self) -> Result<(), String> {
-        let mut work = self.0.work.lock();
+        let Some(shared) = self.0.upgrade() else { return Ok(()) };
+        let mut work = shared.work.lock();
         let awaited = work.begun + u64::from(work.pending.is_pressing());
-        self.0.changed.wait_while_for(&mut work, |work| work.over < awaited, STORED_WITHIN);
+        shared.changed.wait_while_for(&mut work, |work| work.over < awaited, STORED_WITHIN);
         if work.over < awaited {
             return Err("the store has not come back in time".to_owned());
         }
@@ -102,7 +108,7 @@ impl StoreWriter {
     }
 
     pub(crate) fn watch(&self) -> StoreWatch {
-        StoreWatch(self.shared.clone())
+        StoreWatch(Arc::downgrade(&self.shared))
     }
 
     /// Writes what is left and joins the thread, or leaves it behind at the deadline.

@@ -127,7 +127,7 @@ impl PexCore {
         }
         self.book.seen(&facts.id, &facts.facts, now.wall);
         self.crawl_soon(&facts.id, now);
-        let is_ours = reason.blame() == Blame::Nobody;
+        let is_ours = matches!(reason.blame(), Blame::Nobody | Blame::Machine);
         if neighbour.is_outbound() && !neighbour.is_proven && !neighbour.is_over && !is_ours {
             // It has refused us after the handshake: growing pauses, not a loop.
             if let Some(addr) = facts.dialed {

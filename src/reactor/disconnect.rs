@@ -97,7 +97,7 @@ pub enum DisconnectReason {
     #[error("another peer has the address {0}")]
     #[doc(alias = "ErrSwitchDuplicatePeerIP")]
     DuplicateIp(IpAddr),
-    /// A filter did not want it.
+    /// A filter did not want it, or an init hook panicked.
     #[error("refused by a filter: {0}")]
     #[doc(alias = "ErrFilterTimeout")]
     Filtered(String),
@@ -128,7 +128,7 @@ pub enum DisconnectReason {
     /// A connection with the same ID waits for the verdict of the peer filters.
     #[error("the filters have not decided about an earlier connection with {0}")]
     Undecided(NodeId),
-    /// A reactor stopped the session, or its init hook panicked.
+    /// A reactor found fault with the peer and stopped the session.
     #[error("stopped by a reactor: {0}")]
     Reactor(String),
     /// A reactor ended the session without an error.

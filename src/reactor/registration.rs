@@ -18,6 +18,10 @@ use crate::ids::ChannelId;
 /// stops as soon as it has started. After a stop, and while the switch is stopping, it may be
 /// dropped at any time.
 ///
+/// Values of one scope are dropped in reverse: a reactor that is bound after its switch goes first, which
+/// is the same as a mistake. Stop the switch before the scope ends, or bind the reactor first. `_` binds
+/// nothing: `let (switch, _) = …` stops the switch in that line, `_reactor` keeps it.
+///
 /// A clone of the receiver, `events().clone()`, goes on after that: it has what was delivered, and,
 /// if the reactor may end, what still comes, which counts against the peers' budgets until it is
 /// read. Keep the `Reactor` itself where the events are read, such as on the thread that reads them.

@@ -178,10 +178,11 @@ impl SwitchHandle {
     /// Bans a node, an address or a range: its connections end, and there are no others, in either
     /// direction, for so long (`None`: until it is lifted). The target need not be known. Kept
     /// in the [`BookStore`](crate::BookStore), if there is one, whose write is waited for, a second at
-    /// most.
+    /// most: lists go through [`ban_many`](Self::ban_many), and a thread that reads events has better
+    /// things to do where disks may hang.
     ///
     /// # Errors
-    /// See [`BanError`].
+    /// See [`BanError`]. With `Unstored` the ban is in force, until the next start at least.
     pub fn ban(
         &self,
         target: impl Into<BanTarget>,
@@ -211,7 +212,9 @@ impl SwitchHandle {
         let target = |(at, error): (usize, _)| BanManyError::Target { position: at + 1, error };
         let pex = &self.started().map_err(ControlError::from)?.pex;
         let bans = pex.ban_many(targets, duration, reason.into())?.map_err(target)?;
-        pex.stored()?;
+        if !bans.is_empty() {
+            pex.stored()?;
+        }
         Ok(bans)
     }
 

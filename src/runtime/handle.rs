@@ -18,7 +18,10 @@ use crate::{
     node_info::NodeInfo,
     payload::Payload,
     pex::PexHandle,
-    reactor::{BroadcastHandle, Peer, SendError, SendErrorKind, SendOutcomes, start_broadcast},
+    reactor::{
+        BroadcastHandle, DisconnectReason, Peer, SendError, SendErrorKind, SendOutcomes,
+        start_broadcast,
+    },
     refused::{Stopped, WrongThread},
     reply::Reply,
     switch::{DialError, Dialed, Input, Metrics, Origin, Request, Shared, SwitchEvent, ToSwitch},
@@ -118,7 +121,11 @@ impl SwitchHandle {
         let (sender, outcome) = crossbeam_channel::bounded(1);
         let shared = self.0.shared.clone();
         let reply = Reply::new(move |dialed: Option<Dialed>| {
-            let dialed = dialed.ok_or(Stopped.into()).and_then(|d| d.map_err(DialError::Failed));
+            let failed = |reason| match reason {
+                DisconnectReason::Stopped => Stopped.into(),
+                reason => DialError::Failed(reason),
+            };
+            let dialed = dialed.ok_or(Stopped.into()).and_then(|dialed| dialed.map_err(failed));
             // Listed before it is said, unless it is over already.
             let peer = |id| shared.peers.read().get(&id).cloned().ok_or(Stopped.into());
             // The ticket may have been dropped.
@@ -315,7 +322,8 @@ impl DialTicket {
         }
     }
 
-    /// Where the outcome comes, once, for `select!`.
+    /// Where the outcome comes, once, for `select!`; after that it is always ready, with an error. Not to
+    /// be waited on in a hook or filter: the switch's thread would wait for itself.
     pub fn outcome(&self) -> &Receiver<Result<Peer, DialError>> {
         &self.outcome
     }

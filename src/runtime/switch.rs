@@ -32,6 +32,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// application are left behind, see [`stop`].
 ///
 /// [`stop`]: Self::stop
+#[must_use = "dropping a switch stops it"]
 pub struct Switch {
     handle: SwitchHandle,
     /// `None`: it is stopped, or somebody else is at it.

@@ -74,7 +74,7 @@ impl SwitchCore {
             is_reserved: self.is_reserved(&id),
             group: self.counted_group(id, direction, remote),
             is_proven: false,
-            is_ending: false,
+            ending: None,
             is_replaced: false,
         };
         self.peers.insert(conn, new);
@@ -208,7 +208,7 @@ impl SwitchCore {
             return Ruling::Refuse(duplicate);
         };
         let is_crossed = old.direction != conn.direction && now.mono.since(old.since) <= CROSSED;
-        if old.is_ending {
+        if old.ending.is_some() {
             Ruling::Park(Parked::Succeeding)
         } else if !is_crossed {
             Ruling::Park(Parked::Probing(now.mono + PROBE))
@@ -308,7 +308,7 @@ impl SwitchCore {
     /// waits and is about to end itself has nothing to wait for: the other side wants the session.
     pub(super) fn ending(&mut self, session: ConnId, now: Now) {
         let Some(conn) = self.peers.get_mut(session) else { return };
-        conn.is_ending = true;
+        conn.ending = conn.ending.or(Some(now.mono));
         let (node, stage) = (conn.id, conn.stage);
         if matches!(stage, Stage::Parked(Parked::Crossed(_) | Parked::Probing(_))) {
             return self.refuse(session, self.duplicate(node), now);
@@ -360,7 +360,8 @@ impl SwitchCore {
                     self.answer(reply, Ok(node));
                 }
             }
-            Err(why) => self.refuse(id, DisconnectReason::Reactor(why), now),
+            // A fault of ours, not of the peer's.
+            Err(why) => self.refuse(id, DisconnectReason::Filtered(why), now),
         }
         self.tell_whether_full();
     }
@@ -428,7 +429,9 @@ impl SwitchCore {
         let was_silent = conn.direction == Direction::Outbound
             && !(has_sent || conn.is_proven)
             && matches!(reason, DisconnectReason::Eof | DisconnectReason::Reset);
-        let was_refused = was_silent && now.mono.since(conn.established) <= REFUSAL;
+        // Its end may have had to wait for a slow filter of ours.
+        let ended = conn.ending.unwrap_or(now.mono);
+        let was_refused = was_silent && ended.since(conn.established) <= REFUSAL;
         let reason = match stage {
             // The other side has closed one of two.
             Stage::Parked(_) if was_silent => DisconnectReason::DuplicateId(node),

@@ -386,11 +386,14 @@ impl SwitchCore {
 
     fn reactor_gone(&mut self, reactor: usize, has_panicked: bool, now: Now) {
         let may_end = self.settings.reactors.get(reactor).is_none_or(|reactor| reactor.may_end);
-        // While stopping, reactors go as they like.
-        if may_end || self.is_stopping {
+        // While stopping, reactors go as they like; and one that may end, unless something is wrong.
+        if self.is_stopping || (may_end && !has_panicked) {
             return;
         }
         let name = self.reactor_name(reactor);
+        if may_end {
+            return self.event(SwitchEvent::ReactorGone { name, has_panicked });
+        }
         self.cause = Some(StopReason::ReactorGone(name.clone()));
         self.event(SwitchEvent::ReactorGone { name, has_panicked });
         self.stop(now.mono + self.settings.close_timeout, now);

@@ -97,7 +97,8 @@ pub enum SwitchEvent {
     /// The system refused to accept connections, for this reason: most likely
     /// [`LocalFault::Descriptors`](crate::LocalFault). It is tried again, ten times a second.
     AcceptFailed(DisconnectReason),
-    /// This reactor was dropped, which stops the switch; or its thread panicked with it.
+    /// This reactor was dropped, maybe by its thread's panic. The switch stops, unless the reactor may
+    /// end, of which only a panic is told.
     ReactorGone {
         /// Its name.
         name: String,

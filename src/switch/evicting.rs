@@ -78,7 +78,7 @@ impl SwitchCore {
             conn.stage == Stage::Up
                 && conn.direction == Direction::Inbound
                 && conn.is_limited()
-                && !conn.is_ending
+                && conn.ending.is_none()
         };
         let guests = self.peers.iter().filter(|(_, conn)| is_guest(conn));
         let sessions = guests.map(|(id, _)| id).collect();

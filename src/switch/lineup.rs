@@ -168,7 +168,8 @@ impl<I: Inbox> Lineup<I> {
         counts.rev().max_by_key(|(_, unread)| *unread).unwrap_or((0, 0))
     }
 
-    /// A reactor whose receiver was found gone since the last call.
+    /// A reactor whose receiver was found gone since the last call: for simulations, whose reactors have
+    /// no guard that says so.
     pub fn take_gone(&mut self) -> Option<usize> {
         self.gone.take()
     }

@@ -326,7 +326,7 @@ fn text_of(event: &SwitchEvent, role: Role, descriptors: Option<u64>) -> String 
         SwitchEvent::Lost(events) => format!("a subscriber lost {events} events"),
         SwitchEvent::ReactorGone { name, has_panicked } => {
             let how = if *has_panicked { "has panicked" } else { "was dropped" };
-            format!("reactor {name:?} {how}: the switch stops")
+            format!("reactor {name:?} {how}")
         }
         SwitchEvent::Stopped(reason) => format!("switch stopped: {reason}"),
     }

@@ -38,8 +38,8 @@ pub(super) struct Conn {
     pub(super) group: Option<GroupKey>,
     /// It lasted or delivered a message: the attempt was a success.
     pub(super) is_proven: bool,
-    /// Its end was seen; it is closed as soon as what has arrived is delivered.
-    pub(super) is_ending: bool,
+    /// When its end was seen; it is closed as soon as what has arrived is delivered.
+    pub(super) ending: Option<Mono>,
     /// Another one has its place, and it is being closed. Changed by [`PeerSet::replace`] alone.
     pub(super) is_replaced: bool,
 }
@@ -300,7 +300,7 @@ mod tests {
             is_reserved,
             group: is_inbound.then_some(group),
             is_proven: false,
-            is_ending: false,
+            ending: None,
             is_replaced: false,
         }
     }

@@ -5,10 +5,8 @@ use crossbeam_channel::{Receiver, Sender};
 use super::{StopReason, SwitchEvent};
 
 /// Events that a subscriber may leave unread; it loses those that come then, and is told how many.
+/// Beyond those there is word of lost ones, and of the end.
 pub(crate) const UNREAD_EVENTS: usize = 4096;
-
-/// Beyond those there is always room for an event after word of lost ones, and the same for the last.
-const SPARE: usize = 4;
 
 /// The subscribers of a switch, which hear of an event at the same time.
 #[derive(Debug, Default)]
@@ -16,15 +14,19 @@ pub(crate) struct Subscribers(Vec<Subscriber>);
 
 #[derive(Debug)]
 struct Subscriber {
+    /// Unbounded by type: only then a receiver that goes takes along what it has not read.
     queue: Sender<SwitchEvent>,
+    /// It has heard of its first loss, with which it is to look for itself what there is.
+    is_losing: bool,
+    /// Lost and not told.
     lost: u64,
 }
 
 impl Subscribers {
     /// One more, who hears of what comes.
     pub(crate) fn add(&mut self) -> Receiver<SwitchEvent> {
-        let (queue, receiver) = crossbeam_channel::bounded(UNREAD_EVENTS + SPARE);
-        self.0.push(Subscriber { queue, lost: 0 });
+        let (queue, receiver) = crossbeam_channel::unbounded();
+        self.0.push(Subscriber { queue, is_losing: false, lost: 0 });
         receiver
     }
 
@@ -34,8 +36,10 @@ impl Subscribers {
             // Nobody else puts anything in.
             if subscriber.queue.len() >= UNREAD_EVENTS {
                 subscriber.lost += 1;
-                return true;
+                let is_known = std::mem::replace(&mut subscriber.is_losing, true);
+                return is_known || subscriber.tell_lost();
             }
+            subscriber.is_losing = false;
             subscriber.tell_lost() && subscriber.queue.try_send(event.clone()).is_ok()
         });
     }
@@ -93,13 +97,26 @@ mod tests {
         let rest: Vec<_> = lazy.iter().collect();
         let kept = UNREAD_EVENTS - 10;
         assert_eq!(rest[kept - 1], event(UNREAD_EVENTS - 1));
-        assert_eq!(rest[kept], SwitchEvent::Lost(7));
-        assert_eq!(rest[kept + 1], event(UNREAD_EVENTS + 7));
-        let [.., last, lost, end] = &rest[..] else { panic!("{rest:?}") };
-        let SwitchEvent::Lost(lost) = lost else { panic!("{lost:?}") };
+        assert_eq!(rest[kept], SwitchEvent::Lost(1), "at once, whatever comes or not");
+        assert_eq!(rest[kept + 1], SwitchEvent::Lost(6));
+        assert_eq!(rest[kept + 2], event(UNREAD_EVENTS + 7));
+        let [.., SwitchEvent::Lost(_), end] = &rest[..] else { panic!("{rest:?}") };
+        let lost = rest.iter().map(|event| if let SwitchEvent::Lost(n) = event { *n } else { 0 });
         let events = rest.iter().filter(|event| matches!(event, SwitchEvent::ReactorStalled(_)));
-        assert_eq!(10 + events.count() + 7 + *lost as usize, UNREAD_EVENTS + 27, "{last:?}");
+        let all = 10 + events.count() + lost.sum::<u64>() as usize;
+        assert_eq!(all, UNREAD_EVENTS + 27);
         assert_eq!(*end, SwitchEvent::Stopped(reason));
         assert!(quick.iter().eq([end.clone()]));
+    }
+    /// The fault: nobody looked whether he was there whose queue was full.
+    #[test]
+    fn who_goes_with_a_full_queue_is_forgotten_with_what_is_in_it() {
+        let mut subscribers = Subscribers::default();
+        let lazy = subscribers.add();
+        (0..UNREAD_EVENTS + 2).for_each(|number| subscribers.tell(&event(number)));
+        assert_eq!((lazy.len(), subscribers.0.len()), (UNREAD_EVENTS + 1, 1));
+        drop(lazy);
+        subscribers.tell(&event(0));
+        assert_eq!(subscribers.0.len(), 0);
     }
 }

@@ -282,9 +282,6 @@ impl<I: Inbox, N: Notices> Driver for SwitchThread<I, N> {
             Output::Notice(notice) => self.notices.notice(notice),
             Output::Event(event) => self.publish(event),
         }
-        if let Some(reactor) = self.lineup.take_gone() {
-            self.feed(Input::ReactorGone { reactor, has_panicked: false });
-        }
     }
 }
 
