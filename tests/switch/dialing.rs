@@ -253,7 +253,7 @@ fn a_resolver_that_does_not_answer_holds_up_nobody() {
     let report = in_time(move || alice.stop(DEADLINE)).unwrap();
     assert_eq!(report.left_behind, ["p2p-resolver"]);
     let failed = ticket.wait_timeout(DEADLINE).unwrap().unwrap_err();
-    assert_eq!(failed, tmp2p::DialError::Failed(DisconnectReason::Stopped));
+    assert_eq!(failed, tmp2p::DialError::Stopped(tmp2p::Stopped));
     drop(release);
 }
 

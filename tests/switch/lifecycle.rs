@@ -147,14 +147,14 @@ fn a_panic_in_on_init_rejects_the_peer_and_the_switch_lives() {
 
     // Outbound: the dial has failed.
     let reason = dial(&alice, bob.0.handle().peer_address().unwrap()).unwrap_err();
-    assert_eq!(reason.kind(), "reactor", "{reason}");
+    assert_eq!(reason.kind(), "filtered", "{reason}");
     assert_eq!(down(&bob.1).1.kind(), "eof");
     // Inbound: bob finds the connection closed.
     connect(&bob.0, &alice);
     assert_eq!(down(&bob.1).1.kind(), "refused_after_handshake");
     happens(&happenings, |event| match event {
         SwitchEvent::Rejected { id, reason, .. } => {
-            assert_eq!((id, reason.kind()), (Some(bob.0.handle().id()), "reactor"));
+            assert_eq!((id, reason.kind()), (Some(bob.0.handle().id()), "filtered"));
             Some(())
         }
         _ => None,

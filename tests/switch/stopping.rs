@@ -248,7 +248,7 @@ fn stop_does_not_wait_for_dials_of_any_kind() {
     in_time(move || alice.0.stop(DEADLINE)).unwrap();
     for ticket in tickets {
         let failed = ticket.wait_timeout(Duration::ZERO).expect("answered by the stop");
-        assert_eq!(failed, Err(DialError::Failed(DisconnectReason::Stopped)));
+        assert_eq!(failed, Err(DialError::Stopped(Stopped)));
     }
     let failed = told.iter().filter(|event| matches!(event, tmp2p::SwitchEvent::DialFailed { .. }));
     assert_eq!(failed.count(), 4, "each is told, once");
@@ -283,7 +283,7 @@ fn stop_does_not_wait_for_filters() {
         until("both are being asked about", || unanswered.lock().unwrap().len() == 2);
         in_time(move || alice.0.stop(DEADLINE)).unwrap();
         let failed = dialing.wait_timeout(Duration::ZERO).expect("answered by the stop");
-        assert_eq!(failed, Err(DialError::Failed(DisconnectReason::Stopped)));
+        assert_eq!(failed, Err(DialError::Stopped(Stopped)));
         assert!(alice.1.events().iter().next().is_none(), "nobody was a peer");
         // Answers that come after the end find nobody.
         for decision in unanswered.lock().unwrap().drain(..) {
