@@ -70,12 +70,17 @@ impl Target {
         stream
     }
 
+    /// What somebody else who asks for something gets.
+    fn answer(&self) -> String {
+        let request = format!("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", self.path);
+        raw(self.addr, request.as_bytes())
+    }
+
     /// Somebody else asks for something and gets it.
     #[track_caller]
     fn assert_answers(&self) {
         let begun = Instant::now();
-        let request = format!("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", self.path);
-        let answer = raw(self.addr, request.as_bytes());
+        let answer = self.answer();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
         assert!(begun.elapsed() < ANSWERED, "after {:?}", begun.elapsed());
     }
@@ -84,10 +89,9 @@ impl Target {
     /// program has decided whether it may stay.
     #[track_caller]
     fn assert_shows_two_peers(&self) {
-        let request = format!("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", self.path);
         let begun = Instant::now();
         loop {
-            let answer = raw(self.addr, request.as_bytes());
+            let answer = self.answer();
             let shown = |text| answer.contains(text);
             if shown("\"n_peers\":\"2\"") || shown("_p2p_peers{chain_id=\"c\"} 2\n") {
                 return;
