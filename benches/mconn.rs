@@ -12,8 +12,8 @@ use common::{Args, Bare, Line, Outcome, PAYLOAD, Reporter, SEALED, Summary, perc
 use tmp2p::{
     ChannelDescriptor, Payload,
     internals::protocol::{
-        mconn::{Flow, Incoming, MConn, MConnSettings, Outgoing, Sink},
-        secret::{ChaCha, FrameWriter, Opener, Sealer},
+        mconn::{Flow, Incoming, MConn, MConnSettings, Outgoing},
+        secret::{ChaCha, Opener, Sealer},
     },
     internals::time::Mono,
 };
@@ -190,9 +190,9 @@ impl Sending {
 
     /// Appends one batch; whether there is more.
     fn fill(&mut self, out: &mut Vec<u8>) -> Outcome<bool> {
-        let mut frames = Frames(self.sealer.writer(out, BATCH));
+        let mut frames = self.sealer.writer(out, BATCH);
         let filled = self.mconn.fill(&mut frames, &mut self.source, NOW);
-        frames.0.finish()?;
+        frames.finish()?;
         Ok(filled.more)
     }
 }
@@ -206,22 +206,6 @@ impl Outgoing for Source {
     fn take(&mut self, _: usize) -> Option<Payload> {
         self.left = self.left.checked_sub(1)?;
         Some(self.message.clone())
-    }
-}
-
-struct Frames<'a>(FrameWriter<'a, ChaCha>);
-
-impl Sink for Frames<'_> {
-    fn room(&self) -> usize {
-        self.0.room()
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        self.0.put(bytes);
-    }
-
-    fn limit_frames(&mut self, frames: usize) {
-        self.0.set_max_frames(frames);
     }
 }
 

@@ -110,10 +110,10 @@ impl<C: Cipher> Open<C> {
         now: Mono,
     ) -> Result<Filled, LinkError> {
         self.check()?;
-        let mut writer = FrameSink(self.sealer.writer(out, MAX_BATCH_FRAMES));
+        let mut writer = self.sealer.writer(out, MAX_BATCH_FRAMES);
         let filled = self.mconn.fill(&mut writer, outgoing, now);
         // What was sealed before the last nonce may still go out; the next call ends the session.
-        self.error = writer.0.finish().err().map(LinkError::Nonce);
+        self.error = writer.finish().err().map(LinkError::Nonce);
         Ok(filled)
     }
 
@@ -207,18 +207,17 @@ impl<I: Incoming> Incoming for Stoppable<'_, I> {
     }
 }
 
-struct FrameSink<'a, C: Cipher>(FrameWriter<'a, C>);
-
-impl<C: Cipher> Sink for FrameSink<'_, C> {
+/// What a connection cuts is sealed.
+impl<C: Cipher> Sink for FrameWriter<'_, C> {
     fn room(&self) -> usize {
-        self.0.room()
+        self.room()
     }
 
     fn put(&mut self, bytes: &[u8]) {
-        self.0.put(bytes);
+        self.put(bytes);
     }
 
     fn limit_frames(&mut self, frames: usize) {
-        self.0.set_max_frames(frames);
+        self.set_max_frames(frames);
     }
 }
