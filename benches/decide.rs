@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use common::{Args, Goal, Line, Reporter, Summary};
@@ -26,7 +26,10 @@ use tmp2p::{
     internals::time::{Mono, Now},
 };
 
-const START: Duration = Duration::from_secs(1_700_000_000);
+/// Some day in 2023.
+fn start() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
 
 /// Decisions a second of one core.
 const GOAL: f64 = 20_000.0;
@@ -66,7 +69,7 @@ fn main() -> ExitCode {
 
 fn now(millis: u64) -> Now {
     let time = Duration::from_millis(millis);
-    Now { mono: Mono::ZERO + time, wall: START + time }
+    Now { mono: Mono::ZERO + time, wall: start() + time }
 }
 
 fn id(number: usize) -> NodeId {
@@ -168,8 +171,8 @@ fn at_seed(sessions: usize, run: u64) -> f64 {
     let facts = NodeFacts::default();
     for n in 100_000..105_000 {
         let addr = NetAddress::new(id(n), ip(n), 26656);
-        if book.add(addr, addr, START, &mut rng).is_ok() {
-            book.authenticated(&addr, &facts, START);
+        if book.add(addr, addr, start(), &mut rng).is_ok() {
+            book.authenticated(&addr, &facts, start());
         }
     }
     let config = Config { seed_mode: true, ..Config::default() };
@@ -259,7 +262,7 @@ fn look_up(ranges: usize, run: u64) -> f64 {
         })
         .collect();
     let begin = Instant::now();
-    let found = asked.iter().filter(|ip| black_box(table.find_ip(**ip, START)).is_some()).count();
+    let found = asked.iter().filter(|ip| black_box(table.find_ip(**ip, start())).is_some()).count();
     let took = begin.elapsed();
     assert!(found >= asked.len() / 2);
     took.as_nanos() as f64 / asked.len() as f64

@@ -1,7 +1,7 @@
 //! Who is banned: what the address book decides, and the event loop and the switch look up.
 
 use std::{
-    collections::BTreeMap, fmt, net::IpAddr, ops::Bound, str::FromStr, sync::Arc, time::Duration,
+    collections::BTreeMap, fmt, net::IpAddr, ops::Bound, str::FromStr, sync::Arc, time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
@@ -36,8 +36,8 @@ pub enum BanOrigin {
 pub struct Ban {
     /// Whom it is for.
     pub target: BanTarget,
-    /// When it ends, since the Unix epoch; `None`: not by itself.
-    pub until: Option<Duration>,
+    /// When it ends, in the year 2262 at the latest; `None`: not by itself.
+    pub until: Option<SystemTime>,
     /// Why, for people.
     pub reason: String,
     /// Who imposed it.
@@ -69,21 +69,21 @@ struct Range {
 }
 
 impl Ban {
-    /// Whether it holds at this time since the Unix epoch.
-    pub fn is_in_force(&self, wall: Duration) -> bool {
+    /// Whether it holds at this time.
+    pub fn is_in_force(&self, wall: SystemTime) -> bool {
         self.until.is_none_or(|until| wall < until)
     }
 }
 
 impl BanTable {
     /// The ban in force for this node, if any.
-    pub fn find_id(&self, id: &NodeId, wall: Duration) -> Option<&Ban> {
+    pub fn find_id(&self, id: &NodeId, wall: SystemTime) -> Option<&Ban> {
         self.ids.get(id).filter(|ban| ban.is_in_force(wall))
     }
 
     /// The ban in force for this address, if any: its own, or that of the narrowest range. A search
     /// or two, however many bans there are.
-    pub fn find_ip(&self, ip: IpAddr, wall: Duration) -> Option<&Ban> {
+    pub fn find_ip(&self, ip: IpAddr, wall: SystemTime) -> Option<&Ban> {
         let ip = ip.to_canonical();
         let own = self.ips.get(&ip).filter(|ban| ban.is_in_force(wall));
         own.or_else(|| self.cidrs.find(ip, wall))
@@ -135,7 +135,7 @@ impl BanTable {
 
 impl Ranges {
     /// The narrowest range with a ban in force that this canonical address lies in.
-    fn find(&self, ip: IpAddr, wall: Duration) -> Option<&Ban> {
+    fn find(&self, ip: IpAddr, wall: SystemTime) -> Option<&Ban> {
         // Whatever covers the address begins before it, and is the last that does or around that.
         let last = self.0.range(..=Cidr::from(ip)).next_back().map(|(cidr, _)| *cidr);
         self.around(last)
@@ -244,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: Duration = Duration::from_secs(100);
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn ban(cidr: Cidr, is_over: bool) -> Ban {
         let until = is_over.then_some(NOW);

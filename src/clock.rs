@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::time::{Mono, Now};
+use crate::time::{Mono, Now, Wall};
 
 /// The clocks of the machine, with the switch's start as the origin of monotonic time. Copies agree
 /// with each other: a leap of the wall clock is believed by all of a switch's threads or by none.
@@ -10,7 +10,7 @@ use crate::time::{Mono, Now};
 pub(crate) struct Clock {
     origin: Instant,
     /// What the wall clock showed at the origin.
-    wall: Duration,
+    wall: SystemTime,
 }
 
 impl Clock {
@@ -19,13 +19,13 @@ impl Clock {
     }
 
     /// The same clock where it is this time now, whatever the machine's clock shows.
-    pub(crate) fn set_to(self, wall: Duration) -> Self {
-        Self { wall: wall.saturating_sub(self.origin.elapsed()), ..self }
+    pub(crate) fn set_to(self, wall: SystemTime) -> Self {
+        Self { wall: wall.before(self.origin.elapsed()), ..self }
     }
 
     pub(crate) fn now(&self) -> Now {
         let elapsed = self.origin.elapsed();
-        Now::believed(Mono::ZERO + elapsed, shown(), self.wall.saturating_add(elapsed))
+        Now::believed(Mono::ZERO + elapsed, shown(), self.wall.after(elapsed))
     }
 
     pub(crate) fn mono(&self) -> Mono {
@@ -38,9 +38,9 @@ impl Clock {
     }
 }
 
-/// What the machine's wall clock shows.
-fn shown() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+/// What the machine's wall clock shows; 1970 if that is before it.
+fn shown() -> SystemTime {
+    SystemTime::now().max(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -51,12 +51,12 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_to_another_time_goes_on_from_there() {
         let years = Duration::from_secs(20 * 365 * 24 * 3600);
-        for wall in [Duration::from_secs(5), shown() + years] {
+        for wall in [SystemTime::UNIX_EPOCH + Duration::from_secs(5), shown() + years] {
             let now = Clock::start().set_to(wall).now().wall;
             assert!(wall <= now && now < wall + Duration::from_secs(3600), "{now:?}");
         }
         // It is believed again as soon as it may well be right.
         let now = Clock::start().set_to(shown() - Duration::from_secs(7 * 24 * 3600)).now().wall;
-        assert!(shown() - now < Duration::from_secs(3600));
+        assert!(shown().since(now) < Duration::from_secs(3600));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     ops::{Add, Sub},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// A point on a clock that never goes back, in nanoseconds since an origin that the driver
@@ -46,6 +46,35 @@ impl Sub for Mono {
     }
 }
 
+/// A point on the wall clock, whatever a clock shows or a store gives: nothing here panics.
+pub trait Wall: Copy {
+    /// So long after it. No later than what a signed 64-bit number of nanoseconds since 1970 tells, in
+    /// the year 2262: every store and every calendar knows that day. Unless it is already later.
+    fn after(self, duration: Duration) -> Self;
+    /// So long before it, no earlier than 1970.
+    fn before(self, duration: Duration) -> Self;
+    /// Time from `earlier` to it; zero if `earlier` is later.
+    fn since(self, earlier: Self) -> Duration;
+}
+
+impl Wall for SystemTime {
+    fn after(self, duration: Duration) -> Self {
+        let last = Self::UNIX_EPOCH + Duration::from_nanos(i64::MAX.unsigned_abs());
+        match self.checked_add(duration) {
+            Some(time) if time <= last || self > last => time,
+            _ => last.max(self),
+        }
+    }
+
+    fn before(self, duration: Duration) -> Self {
+        self.checked_sub(duration).map_or(Self::UNIX_EPOCH, |time| time.max(Self::UNIX_EPOCH))
+    }
+
+    fn since(self, earlier: Self) -> Duration {
+        self.duration_since(earlier).unwrap_or_default()
+    }
+}
+
 /// How far a clock may be set back, and set forward, to be believed: a machine that was suspended for
 /// months wakes up to a clock that is right, and a person who mistakes a time zone is a day off at
 /// most.
@@ -61,8 +90,8 @@ pub(crate) enum Leap {
 
 impl Leap {
     /// From what a clock should show to what it shows; `None`: that may well be.
-    pub(crate) fn between(expected: Duration, shown: Duration) -> Option<Self> {
-        let (back, forward) = (expected.saturating_sub(shown), shown.saturating_sub(expected));
+    pub(crate) fn between(expected: SystemTime, shown: SystemTime) -> Option<Self> {
+        let (back, forward) = (expected.since(shown), shown.since(expected));
         if back > BACK {
             Some(Self::Back(back))
         } else {
@@ -71,29 +100,29 @@ impl Leap {
     }
 
     /// The same moment by the clock after the leap; no earlier than 1970.
-    pub(crate) fn of(self, time: Duration) -> Duration {
+    pub(crate) fn of(self, time: SystemTime) -> SystemTime {
         match self {
-            Self::Back(by) => time.saturating_sub(by),
-            Self::Forward(by) => time.saturating_add(by),
+            Self::Back(by) => time.before(by),
+            Self::Forward(by) => time.after(by),
         }
     }
 }
 
 /// The time of one step: for intervals the monotonic clock, for what is stored or shown the
 /// wall clock, which may jump.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// Monotonic time.
     pub mono: Mono,
-    /// Time since the Unix epoch.
-    pub wall: Duration,
+    /// What the wall clock shows, no earlier than 1970.
+    pub wall: SystemTime,
 }
 
 impl Now {
     /// A step at this time, where the wall clock shows `shown` and should show `expected`. It is
     /// believed if that may well be. A clock that leaps by years is wrong now or was before, and
     /// neither is a reason to take every ban for over and everybody who was found for lost.
-    pub fn believed(mono: Mono, shown: Duration, expected: Duration) -> Self {
+    pub fn believed(mono: Mono, shown: SystemTime, expected: SystemTime) -> Self {
         let is_leap = Leap::between(expected, shown).is_some();
         Self { mono, wall: if is_leap { expected } else { shown } }
     }
@@ -111,20 +140,37 @@ pub(crate) fn earliest(a: Option<Mono>, b: Option<Mono>) -> Option<Mono> {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+    const EPOCH: SystemTime = SystemTime::UNIX_EPOCH;
+
     #[test]
     fn a_clock_is_believed_unless_it_leaps() {
         let believed = |shown, expected| Now::believed(Mono::ZERO, shown, expected).wall;
-        let (second, now) = (Duration::from_secs(1), Duration::from_secs(1_700_000_000));
-        let year = 365 * 24 * 3600 * second;
-        for shown in [now, now - BACK, now + second, now + FORWARD] {
+        let (since, year) = (1_700_000_000 * SECOND, 365 * 24 * 3600 * SECOND);
+        let now = EPOCH + since;
+        for shown in [now, now - BACK, now + SECOND, now + FORWARD] {
             assert_eq!(believed(shown, now), shown);
         }
-        for shown in [Duration::ZERO, now - BACK - second, now + FORWARD + second, now + 20 * year]
-        {
+        for shown in [EPOCH, now - BACK - SECOND, now + FORWARD + SECOND, now + 20 * year] {
             assert_eq!(believed(shown, now), now);
             let leap = Leap::between(now, shown).unwrap();
             assert_eq!(leap.of(now), shown);
         }
-        assert_eq!(Leap::Back(now).of(second), Duration::ZERO);
+        assert_eq!(Leap::Back(since).of(EPOCH + SECOND), EPOCH);
+    }
+
+    /// The edges of the calendar, of which none panics.
+    #[test]
+    fn no_time_is_too_absurd_to_reckon_with() {
+        let last = EPOCH.after(Duration::MAX);
+        assert_eq!(last.since(EPOCH).as_nanos(), i64::MAX.unsigned_abs().into());
+        assert_eq!((last - SECOND).after(SECOND), last);
+        assert_eq!((last - SECOND).after(2 * SECOND), last);
+        let (early, late) = (EPOCH - 9 * SECOND, last + 9 * SECOND);
+        assert_eq!((late.after(SECOND), late.after(Duration::MAX)), (late + SECOND, late));
+        assert_eq!((early.after(SECOND), early.after(Duration::MAX)), (early + SECOND, last));
+        assert_eq!([early, EPOCH, last].map(|time| time.before(Duration::MAX)), [EPOCH; 3]);
+        assert_eq!((early.before(SECOND), late.before(10 * SECOND)), (EPOCH, last - SECOND));
+        assert_eq!((late.since(last), early.since(EPOCH)), (9 * SECOND, Duration::ZERO));
     }
 }

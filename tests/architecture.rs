@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use scan::{Crate, Named, Source};
+use scan::{CLOCK, Crate, Named, Source};
 
 /// Who may know of whom: a module names modules of its own line and of the lines above, except
 /// that `protocol` and `addrbook` do not know of each other.
@@ -92,7 +92,7 @@ const WORLD: [&str; 27] = [
     "std::sync::Condvar",
     "std::sync::mpsc",
     "std::time::Instant",
-    "std::time::SystemTime",
+    CLOCK,
     "std::fs",
     "std::env",
     "std::process",
@@ -331,6 +331,14 @@ fn bad_sources_are_caught() {
             "protocol/link.rs",
             "use std::{io, time::{self, Duration}}; fn f() { time::Instant::now(); }",
         ),
+        ("protocol/link.rs", "use std::time::SystemTime; fn f() { SystemTime::now(); }"),
+        ("protocol/link.rs", "use std::time::SystemTime as T; fn f() { T::now(); }"),
+        ("protocol/link.rs", "type T = SystemTime; fn f() { T::now(); }"),
+        ("protocol/link.rs", "fn f() { <SystemTime>::now(); }"),
+        ("protocol/link.rs", "impl Wall for SystemTime { fn f() -> Self { Self::now() } }"),
+        ("protocol/link.rs", "fn f(t: SystemTime) { t.elapsed(); }"),
+        ("protocol/link.rs", "fn f(t: SystemTime) { SystemTime::elapsed(&t); }"),
+        ("protocol/link.rs", "fn f() { jiff::Timestamp::now(); }"),
         ("protocol/link.rs", "use std as s; fn f() { s::thread::yield_now() }"),
         ("protocol/link.rs", "use std::time::*;"),
         ("protocol/link.rs", "use std::*;"),
@@ -363,6 +371,11 @@ fn bad_sources_are_caught() {
         ("ids.rs", "const S: &str = \"crate::reactor \\\" std::thread\";"),
         ("ids.rs", "const S: &str = r#\"\" crate::reactor\"#; const B: &[u8] = b\"mio::Poll\";"),
         ("ids.rs", "fn f() { x.rand::<u8>(); a::b::<std::time::Duration>() }"),
+        (
+            "ids.rs",
+            "use std::time::SystemTime; fn f(t: SystemTime) -> bool { t < SystemTime::UNIX_EPOCH }",
+        ),
+        ("ids.rs", "fn f(cx: &Cx) { let now = cx.now; driver.now(); now(); let elapsed = now; }"),
         ("ids.rs", "use std::{fmt::{self, Debug}, net::{IpAddr, SocketAddr}, time::Duration};"),
         (
             "event_loop/mod.rs",

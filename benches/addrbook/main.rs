@@ -12,7 +12,7 @@ use std::{
     io::Write,
     path::Path,
     process::ExitCode,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use common::{Args, Goal, Line, Outcome, Reporter, Summary};
@@ -29,7 +29,10 @@ const OFFERED: usize = (256 + 64) * 64;
 /// Nodes that tell of them.
 const SOURCES: usize = 500;
 
-const WALL: Duration = Duration::from_secs(1_700_000_000);
+/// Some day in 2023.
+fn wall() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
 
 /// What is measured, and how.
 struct Case {
@@ -155,7 +158,7 @@ impl Bench {
             let (mut book, mut rng) = (empty(), rng());
             let start = Instant::now();
             for (addr, src) in &self.offered {
-                let _ = black_box(book.add(*addr, *src, WALL, &mut rng));
+                let _ = black_box(book.add(*addr, *src, wall(), &mut rng));
             }
             time += start.elapsed();
         }
@@ -166,7 +169,7 @@ impl Bench {
         let mut rng = rng();
         let start = Instant::now();
         for n in 0..count {
-            let picked = self.full.pick((n % 101) as u8, WALL, &mut rng, true, |_| true);
+            let picked = self.full.pick((n % 101) as u8, wall(), &mut rng, true, |_| true);
             assert!(black_box(picked).is_some() || n % 101 == 0 || n % 101 == 100);
         }
         Ok(count as f64 / start.elapsed().as_secs_f64())
@@ -177,7 +180,7 @@ impl Bench {
         let mut rng = rng();
         let start = Instant::now();
         for _ in 0..count {
-            assert_eq!(black_box(self.full.selection(WALL, &mut rng)).len(), 250);
+            assert_eq!(black_box(self.full.selection(wall(), &mut rng)).len(), 250);
         }
         Ok(count as f64 / start.elapsed().as_secs_f64())
     }
@@ -198,7 +201,7 @@ impl Bench {
             let mut rng = rng();
             let start = Instant::now();
             let mut store = SqliteStore::open(&file)?;
-            let book = Book::load(settings(), key(), store.load()?, WALL, &mut rng);
+            let book = Book::load(settings(), key(), store.load()?, wall(), &mut rng);
             time += start.elapsed();
             assert_eq!(book.len(), self.full.len());
         }
@@ -209,7 +212,7 @@ impl Bench {
     fn export(&self, count: usize) -> Outcome<f64> {
         let start = Instant::now();
         for _ in 0..count {
-            let file = json::write(&self.full, WALL);
+            let file = json::write(&self.full, wall());
             replace(&self.folder.path().join("addrbook.json"), &file)?;
         }
         Ok(count as f64 / start.elapsed().as_secs_f64())
@@ -229,10 +232,10 @@ fn filled(offered: &[(NetAddress, NetAddress)]) -> Book {
     let (mut book, mut rng) = (empty(), rng());
     let facts = NodeFacts::default();
     for (n, (addr, src)) in offered.iter().enumerate() {
-        book.add(*addr, *src, WALL, &mut rng).expect("every address is fit");
+        book.add(*addr, *src, wall(), &mut rng).expect("every address is fit");
         if n % 5 == 0 {
-            book.authenticated(addr, &facts, WALL);
-            book.mark_good(&addr.id(), WALL, &mut rng);
+            book.authenticated(addr, &facts, wall());
+            book.mark_good(&addr.id(), wall(), &mut rng);
         }
     }
     book

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use clap::ValueEnum;
@@ -19,6 +19,7 @@ use tmp2p::{BookStore, MAX_ADDRBOOK_SIZE, SqliteStore, StoreBatch, StoreError, S
 use crate::home::input;
 use crate::{
     cli::{self, Failure},
+    console::millis,
     home::Home,
     states,
 };
@@ -218,7 +219,7 @@ fn by_target(bans: Vec<Ban>) -> Bans {
 struct Look<'a> {
     bans: &'a Bans,
     private: &'a [NodeId],
-    now: Duration,
+    now: SystemTime,
 }
 
 impl Look<'_> {
@@ -289,11 +290,11 @@ pub(crate) fn rows(handle: &SwitchHandle, private: &[NodeId]) -> Result<Vec<Row>
     // What goes on at the moment, which the book does not know.
     let states = handle.peer_states().map_err(Failure::failed)?;
     let bans = by_target(handle.bans());
-    let now = now();
+    let now = SystemTime::now();
     let bad = states.iter().filter(|state| state.state == ConnectionState::Bad);
     let bad = bad.filter_map(|state| {
         let addr = state.dial_addr.as_ref().and_then(|addr| addr.net_address());
-        let until_ms = state.remaining.map(|remaining| millis(now + remaining));
+        let until_ms = state.remaining.and_then(|left| now.checked_add(left)).map(millis);
         let reason = state.reason.clone().unwrap_or_default();
         let verdict = Verdict { until_ms, reason, target: None };
         Some((state.id?, (addr.map(|addr| addr.socket_addr()), verdict)))
@@ -325,7 +326,7 @@ pub(crate) fn stored(config: &Config) -> Result<Option<(Vec<Row>, Bans)>, Failur
         (bad.id, (bad.addr.map(|addr| addr.socket_addr()), verdict))
     });
     let bans = by_target(stored.bans);
-    let look = Look { bans: &bans, private: &config.private_peer_ids, now: now() };
+    let look = Look { bans: &bans, private: &config.private_peer_ids, now: SystemTime::now() };
     let rows = rows_of(stored.addresses.iter(), &look, bad.collect());
     Ok(Some((rows, bans)))
 }
@@ -424,13 +425,4 @@ impl Snapshot {
 #[cfg(not(feature = "sqlite"))]
 pub(crate) fn open(_config: &Config) -> Result<tmp2p::MemoryStore, Failure> {
     Err(Failure::Usage(NO_SQLITE.to_owned()))
-}
-
-/// Since the Unix epoch.
-pub(crate) fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

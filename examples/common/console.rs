@@ -90,7 +90,7 @@ impl Console {
                 self.event("rejected", fields);
             }
             SwitchEvent::Banned(ban) => {
-                let until = ban.until.map(|until| until.as_millis() as u64);
+                let until = ban.until.map(millis);
                 let target = ban.target.to_string();
                 let fields = json!({ "target": target, "until_ms": until, "reason": ban.reason });
                 self.event("banned", fields);
@@ -143,10 +143,15 @@ impl Console {
     }
 }
 
+/// Milliseconds since the Unix epoch.
+pub(crate) fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The line of an event.
 fn line(event: &str, mut fields: Value) -> String {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis());
     fields["event"] = event.into();
-    fields["at_ms"] = json!(at as u64);
+    fields["at_ms"] = json!(millis(SystemTime::now()));
     fields.to_string()
 }

@@ -1,12 +1,13 @@
 //! The command that shows the book.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
 
 use crate::{
     book::{self, Row, Standing, Verdict},
     cli::{self, Failure, WIDTH, columns, counted, cut, printable},
+    console::millis,
     files, news,
     settings::Settings,
 };
@@ -188,13 +189,13 @@ fn state(row: &Row) -> String {
 }
 
 fn seen(row: &Row) -> String {
-    let now = book::now().as_millis() as u64;
+    let now = millis(SystemTime::now());
     row.last_seen_ms.map_or("never".to_owned(), |at| span(now.saturating_sub(at)))
 }
 
 /// Until when, why, and what is banned, if it is a ban.
 pub(crate) fn reason(verdict: &Verdict) -> String {
-    let now = book::now().as_millis() as u64;
+    let now = millis(SystemTime::now());
     let until = match verdict.until_ms {
         None => "until lifted".to_owned(),
         Some(until) if until <= now => "until needed".to_owned(),

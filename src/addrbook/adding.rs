@@ -1,6 +1,6 @@
 //! How addresses get into the book.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use rand::{Rng, RngExt};
 
@@ -68,7 +68,7 @@ impl Book {
         &mut self,
         addr: NetAddress,
         src: NetAddress,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) -> Result<Added, AddError> {
         self.check_told(&addr, wall)?;
@@ -103,7 +103,7 @@ impl Book {
     }
 
     /// Whether the book takes an address that somebody has told, whoever that was.
-    pub(super) fn check_told(&self, addr: &NetAddress, wall: Duration) -> Result<(), AddError> {
+    pub(super) fn check_told(&self, addr: &NetAddress, wall: SystemTime) -> Result<(), AddError> {
         self.check_address(addr)?;
         if self.is_private(&addr.id()) {
             return Err(AddError::Private);
@@ -135,14 +135,14 @@ impl Book {
     }
 
     /// Whether the node or its IP address is banned at this time.
-    pub fn is_banned(&self, addr: &NetAddress, wall: Duration) -> bool {
+    pub fn is_banned(&self, addr: &NetAddress, wall: SystemTime) -> bool {
         !self.bans.is_empty()
             && (self.bans.find_id(&addr.id(), wall).is_some()
                 || self.bans.find_ip(addr.ip(), wall).is_some())
     }
 
     /// Puts it in the new bucket that it has by its source, and in no other.
-    pub(super) fn place_anew(&mut self, n: u32, wall: Duration, start: usize) {
+    pub(super) fn place_anew(&mut self, n: u32, wall: SystemTime, start: usize) {
         self.table.leave_all(n);
         let known = self.table.get(n);
         let bucket = self.hash.new_bucket(&known.addr, &known.src);
@@ -150,7 +150,7 @@ impl Book {
     }
 
     /// Puts it in this new bucket too; makes room if there is none.
-    pub(super) fn place_new(&mut self, n: u32, bucket: u8, wall: Duration, start: usize) {
+    pub(super) fn place_new(&mut self, n: u32, bucket: u8, wall: SystemTime, start: usize) {
         if self.table.new.is_full(bucket) {
             let victim = self.victim(bucket, wall, start);
             #[cfg(test)]
@@ -163,7 +163,7 @@ impl Book {
     /// If this source's group has as many addresses in the book as it may for those of them that were
     /// ever reached, one of the others gives way: of those that nobody else has told, in the same
     /// order as in a full bucket. What the operator has listed has no such limit.
-    fn make_room_of(&mut self, src: &NetAddress, wall: Duration, start: usize) {
+    fn make_room_of(&mut self, src: &NetAddress, wall: SystemTime, start: usize) {
         if src.id() == self.own() {
             return;
         }
@@ -181,7 +181,7 @@ impl Book {
     }
 
     /// What was bad or banned, if its address is known, is new with a clean record.
-    pub(super) fn reinstate(&mut self, id: &NodeId, wall: Duration, start: usize) {
+    pub(super) fn reinstate(&mut self, id: &NodeId, wall: SystemTime, start: usize) {
         self.forgive(id);
         if let Some(n) = self.table.find(id) {
             self.place_anew(n, wall, start);
@@ -198,7 +198,7 @@ impl Book {
 
     /// Who has to leave a full new bucket: a hopeless one, else one never tried, else the one tried
     /// longest ago. Of several the first one from `start` on.
-    fn victim(&self, bucket: u8, wall: Duration, start: usize) -> u32 {
+    fn victim(&self, bucket: u8, wall: SystemTime, start: usize) -> u32 {
         let entries = self.table.new.get(bucket);
         let (later, first) = entries.split_at(start.min(entries.len()));
         let rank = |n: &&u32| {

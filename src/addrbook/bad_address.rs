@@ -1,6 +1,6 @@
 //! An address that is not dialed for a while.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,8 @@ pub struct BadAddress {
     pub id: NodeId,
     /// Where it was thought to be, if that is known.
     pub addr: Option<NetAddress>,
-    /// When it may be tried again, since the Unix epoch.
-    pub until: Duration,
+    /// When it may be tried again.
+    pub until: SystemTime,
     /// Who says so, and of what.
     pub cause: BadCause,
     /// Why, for people.

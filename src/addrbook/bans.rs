@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use super::{BanError, Book, UnbanError};
@@ -12,6 +12,7 @@ use crate::{
     ban::{Ban, BanOrigin, BanTable, BanTarget},
     identity::NodeId,
     text::shown,
+    time::Wall,
 };
 
 impl Book {
@@ -25,11 +26,11 @@ impl Book {
         target: BanTarget,
         duration: Option<Duration>,
         reason: String,
-        wall: Duration,
+        wall: SystemTime,
     ) -> Result<Ban, BanError> {
         let target = canonical(target);
         self.check_ban(&target, duration)?;
-        let until = duration.map(|duration| wall.saturating_add(duration));
+        let until = duration.map(|duration| wall.after(duration));
         let ban = Ban { target, until, reason, origin: BanOrigin::Operator };
         self.dirty_bans.insert(target);
         let displaced = self.put_ban(ban.clone());
@@ -46,7 +47,7 @@ impl Book {
         targets: Vec<BanTarget>,
         duration: Option<Duration>,
         reason: &str,
-        wall: Duration,
+        wall: SystemTime,
     ) -> Result<Vec<Ban>, (usize, BanError)> {
         for (at, target) in targets.iter().enumerate() {
             self.check_ban(&canonical(*target), duration).map_err(|error| (at, error))?;
@@ -76,10 +77,10 @@ impl Book {
         id: NodeId,
         duration: Duration,
         reason: &str,
-        wall: Duration,
+        wall: SystemTime,
     ) -> Option<Ban> {
         let target = BanTarget::from(id);
-        let until = wall.saturating_add(duration.min(self.settings.limits.automatic_ban));
+        let until = wall.after(duration.min(self.settings.limits.automatic_ban));
         if id == self.own() || until <= wall {
             return None;
         }
@@ -125,7 +126,7 @@ impl Book {
     }
 
     /// The stored ban, if and as the book may hold it.
-    pub(super) fn fit(&self, mut ban: Ban, wall: Duration) -> Option<Ban> {
+    pub(super) fn fit(&self, mut ban: Ban, wall: SystemTime) -> Option<Ban> {
         ban.target = canonical(ban.target);
         if !ban.is_in_force(wall) {
             return None;
@@ -137,7 +138,7 @@ impl Book {
             (BanTarget::Ip(_) | BanTarget::Cidr(_), BanOrigin::Automatic) => None,
             // No longer than those last: more is left of it if the wall clock was set back since.
             (BanTarget::Id(_), BanOrigin::Automatic) => {
-                let latest = wall.saturating_add(self.settings.limits.automatic_ban);
+                let latest = wall.after(self.settings.limits.automatic_ban);
                 ban.until = Some(ban.until?.min(latest));
                 Some(ban)
             }

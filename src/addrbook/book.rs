@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rand::Rng;
@@ -20,7 +20,7 @@ use crate::{
     ban::{Ban, BanTable, BanTarget},
     config::Config,
     identity::NodeId,
-    time::{Mono, Now},
+    time::{Mono, Now, Wall},
 };
 
 /// With fewer addresses the book needs more (`p2p/pex/addrbook.go`, `needAddressThreshold`). Of those
@@ -84,12 +84,12 @@ pub struct Book {
     /// Shared with whoever reads it; copied by the first change after it was given away.
     pub(super) bans: Arc<BanTable>,
     /// **Invariant:** the end and the target of every ban that has an end.
-    pub(super) ban_ends: BTreeSet<(Duration, BanTarget)>,
+    pub(super) ban_ends: BTreeSet<(SystemTime, BanTarget)>,
     /// **Invariant:** the automatic ones of `ban_ends`.
-    pub(super) automatic_ids: BTreeSet<(Duration, BanTarget)>,
+    pub(super) automatic_ids: BTreeSet<(SystemTime, BanTarget)>,
     pub(super) bad: BTreeMap<NodeId, BadAddress>,
     /// **Invariant:** the end and the ID of every bad address.
-    pub(super) bad_ends: BTreeSet<(Duration, NodeId)>,
+    pub(super) bad_ends: BTreeSet<(SystemTime, NodeId)>,
     pub(super) private: BTreeSet<NodeId>,
     pub(super) dirty_bans: BTreeSet<BanTarget>,
     pub(super) dirty_bad: BTreeSet<NodeId>,
@@ -247,9 +247,9 @@ impl Book {
     /// Whether the node should ask others for addresses: it knows fewer than a thousand nodes that it
     /// has met within a month and that have not failed since. What was only told does not count, or
     /// whoever tells a thousand black holes has the last word.
-    pub fn needs_more(&self, wall: Duration) -> bool {
+    pub fn needs_more(&self, wall: SystemTime) -> bool {
         let met = self.table.met();
-        let since = wall.saturating_sub(RECENT);
+        let since = wall.before(RECENT);
         let is_recent = |n: &&u32| self.table.get(**n).met() >= Some(since);
         met.len() < ENOUGH || met.iter().filter(is_recent).take(ENOUGH).count() < ENOUGH
     }
@@ -289,7 +289,7 @@ impl Book {
 
     /// Takes out the bans that are over. The addresses of their nodes are new again with a clean
     /// record.
-    pub fn expire(&mut self, wall: Duration, rng: &mut impl Rng) -> Vec<Ban> {
+    pub fn expire(&mut self, wall: SystemTime, rng: &mut impl Rng) -> Vec<Ban> {
         let mut expired = Vec::new();
         while let Some(&(until, target)) = self.ban_ends.first()
             && until <= wall
@@ -308,7 +308,7 @@ impl Book {
     /// Makes the addresses new again, with a clean record, that have been bad long enough. Until
     /// this is called they stay bad: nobody needs them while there are enough peers
     /// (`p2p/pex/addrbook.go`, `ReinstateBadPeers`).
-    pub fn reinstate_due(&mut self, wall: Duration, rng: &mut impl Rng) -> Vec<BadAddress> {
+    pub fn reinstate_due(&mut self, wall: SystemTime, rng: &mut impl Rng) -> Vec<BadAddress> {
         let mut reinstated = Vec::new();
         while let Some(&(until, id)) = self.bad_ends.first()
             && until <= wall
@@ -325,7 +325,7 @@ impl Book {
     /// the two clocks say now, and made anew after every call.
     pub fn next_deadline(&self, now: Now) -> Option<Mono> {
         let end = self.ban_ends.first().map(|(until, _)| *until)?;
-        Some(now.mono + end.saturating_sub(now.wall).clamp(MIN_SLEEP, MAX_SLEEP))
+        Some(now.mono + end.since(now.wall).clamp(MIN_SLEEP, MAX_SLEEP))
     }
 
     /// What has changed since the last call, for the store. `None`: nothing.

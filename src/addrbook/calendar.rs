@@ -4,24 +4,28 @@
 //! is served, who was tried longest ago gives way, a ban ends. A machine without a battery starts in
 //! 1970, and some clocks are years ahead: then the book's own times say more than the clock.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{KnownAddress, StoredBook};
-use crate::{ban::BanOrigin, time::Leap};
+use crate::{
+    ban::BanOrigin,
+    time::{Leap, Wall},
+};
 
-/// Before this, 2020, no clock has ever been right when this was run.
+/// From 1970 to 2020: no clock that shows less has ever been right when this was run.
 const NEVER: Duration = Duration::from_secs(1_577_836_800);
 
 impl StoredBook {
     /// What time to go on with where the clock shows this: what it shows, unless that is before 2020
     /// and the book has seen later times. Then the last of those. `longest` is the longest automatic
     /// ban.
-    pub fn now(&self, clock: Duration, longest: Duration) -> Duration {
+    pub fn now(&self, clock: SystemTime, longest: Duration) -> SystemTime {
         // Without addresses the bans tell: each was imposed at some time before its end.
         let automatic = self.bans.iter().filter(|ban| ban.origin == BanOrigin::Automatic);
         let imposed = automatic.filter_map(|ban| ban.until?.checked_sub(longest));
+        let imposed = imposed.filter(|time| *time >= SystemTime::UNIX_EPOCH);
         match self.last_used().or_else(|| last_of_most(imposed.collect())) {
-            Some(last) if clock < NEVER => clock.max(last),
+            Some(last) if clock.since(SystemTime::UNIX_EPOCH) < NEVER => clock.max(last),
             _ => clock,
         }
     }
@@ -29,7 +33,7 @@ impl StoredBook {
     /// How far everything in the book is to be moved so that it is as long ago as it was, if the book
     /// is taken up at this time: not at all, unless the clock was set by more than is plausible
     /// meanwhile.
-    pub(super) fn leap(&self, wall: Duration) -> Option<Leap> {
+    pub(super) fn leap(&self, wall: SystemTime) -> Option<Leap> {
         Leap::between(self.last_used()?, wall)
     }
 
@@ -42,7 +46,7 @@ impl StoredBook {
     }
 
     /// When the book was last in use, as far as its addresses tell.
-    fn last_used(&self) -> Option<Duration> {
+    fn last_used(&self) -> Option<SystemTime> {
         // Who has only said where it is, too: that it was here is certain, only not where it lives.
         let last = |known: &KnownAddress| {
             known.met().max(known.last_seen).max(known.last_attempt).max(known.last_bad)
@@ -52,14 +56,14 @@ impl StoredBook {
 }
 
 /// The last time among those that lie near most of them. One that is damaged must not move all others.
-fn last_of_most(mut all: Vec<Duration>) -> Option<Duration> {
+fn last_of_most(mut all: Vec<SystemTime>) -> Option<SystemTime> {
     all.sort_unstable();
     let middle = *all.get(all.len() / 2)?;
     all.into_iter().rfind(|time| Leap::between(middle, *time).is_none())
 }
 
 /// What a record knows of the past.
-fn times(known: &mut KnownAddress) -> [Option<&mut Duration>; 5] {
+fn times(known: &mut KnownAddress) -> [Option<&mut SystemTime>; 5] {
     [
         known.last_attempt.as_mut(),
         known.last_success.as_mut(),

@@ -1,6 +1,6 @@
 //! Good addresses that want the place of another good one.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use crate::identity::NodeId;
 
@@ -19,13 +19,13 @@ pub(super) struct Collision {
     pub(super) holder: NodeId,
     /// Who wants it.
     pub(super) rival: NodeId,
-    pub(super) since: Duration,
-    pub(super) asked: Option<Duration>,
+    pub(super) since: SystemTime,
+    pub(super) asked: Option<SystemTime>,
 }
 
 impl Collisions {
     /// Remembers the dispute unless there are too many, or one of the two has one already.
-    pub(super) fn add(&mut self, holder: NodeId, rival: NodeId, since: Duration) {
+    pub(super) fn add(&mut self, holder: NodeId, rival: NodeId, since: SystemTime) {
         let is_disputed = |other: &Collision| other.holder == holder || other.rival == rival;
         if self.0.len() < MAX && !self.0.iter().any(is_disputed) {
             self.0.push(Collision { holder, rival, since, asked: None });

@@ -1,6 +1,6 @@
 //! Taking in what an `addrbook.json` holds.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::SystemTime};
 
 use rand::Rng;
 
@@ -61,7 +61,7 @@ impl Book {
     pub fn import(
         &mut self,
         book: ImportedBook,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) -> ImportReport {
         let mut report = ImportReport::default();
@@ -88,7 +88,7 @@ impl Book {
     fn take_over(
         &mut self,
         known: KnownAddress,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) -> Result<Added, AddError> {
         let addr = known.addr;

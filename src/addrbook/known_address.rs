@@ -1,13 +1,13 @@
 //! What the book knows of one node.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::address::NetAddress;
+use crate::{address::NetAddress, time::Wall};
 
-/// A node's address and how it has served so far. All times are since the Unix epoch.
+/// A node's address and how it has served so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownAddress {
     /// Where the node is reached.
@@ -19,18 +19,18 @@ pub struct KnownAddress {
     /// Attempts to connect since it was last good.
     pub attempts: u32,
     /// The last attempt.
-    pub last_attempt: Option<Duration>,
+    pub last_attempt: Option<SystemTime>,
     /// When it was last good.
-    pub last_success: Option<Duration>,
+    pub last_success: Option<SystemTime>,
     /// When it was last marked bad. It is, or was reinstated since.
-    pub last_bad: Option<Duration>,
+    pub last_bad: Option<SystemTime>,
     /// Dials in a row that brought no session: what the next dial waits for. Unlike
     /// [`attempts`](Self::attempts) it starts from zero when the node is reinstated.
     pub dial_failures: u32,
     /// When we last dialed this very address and found the node there.
-    pub verified: Option<Duration>,
+    pub verified: Option<SystemTime>,
     /// When a session with the node last began or ended, whoever dialed.
-    pub last_seen: Option<Duration>,
+    pub last_seen: Option<SystemTime>,
     /// Another address that somebody has told for this node: not passed on, and in the place of
     /// `addr` once we found the node there.
     pub probation: Option<NetAddress>,
@@ -83,7 +83,7 @@ impl KnownAddress {
     /// When there last was a sign of the node at this address: we have found it there, and perhaps
     /// had a session with it since, or it is good. Who dialed us has said itself where it is: with
     /// sessions of a moment, each of another node, strangers could make us believe that we know enough.
-    pub(super) fn met(&self) -> Option<Duration> {
+    pub(super) fn met(&self) -> Option<SystemTime> {
         let seen = self.last_seen.filter(|_| self.verified.is_some());
         self.verified.max(seen).max(self.last_success)
     }
@@ -96,24 +96,24 @@ impl KnownAddress {
     /// Whether a seed hands it out: we have found the node there within the last six hours, and it has
     /// neither failed since nor become bad. Private and banned nodes are handed out by nobody, which is
     /// not known here.
-    pub fn is_served(&self, wall: Duration) -> bool {
-        let since = wall.saturating_sub(SERVED_FOR);
+    pub fn is_served(&self, wall: SystemTime) -> bool {
+        let since = wall.before(SERVED_FOR);
         self.is_checked() && self.verified >= Some(since) && self.placement != Placement::Bad
     }
 
     /// How long ago it was last attempted; `None` if it never was, or later than it is now: the
     /// wall clock was set back since, and nobody knows.
-    pub(crate) fn attempted_ago(&self, wall: Duration) -> Option<Duration> {
-        wall.checked_sub(self.last_attempt?)
+    pub(crate) fn attempted_ago(&self, wall: SystemTime) -> Option<Duration> {
+        wall.duration_since(self.last_attempt?).ok()
     }
 
     /// Whether the address is the first to go when room is needed (`p2p/pex/known_address.go`,
     /// `isBad`): it never proved good, and was tried in vain or long ago. One that was never tried
     /// is not hopeless: unlike the reference we do not count being told as an attempt.
-    pub fn is_hopeless(&self, wall: Duration) -> bool {
+    pub fn is_hopeless(&self, wall: SystemTime) -> bool {
         let Some(attempt) = self.last_attempt else { return false };
-        let is_long_ago = |time: Duration| wall.saturating_sub(time) > LONG;
-        if !matches!(self.placement, Placement::New(_)) || wall.saturating_sub(attempt) < MOMENT {
+        let is_long_ago = |time: SystemTime| wall.since(time) > LONG;
+        if !matches!(self.placement, Placement::New(_)) || wall.since(attempt) < MOMENT {
             return false;
         }
         is_long_ago(attempt)
@@ -180,7 +180,10 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
     const SECOND: Duration = Duration::from_secs(1);
-    const WALL: Duration = Duration::from_secs(1_700_000_000);
+
+    fn wall() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+    }
 
     /// Told, tried so often, the last time so long ago, and good so long ago.
     fn tried(attempts: u32, last: Duration, success: Option<Duration>) -> KnownAddress {
@@ -188,8 +191,8 @@ mod tests {
         let addr = NetAddress::new(id, [1, 2, 3, 4].into(), 1);
         KnownAddress {
             attempts,
-            last_attempt: Some(WALL - last),
-            last_success: success.map(|ago| WALL - ago),
+            last_attempt: Some(wall() - last),
+            last_success: success.map(|ago| wall() - ago),
             ..KnownAddress::told(addr, addr)
         }
     }
@@ -221,21 +224,21 @@ mod tests {
         ] {
             let mut known = tried(attempts, last, success);
             let what = format!("{attempts} attempts, the last {last:?} ago, good {success:?} ago");
-            assert_eq!(known.is_hopeless(WALL), expected, "{what}");
+            assert_eq!(known.is_hopeless(wall()), expected, "{what}");
             // Only an unproven address ever is.
             known.placement = Placement::Old(0);
-            assert!(!known.is_hopeless(WALL), "{what}, and old");
+            assert!(!known.is_hopeless(wall()), "{what}, and old");
         }
     }
 
     #[test]
     fn an_address_that_was_never_tried_is_not_hopeless() {
         let mut known = tried(u32::MAX, 8 * DAY, None);
-        assert!(known.is_hopeless(WALL));
+        assert!(known.is_hopeless(wall()));
         known.last_attempt = None;
-        assert!(!known.is_hopeless(WALL));
+        assert!(!known.is_hopeless(wall()));
         // Nor one that was tried at a time that is still to come: the wall clock was set back.
-        known.last_attempt = Some(WALL + DAY);
-        assert!(!known.is_hopeless(WALL));
+        known.last_attempt = Some(wall() + DAY);
+        assert!(!known.is_hopeless(wall()));
     }
 }

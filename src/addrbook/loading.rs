@@ -1,6 +1,6 @@
 //! The book as a store kept it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, time::SystemTime};
 
 use rand::Rng;
 
@@ -22,7 +22,7 @@ impl Book {
         settings: BookSettings,
         fresh: BookKey,
         mut stored: StoredBook,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) -> Self {
         let leap = stored.leap(wall);
@@ -40,7 +40,7 @@ impl Book {
         settings: BookSettings,
         fresh: BookKey,
         stored: StoredBook,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) -> Self {
         let kept = stored.key.filter(|key| key.is_fit());
@@ -60,7 +60,8 @@ impl Book {
             book.dirty_bans.extend(displaced.map(|ban| ban.target));
         }
         let known: BTreeSet<_> = stored.addresses.iter().map(|known| known.addr.id()).collect();
-        for bad in stored.bad {
+        for mut bad in stored.bad {
+            bad.until = bad.until.max(SystemTime::UNIX_EPOCH);
             // Bad until it is reinstated, also if its time is over; of use only with an address.
             if bad.id == settings.own || (bad.until <= wall && !known.contains(&bad.id)) {
                 book.dirty_bad.insert(bad.id);
@@ -81,7 +82,7 @@ impl Book {
     }
 
     /// Has everything stored again.
-    fn set_all_dirty(&mut self) {
+    pub(super) fn set_all_dirty(&mut self) {
         self.dirty_bans.extend(self.bans.iter().map(|ban| ban.target));
         self.dirty_bad.extend(self.bad.keys());
         let ids: Vec<_> = self.table.iter().map(|known| known.addr.id()).collect();
@@ -93,7 +94,7 @@ impl Book {
     fn load_addresses(
         &mut self,
         mut stored: Vec<KnownAddress>,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) {
         // The good ones find their places first; then as they were tried, which the order of
@@ -160,9 +161,9 @@ impl Book {
     }
 }
 
-/// The record without times that are yet to come: the wall clock was set back since, or somebody
-/// edited the file. "Tried a moment ago" would hold until then.
-pub(super) fn without_future(mut known: KnownAddress, wall: Duration) -> KnownAddress {
+/// The record without times that are yet to come, or before 1970: the wall clock was set back since, or
+/// somebody edited the file. "Tried a moment ago" would hold until then.
+pub(super) fn without_future(mut known: KnownAddress, wall: SystemTime) -> KnownAddress {
     let times = [
         &mut known.last_attempt,
         &mut known.last_success,
@@ -171,7 +172,7 @@ pub(super) fn without_future(mut known: KnownAddress, wall: Duration) -> KnownAd
         &mut known.last_seen,
     ];
     for time in times {
-        *time = time.map(|time| time.min(wall));
+        *time = time.map(|time| time.min(wall).max(SystemTime::UNIX_EPOCH));
     }
     known
 }

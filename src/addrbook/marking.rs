@@ -1,11 +1,11 @@
 //! Which addresses are bad, and when they are so no more.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rand::Rng;
 
 use super::{BadAddress, BadCause, Book, buckets::start};
-use crate::{address::NetAddress, identity::NodeId, text::shown};
+use crate::{address::NetAddress, identity::NodeId, text::shown, time::Wall};
 
 impl Book {
     /// The application says that the address is not to be dialed for this long. See
@@ -16,9 +16,9 @@ impl Book {
         addr: Option<NetAddress>,
         duration: Duration,
         reason: &str,
-        wall: Duration,
+        wall: SystemTime,
     ) -> bool {
-        let (until, reason) = (wall.saturating_add(duration), reason.to_owned());
+        let (until, reason) = (wall.after(duration), reason.to_owned());
         self.found_bad(BadAddress { id, addr, until, cause: BadCause::Application, reason }, wall)
     }
 
@@ -26,7 +26,7 @@ impl Book {
     /// the same kind, the later end counts. The application's word counts for more than what a machine
     /// has found, whichever ends later: it stands from when it is said until its own end, and neither
     /// has the end of the other. False: nothing has changed.
-    pub fn found_bad(&mut self, mut bad: BadAddress, wall: Duration) -> bool {
+    pub fn found_bad(&mut self, mut bad: BadAddress, wall: SystemTime) -> bool {
         let id = bad.id;
         if id == self.own() || bad.until <= wall {
             return false;
@@ -70,7 +70,7 @@ impl Book {
 
     /// The address is bad no more, and new with a clean record, although its time is not over.
     /// False: it was not bad.
-    pub fn lift_bad(&mut self, id: &NodeId, wall: Duration, rng: &mut impl Rng) -> bool {
+    pub fn lift_bad(&mut self, id: &NodeId, wall: SystemTime, rng: &mut impl Rng) -> bool {
         let Some(bad) = self.take_bad(id) else { return false };
         self.dirty_bad.insert(*id);
         self.restore(&bad, wall, rng);
@@ -84,7 +84,7 @@ impl Book {
         &mut self,
         id: &NodeId,
         was_dialed: bool,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) -> bool {
         let is_disproved = match self.bad.get(id).map(|bad| bad.cause) {
@@ -97,7 +97,7 @@ impl Book {
 
     /// Who was found to be of another network is to be tried again: it may be we who were of another
     /// one, or of another version, before this start.
-    pub fn forget_incompatible(&mut self, wall: Duration, rng: &mut impl Rng) {
+    pub fn forget_incompatible(&mut self, wall: SystemTime, rng: &mut impl Rng) {
         let is_over = |bad: &&BadAddress| bad.cause == BadCause::Incompatible;
         let over: Vec<_> = self.bad.values().filter(is_over).map(|bad| bad.id).collect();
         for id in over {
@@ -111,7 +111,7 @@ impl Book {
     }
 
     /// What was bad is new. One that was marked before anybody had told of it is booked now.
-    pub(super) fn restore(&mut self, bad: &BadAddress, wall: Duration, rng: &mut impl Rng) {
+    pub(super) fn restore(&mut self, bad: &BadAddress, wall: SystemTime, rng: &mut impl Rng) {
         self.reinstate(&bad.id, wall, start(rng));
         if let Some(addr) = bad.addr.filter(|_| self.table.find(&bad.id).is_none()) {
             // Why not is of no interest, as with everything that is told.

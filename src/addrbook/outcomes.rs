@@ -1,6 +1,6 @@
 //! What became of addresses.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use rand::Rng;
 
@@ -31,7 +31,7 @@ enum Which {
 impl Book {
     /// The address is about to be dialed. Earlier failures count half as much for each day that it
     /// was left alone.
-    pub fn attempted(&mut self, addr: &NetAddress, wall: Duration) {
+    pub fn attempted(&mut self, addr: &NetAddress, wall: SystemTime) {
         let Some((n, which)) = self.which(addr) else { return };
         self.table.update(n, |known| {
             let days = known.attempted_ago(wall).unwrap_or_default().as_secs() / DAY;
@@ -45,7 +45,7 @@ impl Book {
 
     /// The address was not dialed after all, for no fault of its own: the attempt does not count, and
     /// this was the last one.
-    pub fn take_back(&mut self, addr: &NetAddress, last_attempt: Option<Duration>) {
+    pub fn take_back(&mut self, addr: &NetAddress, last_attempt: Option<SystemTime>) {
         let Some((n, which)) = self.which(addr) else { return };
         self.table.update(n, |known| {
             known.last_attempt = last_attempt;
@@ -57,7 +57,7 @@ impl Book {
 
     /// The dial brought no session. How often in a row that was so; 0 if the address is not the
     /// known one. An address on probation leaves the book.
-    pub fn dial_failed(&mut self, addr: &NetAddress, wall: Duration) -> u32 {
+    pub fn dial_failed(&mut self, addr: &NetAddress, wall: SystemTime) -> u32 {
         let Some((n, which)) = self.which(addr) else { return 0 };
         match which {
             Which::Known => {
@@ -79,7 +79,7 @@ impl Book {
 
     /// Somebody else is at this address. It leaves the book; the node is not to blame, for anybody
     /// can tell a wrong address of it. If there is another one on probation, that is told anew.
-    pub fn wrong_id(&mut self, addr: &NetAddress, wall: Duration) {
+    pub fn wrong_id(&mut self, addr: &NetAddress, wall: SystemTime) {
         let Some((n, which)) = self.which(addr) else { return };
         let known = self.table.get(n);
         let probation = known.probation;
@@ -112,7 +112,7 @@ impl Book {
     /// We dialed exactly this address and found the node there. It is verified, and if it was on
     /// probation it is the known one from now on. Its failures are forgotten once it is
     /// [`reached`](Self::reached). Nothing if it is not known.
-    pub fn authenticated(&mut self, addr: &NetAddress, facts: &NodeFacts, wall: Duration) {
+    pub fn authenticated(&mut self, addr: &NetAddress, facts: &NodeFacts, wall: SystemTime) {
         let Some((n, which)) = self.which(addr) else { return };
         let is_moved = matches!(which, Which::Probation);
         self.table.update(n, |known| {
@@ -141,7 +141,7 @@ impl Book {
     }
 
     /// A session with the node began or ended, whoever dialed.
-    pub fn seen(&mut self, id: &NodeId, facts: &NodeFacts, wall: Duration) {
+    pub fn seen(&mut self, id: &NodeId, facts: &NodeFacts, wall: SystemTime) {
         self.collisions.settle(id);
         let Some(n) = self.table.find(id) else { return };
         self.table.update(n, |known| {
@@ -154,7 +154,7 @@ impl Book {
 
     /// The node behaved well: it is bad no more, and its address has a place in an old bucket, or
     /// gets one as soon as it is clear that who holds it is gone. False: nothing has changed.
-    pub fn mark_good(&mut self, id: &NodeId, wall: Duration, rng: &mut impl Rng) -> bool {
+    pub fn mark_good(&mut self, id: &NodeId, wall: SystemTime, rng: &mut impl Rng) -> bool {
         let was_bad = self.lift_bad(id, wall, rng);
         let Some(n) = self.table.find(id) else { return was_bad };
         let is_old = |known: &KnownAddress| matches!(known.placement, Placement::Old(_));
@@ -170,7 +170,7 @@ impl Book {
     }
 
     /// Gives it a place in its old bucket if there is one for it.
-    fn promote(&mut self, n: u32, wall: Duration) {
+    fn promote(&mut self, n: u32, wall: SystemTime) {
         let known = self.table.get(n);
         let (id, is_verified) = (known.addr.id(), known.verified.is_some());
         let bucket = self.hash.old_bucket(&known.addr);
@@ -197,7 +197,7 @@ impl Book {
     }
 
     /// Its address is another one now, so its buckets are others.
-    fn settle_in(&mut self, n: u32, wall: Duration) {
+    fn settle_in(&mut self, n: u32, wall: SystemTime) {
         let known = self.table.get(n);
         let bucket = self.hash.old_bucket(&known.addr);
         match known.placement {

@@ -1,13 +1,13 @@
 //! Good addresses take the places of other good ones that are not to be found any more.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{
     Book,
     Placement::{New, Old},
     collisions::Collision,
 };
-use crate::{address::NetAddress, identity::NodeId};
+use crate::{address::NetAddress, identity::NodeId, time::Wall};
 
 /// Who has not been found within this time loses its place.
 const PATIENCE: Duration = Duration::from_secs(40 * 60);
@@ -19,8 +19,8 @@ impl Book {
     /// A good address that is to be dialed although nothing is wanted from it, because another
     /// good one wants its place. Tell [`attempted`](Self::attempted) and what came of it. `None`:
     /// no test is due.
-    pub fn next_test(&mut self, wall: Duration) -> Option<NetAddress> {
-        let is_over = |collision: &&Collision| wall.saturating_sub(collision.since) >= PATIENCE;
+    pub fn next_test(&mut self, wall: SystemTime) -> Option<NetAddress> {
+        let is_over = |collision: &&Collision| wall.since(collision.since) >= PATIENCE;
         while let Some(over) = self.collisions.0.iter().find(is_over).copied() {
             self.collisions.settle(&over.holder);
             self.replace(&over.holder, &over.rival, wall);
@@ -30,7 +30,7 @@ impl Book {
             table.find(&collision.holder).is_some() && table.find(&collision.rival).is_some()
         });
         let is_due = |collision: &&mut Collision| {
-            collision.asked.is_none_or(|asked| wall.saturating_sub(asked) >= AGAIN)
+            collision.asked.is_none_or(|asked| wall.since(asked) >= AGAIN)
         };
         let due = self.collisions.0.iter_mut().find(is_due)?;
         due.asked = Some(wall);
@@ -45,7 +45,7 @@ impl Book {
     }
 
     /// The rival is good and the holder of its place is not to be found.
-    pub(super) fn replace(&mut self, holder: &NodeId, rival: &NodeId, wall: Duration) {
+    pub(super) fn replace(&mut self, holder: &NodeId, rival: &NodeId, wall: SystemTime) {
         let (Some(holder), Some(rival)) = (self.table.find(holder), self.table.find(rival)) else {
             return;
         };

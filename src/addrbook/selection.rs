@@ -1,6 +1,6 @@
 //! Which addresses to dial and which to pass on.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use rand::{Rng, RngExt};
 
@@ -31,7 +31,7 @@ impl Book {
     pub fn pick(
         &self,
         bias: u8,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
         may_walk: bool,
         may_be: impl Fn(&KnownAddress) -> bool,
@@ -70,7 +70,7 @@ impl Book {
     }
 
     /// Addresses to pass on: 23 of a hundred, at least 32 and at most 250.
-    pub fn selection(&self, wall: Duration, rng: &mut impl Rng) -> Vec<NetAddress> {
+    pub fn selection(&self, wall: SystemTime, rng: &mut impl Rng) -> Vec<NetAddress> {
         let (new, old) = (self.table.half(Half::New), self.table.half(Half::Old));
         let mut selection = Selection::new(self, new.len() + old.len(), wall);
         selection.fill(&mut Sampler::of_two(new, old), usize::MAX, rng);
@@ -81,7 +81,7 @@ impl Book {
     pub fn selection_with_bias(
         &self,
         bias: u8,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) -> Vec<NetAddress> {
         let (new, old) = (self.table.half(Half::New), self.table.half(Half::Old));
@@ -94,7 +94,7 @@ impl Book {
     pub fn verified_selection(
         &self,
         bias: u8,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) -> Vec<NetAddress> {
         let (new, old) = (self.table.checked(Half::New), self.table.checked(Half::Old));
@@ -107,7 +107,7 @@ impl Book {
         old: &[u32],
         bias: u8,
         is_of_seed: bool,
-        wall: Duration,
+        wall: SystemTime,
         rng: &mut impl Rng,
     ) -> Vec<NetAddress> {
         let mut selection = Selection::new(self, new.len() + old.len(), wall);
@@ -122,7 +122,7 @@ impl Book {
     }
 
     /// Own and bad addresses are in no bucket.
-    pub(super) fn may_be_handed_out(&self, addr: &NetAddress, wall: Duration) -> bool {
+    pub(super) fn may_be_handed_out(&self, addr: &NetAddress, wall: SystemTime) -> bool {
         let is_private = !self.private.is_empty() && self.is_private(&addr.id());
         !is_private && !self.is_banned(addr, wall)
     }
@@ -133,13 +133,13 @@ struct Selection<'a> {
     book: &'a Book,
     size: usize,
     is_of_seed: bool,
-    wall: Duration,
+    wall: SystemTime,
     addresses: Vec<NetAddress>,
 }
 
 impl<'a> Selection<'a> {
     /// Of so many.
-    fn new(book: &'a Book, len: usize, wall: Duration) -> Self {
+    fn new(book: &'a Book, len: usize, wall: SystemTime) -> Self {
         let size = (len * PERCENT / 100).max(len.min(MIN_SELECTION)).min(MAX_SELECTION);
         Self { book, size, is_of_seed: false, wall, addresses: Vec::with_capacity(size) }
     }

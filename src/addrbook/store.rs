@@ -54,7 +54,7 @@ pub struct StoredBook {
     pub imported: Option<[u8; 32]>,
 }
 
-/// What has changed since the last batch.
+/// What has changed since the last batch. No time in it is before 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
@@ -120,7 +120,10 @@ impl StoreError {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{
+        io,
+        time::{Duration, SystemTime},
+    };
 
     use super::*;
 
@@ -142,7 +145,7 @@ mod tests {
     fn a_batch_and_a_book_come_back_from_json() {
         let id = NodeId::from_bytes([0xab; 20]);
         let addr = NetAddress::new(id, [1, 2, 3, 4].into(), 26656);
-        let at = |seconds| std::time::Duration::from_secs(seconds);
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::new(seconds, 5);
         let ban = |target| Ban {
             target,
             until: Some(at(7)),
@@ -173,6 +176,7 @@ mod tests {
             format!("\"target\":\"{id}\""),
             "\"2001:db8::/32\":{".to_owned(),
             "\"cause\":\"unreachable\"".to_owned(),
+            "\"until\":{\"secs_since_epoch\":7,\"nanos_since_epoch\":5}".to_owned(),
         ] {
             assert!(text.contains(&part), "no {part} in {text}");
         }

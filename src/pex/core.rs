@@ -43,7 +43,7 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 /// driver brings the inputs and does what the outputs say:
 ///
 /// ```
-/// use std::{collections::VecDeque, time::Duration};
+/// use std::{collections::VecDeque, time::SystemTime};
 /// use tmp2p::{
 ///     BookKey, Config, NodeId,
 ///     internals::addrbook::{Book, BookLimits, BookSettings},
@@ -83,7 +83,8 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 ///     }
 /// }
 ///
-/// let (now, own) = (Now { mono: Mono::ZERO, wall: Duration::ZERO }, NodeId::from_bytes([1; 20]));
+/// let now = Now { mono: Mono::ZERO, wall: SystemTime::UNIX_EPOCH };
+/// let own = NodeId::from_bytes([1; 20]);
 /// let settings = BookSettings { own, is_strict: true, limits: BookLimits::default() };
 /// let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(7)));
 /// let (reply, banned) = Reply::kept();
@@ -418,6 +419,8 @@ impl Core for PexCore {
 pub(super) mod tests {
     use std::sync::{Arc, OnceLock};
 
+    use std::time::SystemTime;
+
     use super::*;
     use crate::{
         addrbook::{BanError, BookKey, BookLimits, BookSettings},
@@ -429,16 +432,15 @@ pub(super) mod tests {
     };
 
     pub(in crate::pex) const OWN: NodeId = id(0);
-    pub(in crate::pex) const START: Duration = Duration::from_secs(1_700_000_000);
-    pub(in crate::pex) const NOW: Now = Now { mono: Mono::ZERO, wall: START };
 
     pub(in crate::pex) const fn id(n: u8) -> NodeId {
         NodeId::from_bytes([n; 20])
     }
 
-    fn at(millis: u64) -> Now {
-        let millis = Duration::from_millis(millis);
-        Now { mono: Mono::ZERO + millis, wall: START + millis }
+    /// So long after the start, which is some day in 2023.
+    pub(in crate::pex) fn at(millis: u64) -> Now {
+        let (start, millis) = (Duration::from_secs(1_700_000_000), Duration::from_millis(millis));
+        Now { mono: Mono::ZERO + millis, wall: SystemTime::UNIX_EPOCH + start + millis }
     }
 
     fn new(config: &Config) -> PexCore {
@@ -446,13 +448,13 @@ pub(super) mod tests {
         let settings = BookSettings { own: OWN, is_strict: true, limits };
         let key = BookKey::random(&mut StdRng::seed_from_u64(1));
         let book = Book::new(settings, key);
-        PexCore::new(PexSettings::of(config), book, [1; 32], NOW)
+        PexCore::new(PexSettings::of(config), book, [1; 32], at(0))
     }
 
     /// One with an empty, strict book that runs.
     pub(in crate::pex) fn started(config: &Config) -> PexCore {
         let mut core = new(config);
-        core.handle_input(PexInput::Start, NOW);
+        core.handle_input(PexInput::Start, at(0));
         core
     }
 
@@ -561,11 +563,11 @@ pub(super) mod tests {
         let deadline = core.next_deadline().unwrap();
         assert_eq!(deadline, at(60_000).mono);
         // Back, to before the epoch's first second: the ban stands, and the next look is later.
-        core.handle_input(PexInput::Timeout, Now { mono: deadline, wall: Duration::ZERO });
+        core.handle_input(PexInput::Timeout, Now { mono: deadline, wall: SystemTime::UNIX_EPOCH });
         assert!(outputs(&mut core).is_empty());
         assert_eq!(core.next_deadline(), Some(at(120_000).mono));
         // It stands still a nanosecond before the end.
-        let end = START + Duration::from_secs(3600);
+        let end = at(3_600_000).wall;
         let now = Now { mono: deadline, wall: end - Duration::from_nanos(1) };
         core.handle_input(PexInput::Timeout, now);
         assert!(core.next_deadline().unwrap().since(now.mono) >= Duration::from_millis(10));

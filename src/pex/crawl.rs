@@ -122,12 +122,10 @@ mod tests {
         address::NetAddress,
         config::Config,
         drive::Core,
-        pex::{PexInput, PexOutput, PexSettings},
+        pex::{PexInput, PexOutput, PexSettings, core::tests::at},
         reactor::DisconnectReason,
         switch::{Notice, Origin},
     };
-
-    const START: Now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
 
     /// A seed with an empty book.
     fn seed(config: Config) -> PexCore {
@@ -135,7 +133,7 @@ mod tests {
         let settings = BookSettings { own, is_strict: true, limits: BookLimits::default() };
         let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(1)));
         let config = Config { seed_mode: true, ..config };
-        PexCore::new(PexSettings::of(&config), book, [1; 32], START)
+        PexCore::new(PexSettings::of(&config), book, [1; 32], at(0))
     }
 
     #[test]
@@ -147,7 +145,7 @@ mod tests {
         for _ in 0..TIDY_AT + TIDY_AT / 2 {
             let ip: [u8; 4] = [rng.random_range(11..100), rng.random(), rng.random(), 1];
             let addr = NetAddress::new(NodeId::from_bytes(rng.random()), ip.into(), 26656);
-            core.add_to_book(addr, addr, START).unwrap();
+            core.add_to_book(addr, addr, at(0)).unwrap();
             most = most.max(core.crawl.len());
         }
         assert_eq!(most, TIDY_AT, "the book loses more than it holds");
@@ -159,7 +157,7 @@ mod tests {
     /// What was attempted "tomorrow" is dialed now, and after that at its usual pace.
     #[test]
     fn a_wall_clock_that_is_set_back_does_not_hold_the_crawl_up() {
-        let (mut core, mut now) = (seed(Config::default()), START);
+        let (mut core, mut now) = (seed(Config::default()), at(0));
         core.handle_input(PexInput::Start, now);
         let addr = NetAddress::new(NodeId::from_bytes([1; 20]), [1, 2, 3, 4].into(), 26656);
         core.add_to_book(addr, addr, now).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    time::Duration,
+    time::SystemTime,
 };
 
 use super::Purpose;
@@ -24,7 +24,7 @@ pub(super) struct Dials {
 pub(super) struct Own {
     purpose: Purpose,
     /// What the book had for the last attempt before this one, by the wall clock.
-    pub(super) attempted_before: Option<Duration>,
+    pub(super) attempted_before: Option<SystemTime>,
 }
 
 /// What has come of the attempts of a round so far.
@@ -38,7 +38,12 @@ pub(super) struct Round {
 
 impl Dials {
     /// Peer exchange asks the switch to dial.
-    pub(super) fn ask(&mut self, id: NodeId, purpose: Purpose, attempted_before: Option<Duration>) {
+    pub(super) fn ask(
+        &mut self,
+        id: NodeId,
+        purpose: Purpose,
+        attempted_before: Option<SystemTime>,
+    ) {
         let before = self.own.insert(id, Own { purpose, attempted_before });
         debug_assert_eq!(before, None, "{id} is dialed twice");
     }

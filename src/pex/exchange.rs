@@ -18,7 +18,7 @@ use crate::{
     origin::Origin,
     reactor::{Blame, DisconnectReason},
     switch::SwitchEvent,
-    time::Now,
+    time::{Now, Wall},
 };
 
 /// New addresses among those a seed hands out, per cent (`biasToSelectNewPeers`).
@@ -231,7 +231,7 @@ impl PexCore {
     fn found_bad(&mut self, addr: NetAddress, cause: BadCause, reason: String, now: Now) {
         let id = addr.id();
         if !self.standings.is_reserved(&id) {
-            let until = now.wall.saturating_add(BAD_FOR);
+            let until = now.wall.after(BAD_FOR);
             self.mark_bad(BadAddress { id, addr: Some(addr), until, cause, reason }, now);
         }
     }
@@ -425,7 +425,7 @@ mod tests {
         drive::Core,
         pex::{
             PexInput,
-            core::tests::{NOW, outputs, started},
+            core::tests::{at, outputs, started},
         },
         time::Mono,
     };
@@ -445,7 +445,7 @@ mod tests {
             speaks_pex: true,
             facts: NodeFacts::default(),
         };
-        core.handle_input(PexInput::PeerUp(facts), NOW);
+        core.handle_input(PexInput::PeerUp(facts), at(0));
         conn
     }
 
@@ -460,10 +460,10 @@ mod tests {
             let conn = up(&mut core, 1, Purpose::Peers);
             assert_eq!(num_requests(&outputs(&mut core)), 1);
             if !was_sent {
-                core.handle_input(PexInput::NotSent(conn), NOW);
+                core.handle_input(PexInput::NotSent(conn), at(0));
             }
             let payload = PexMessage::Addrs(Vec::new()).encode().into();
-            core.handle_input(PexInput::Message { conn, payload }, NOW);
+            core.handle_input(PexInput::Message { conn, payload }, at(0));
             let is_stop = |output: &PexOutput| matches!(output, PexOutput::Stop { .. });
             assert_eq!(outputs(&mut core).iter().any(is_stop), !was_sent, "{was_sent}");
             assert_eq!(core.book().bans().is_empty(), was_sent);
@@ -475,8 +475,8 @@ mod tests {
         let mut core = started(&Config::default());
         let conn = up(&mut core, 1, Purpose::Peers);
         outputs(&mut core);
-        core.handle_input(PexInput::NotSent(conn), NOW);
-        let mut now = NOW;
+        core.handle_input(PexInput::NotSent(conn), at(0));
+        let mut now = at(0);
         let mut asked = Vec::new();
         while now.mono < Mono::ZERO + Duration::from_secs(120) {
             let step = core.next_deadline().unwrap().since(now.mono).max(Duration::from_millis(1));
@@ -497,7 +497,7 @@ mod tests {
             let mut core = started(&Config { seed_mode: is_seed, ..Config::default() });
             let conn = up(&mut core, 1, purpose);
             assert_eq!(num_requests(&outputs(&mut core)), 1);
-            core.handle_input(PexInput::NotSent(conn), NOW);
+            core.handle_input(PexInput::NotSent(conn), at(0));
             let is_evict = |output: &PexOutput| matches!(output, PexOutput::Evict { conn: of, .. } if *of == conn);
             assert!(outputs(&mut core).iter().any(is_evict), "{purpose:?}");
         }

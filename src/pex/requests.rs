@@ -9,7 +9,7 @@ use crate::{
     identity::NodeId,
     reply::Reply,
     switch::SwitchEvent,
-    time::Now,
+    time::{Now, Wall},
 };
 
 impl PexCore {
@@ -49,7 +49,7 @@ impl PexCore {
                 if !self.standings.is_persistent(&id) {
                     self.judge(&id, Opinion::Bad);
                 }
-                let (until, cause) = (wall.saturating_add(duration), BadCause::Application);
+                let (until, cause) = (wall.after(duration), BadCause::Application);
                 self.mark_bad(BadAddress { id, addr, until, cause, reason }, self.now);
                 self.store(false);
             }
@@ -171,7 +171,7 @@ mod tests {
     use crate::{
         addrbook::{BanError, UnbanError},
         ban::BanTarget,
-        pex::core::tests::{OWN, START, ask, ban, core, id},
+        pex::core::tests::{OWN, ask, at, ban, core, id},
     };
 
     #[test]
@@ -185,7 +185,7 @@ mod tests {
         };
         let answer = &answer.unwrap();
         assert_eq!(added, std::slice::from_ref(answer));
-        assert_eq!(table.find_id(&id(1), START), Some(answer));
+        assert_eq!(table.find_id(&id(1), at(0).wall), Some(answer));
         assert_eq!(batch.bans[&answer.target].as_ref(), Some(answer));
     }
 

@@ -49,7 +49,7 @@ mod tests {
         origin::{Origin, Purpose},
         pex::{
             PeerFacts, PexCore, PexInput, PexMessage, PexNotice, PexOutput, PexRequest,
-            core::tests::{NOW, outputs, started},
+            core::tests::{at, outputs, started},
         },
         time::Now,
     };
@@ -76,7 +76,7 @@ mod tests {
             speaks_pex: true,
             facts: NodeFacts::default(),
         };
-        core.handle_input(PexInput::PeerUp(facts), NOW);
+        core.handle_input(PexInput::PeerUp(facts), at(0));
         conn
     }
 
@@ -102,7 +102,7 @@ mod tests {
             let after = Duration::from_secs(60) * minutes;
             core.handle_input(
                 PexInput::Timeout,
-                Now { mono: NOW.mono + after, wall: NOW.wall + after },
+                Now { mono: at(0).mono + after, wall: at(0).wall + after },
             );
             let told = outputs(core).into_iter().filter_map(|output| match output {
                 PexOutput::Notice(PexNotice::NoneRoutable(count)) => Some((minutes, count)),
@@ -118,7 +118,7 @@ mod tests {
         for id in core.book().iter().map(|known| known.addr.id()).collect::<Vec<_>>() {
             let (duration, reason) = (Duration::from_secs(1 << 30), "gone".to_owned());
             let request = PexRequest::MarkBad { id, addr: None, duration, reason };
-            core.handle_input(PexInput::Request(request), NOW);
+            core.handle_input(PexInput::Request(request), at(0));
         }
         outputs(core);
     }
@@ -132,7 +132,7 @@ mod tests {
         let mut core = started(&config);
         let conn = dialed(&mut core, Purpose::Seed);
         forget_all(&mut core);
-        tell_private(&mut core, conn, NOW);
+        tell_private(&mut core, conn, at(0));
         assert_eq!(none_routable(&mut core, 1..=1), [(1, 27)]);
         (0..5).for_each(|_| core.unroutable.heard());
         assert_eq!(none_routable(&mut core, 2..=130), [(61, 5)]);
@@ -148,7 +148,7 @@ mod tests {
             if is_forgotten {
                 forget_all(&mut core);
             }
-            tell_private(&mut core, conn, NOW);
+            tell_private(&mut core, conn, at(0));
             for (n, remote) in [(2, [50, 2, 1, 1]), (3, [10, 0, 0, 3])] {
                 let id = NodeId::from_bytes([n; 20]);
                 let addr = |ip: [u8; 4]| NetAddress::new(id, ip.into(), 26656);

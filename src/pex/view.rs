@@ -1,6 +1,6 @@
 //! The book as people look at it.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use crate::{
     addrbook::{Book, KnownAddress, Placement},
@@ -59,7 +59,7 @@ pub struct Candidates {
 }
 
 /// Looks at a book.
-pub(super) fn of(book: &Book, wall: Duration) -> BookView {
+pub(super) fn of(book: &Book, wall: SystemTime) -> BookView {
     let entry = |known: &KnownAddress| {
         let (id, ip) = (known.addr.id(), known.addr.ip());
         let bans = book.bans();

@@ -18,6 +18,7 @@ use crate::{
     reply::Reply,
     switch::{ConnectionState, Control, ControlError, Limits, PeerState, Request, StateCounts},
     thread,
+    time::Wall,
 };
 
 /// Candidates that are told at once: a full book has 20,480 addresses, and nobody reads them all.
@@ -348,7 +349,8 @@ impl SwitchHandle {
             let state = states.entry(bad.id).or_insert_with(|| {
                 let mut state = PeerState::new(Some(bad.id), ConnectionState::Bad);
                 state.dial_addr = bad.addr.map(PeerAddress::from);
-                state.remaining = bad.until.checked_sub(wall).filter(|left| !left.is_zero());
+                state.remaining =
+                    bad.until.duration_since(wall).ok().filter(|left| !left.is_zero());
                 state.reason = Some(bad.reason);
                 state
             });
@@ -361,7 +363,7 @@ impl SwitchHandle {
                 BanTarget::Ip(_) | BanTarget::Cidr(_) => None,
             };
             let mut state = PeerState::new(id, ConnectionState::Banned);
-            state.remaining = ban.until.map(|until| until.saturating_sub(wall));
+            state.remaining = ban.until.map(|until| until.since(wall));
             state.reason = Some(format!("{}: {}", ban.target, ban.reason));
             match id {
                 Some(id) => {

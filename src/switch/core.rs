@@ -145,7 +145,7 @@ pub struct ReactorSettings {
 ///
 /// let id = |seed| NodeKey::from_seed([seed; 32]).id();
 /// let settings = SwitchSettings::of(id(1), &Config::default(), Vec::new());
-/// let now = Now { mono: Mono::ZERO, wall: std::time::Duration::ZERO };
+/// let now = Now { mono: Mono::ZERO, wall: std::time::SystemTime::UNIX_EPOCH };
 /// let (reply, dialed) = Reply::kept();
 /// let addr = format!("{}@1.2.3.4:26656", id(2)).parse().unwrap();
 /// let dial = Request::Dial { addr, origin: Origin::Operator, reply: Some(reply) };

@@ -1,6 +1,6 @@
 //! What a subscriber hears.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::SystemTime};
 
 use crate::{
     address::{NetAddress, PeerAddress},
@@ -75,8 +75,8 @@ pub enum SwitchEvent {
         id: NodeId,
         /// Where it was thought to be, if that is known.
         addr: Option<NetAddress>,
-        /// From when on it may be tried again, since the Unix epoch.
-        until: Duration,
+        /// From when on it may be tried again.
+        until: SystemTime,
         /// Why.
         reason: String,
     },

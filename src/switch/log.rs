@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use crate::{
     ids::Direction,
     reactor::{Blame, DisconnectReason, LocalFault},
     text::shown_up_to,
-    time::Mono,
+    time::{Mono, Wall},
 };
 
 /// Lines of one kind at once; a kind that was quiet has as many again.
@@ -266,9 +266,9 @@ fn name_of(role: Role) -> &'static str {
     }
 }
 
-/// A point in time, since the Unix epoch.
-fn moment(time: Duration) -> String {
-    let seconds = time.as_secs();
+/// A point in time, to the second.
+fn moment(time: SystemTime) -> String {
+    let seconds = time.since(SystemTime::UNIX_EPOCH).as_secs();
     let moment = i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok());
     moment.map_or_else(|| format!("{seconds} s after 1970"), |moment| moment.to_string())
 }
@@ -562,7 +562,8 @@ mod tests {
 
     #[test]
     fn times_are_dates() {
-        assert_eq!(moment(Duration::from_secs(1_700_000_000)), "2023-11-14T22:13:20Z");
-        assert_eq!(moment(Duration::MAX), format!("{} s after 1970", u64::MAX));
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(moment(at(1_700_000_000)), "2023-11-14T22:13:20Z");
+        assert_eq!(moment(at(300_000_000_000)), "300000000000 s after 1970");
     }
 }

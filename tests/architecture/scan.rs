@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// First segment of a path within the crate.
 pub(crate) const CRATE: &str = "crate";
 
+/// What reading the wall clock is called, whatever it is called on. A point in time is a plain value.
+pub(crate) const CLOCK: &str = "std::time::SystemTime::now";
+
 /// Folder of tests, and name of a module of tests.
 const TESTS: &str = "tests";
 
@@ -155,12 +158,27 @@ fn scan(file: &str, text: &str) -> Source {
     for (i, name) in passed_on {
         named[i].is_passed_on = !words.contains(&name);
     }
+    named.extend(clock_reads(&tokens));
     let paths = named.iter_mut().map(|named| &mut named.path).chain(aliases.values_mut());
     // A module of this file goes by its name alone.
     for path in paths.filter(|path| modules.contains(&path[0])) {
         path.splice(..0, std::iter::once(CRATE.to_owned()).chain(module.iter().cloned()));
     }
     Source { file: file.to_owned(), module, named, defines, opaque, aliases }
+}
+
+/// `X::now`, and `.elapsed`, which asks a clock, too.
+fn clock_reads(tokens: &[(Token, usize)]) -> impl Iterator<Item = Named> {
+    tokens.windows(2).filter_map(|pair| {
+        let [(before, _), (Token::Ident(word), line)] = pair else { return None };
+        let reads = match before {
+            Token::Separator => word == "now" || word == "elapsed",
+            _ => *before == Token::Mark('.') && word == "elapsed",
+        };
+        let path = CLOCK.split("::").map(str::to_owned).collect();
+        let (line, hides_members, is_test, is_passed_on) = (*line, false, false, false);
+        reads.then_some(Named { path, line, hides_members, is_test, is_passed_on })
+    })
 }
 
 #[derive(Debug, PartialEq)]

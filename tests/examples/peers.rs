@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::Command,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use serde_json::Value;
@@ -13,13 +13,10 @@ use tmp2p::{
     Placement, SqliteStore, StoreBatch,
 };
 
+use crate::console::millis;
 use crate::program::{Program, assert_prints, assert_refused, command, run};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
-}
 
 /// Their first digits differ.
 fn id(n: u8) -> NodeId {
@@ -49,7 +46,7 @@ fn known(n: u8, addr: &str) -> KnownAddress {
 
 /// Of each kind one, or two.
 fn batch() -> StoreBatch {
-    let (now, mut batch) = (now(), StoreBatch::default());
+    let (now, mut batch) = (SystemTime::now(), StoreBatch::default());
     let seen = |n: u8, addr: &str, ago: Duration| KnownAddress {
         verified: Some(now - ago),
         last_seen: Some(now - ago),
@@ -164,7 +161,7 @@ fn peers_are_sorted_and_picked_as_one_likes() {
     }
     assert_eq!((&rows[0]["addr"], &rows[5]["addr"]), (&"127.8.8.1:26656".into(), &Value::Null));
     assert_eq!(rows[4]["reason"], "seventeen attempts in a row have failed");
-    assert!(rows[4]["until_ms"].as_u64() > Some(now().as_millis() as u64), "{}", rows[4]);
+    assert!(rows[4]["until_ms"].as_u64() > Some(millis(SystemTime::now())), "{}", rows[4]);
     assert_eq!((rows[6].get("until_ms"), rows[0].get("reason")), (Some(&Value::Null), None));
 }
 
@@ -207,7 +204,7 @@ fn verified_is_what_a_seed_hands_out() {
     let (mut batch, minute) = (StoreBatch::default(), HOUR / 60);
     for (n, ago) in [(0x11, 6 * HOUR - 5 * minute), (0x12, 6 * HOUR + minute), (0x13, HOUR)] {
         let known = known(n, &format!("127.8.8.{n}:1"));
-        let verified = Some(now() - ago);
+        let verified = Some(SystemTime::now() - ago);
         batch.addresses.insert(id(n), Some(KnownAddress { verified, ..known }));
     }
     let home = home(&batch);
@@ -230,7 +227,7 @@ fn verified_is_what_a_seed_hands_out() {
 fn who_is_bad_and_banned_is_told_to_be_and_both_are_lifted() {
     let mut batch = batch();
     for (target, until) in [
-        (BanTarget::from(id(0x41)), Some(now() + HOUR * 5 + HOUR / 2)),
+        (BanTarget::from(id(0x41)), Some(SystemTime::now() + HOUR * 5 + HOUR / 2)),
         ("127.8.8.0/30".parse::<BanTarget>().unwrap(), None),
         (BanTarget::from(id(0x42)), None),
     ] {
@@ -275,13 +272,13 @@ fn who_is_bad_and_banned_is_told_to_be_and_both_are_lifted() {
 #[test]
 fn bans_of_others_than_those_of_the_book_have_rows_of_their_own() {
     let mut batch = batch();
-    let over = Some(now() - HOUR);
+    let over = Some(SystemTime::now() - HOUR);
     let gone: BanTarget = "1.2.3.4".parse().unwrap();
     for (target, until, reason) in [
         // Of the node at 127.8.8.5, which has another ban already.
         (BanTarget::from(id(0x51)), None, "who"),
         (BanTarget::from(id(0x99)), None, "nobody here"),
-        ("10.0.0.0/8".parse().unwrap(), Some(now() + HOUR * 5 / 2), "a flood"),
+        ("10.0.0.0/8".parse().unwrap(), Some(SystemTime::now() + HOUR * 5 / 2), "a flood"),
         ("2001:db8::1".parse().unwrap(), None, "one of six"),
         (gone, over, "over"),
     ] {

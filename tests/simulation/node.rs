@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crossbeam_channel::Sender;
@@ -26,7 +26,7 @@ use tmp2p::{
         Dialed, Hook, Input, Kept, Lineup, Output, ReactorSettings, Request, ResolveRequest,
         SwitchCore, SwitchSettings, verdict_timeout,
     },
-    internals::time::{Mono, Now},
+    internals::time::{Mono, Now, Wall},
 };
 
 use crate::{
@@ -40,8 +40,10 @@ use crate::{
     sockets::SimSockets,
 };
 
-/// When simulated time begins, since the Unix epoch.
-pub(crate) const START: Duration = Duration::from_secs(1_700_000_000);
+/// When simulated time begins.
+pub(crate) fn start() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
 
 /// The reactors' inboxes.
 #[derive(Clone)]
@@ -79,9 +81,9 @@ pub(crate) struct SimNode<C: Cipher> {
     lineup: Lineup<SimInbox>,
     pub(crate) pex: SimPex,
     /// What its wall clock shows at the beginning of simulated time.
-    pub(crate) wall: Duration,
+    pub(crate) wall: SystemTime,
     /// What it should show then, as far as the process knows.
-    expected: Duration,
+    expected: SystemTime,
     /// The process is gone.
     pub(crate) is_dead: bool,
     pub(crate) options: Options,
@@ -130,7 +132,7 @@ pub(crate) struct Surroundings {
     pub(crate) store: MemoryStore,
     pub(crate) now: Mono,
     /// See [`SimNode::wall`].
-    pub(crate) wall: Duration,
+    pub(crate) wall: SystemTime,
 }
 
 /// The key of the node with this number.
@@ -180,7 +182,7 @@ impl<C: Cipher> SimNode<C> {
         let elapsed = now.since(Mono::ZERO);
         let longest = BookLimits::of(config).automatic_ban;
         let begin = Now { mono: now, wall: store.stored().now(wall + elapsed, longest) };
-        let expected = begin.wall.saturating_sub(elapsed);
+        let expected = begin.wall.before(elapsed);
         let pex = SimPex::new((key.id(), addr), &options, own_events, store, begin, &mut dice);
         let bans = pex.core.book().bans().clone();
         let mut settings = LoopSettings::of(
@@ -263,7 +265,7 @@ impl<C: Cipher> SimNode<C> {
     /// What its clocks show.
     pub(crate) fn at(&self, now: Mono) -> Now {
         let elapsed = now.since(Mono::ZERO);
-        Now::believed(now, self.wall + elapsed, self.expected + elapsed)
+        Now::believed(now, self.wall.after(elapsed), self.expected.after(elapsed))
     }
 
     /// When the loop's poll returns, if the loop is in it.

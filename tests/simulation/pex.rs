@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crossbeam_channel::Receiver;
@@ -66,9 +66,9 @@ pub(crate) struct SimPex {
     shown: Now,
     effects: Effects,
     /// When it had the switch dial, by the wall clock, and whom.
-    pub(crate) dials: Vec<(Duration, PeerAddress)>,
+    pub(crate) dials: Vec<(SystemTime, PeerAddress)>,
     /// What it has sent, to whom.
-    pub(crate) sent: Vec<(Duration, NodeId, PexMessage)>,
+    pub(crate) sent: Vec<(SystemTime, NodeId, PexMessage)>,
     /// Sessions that it has ended for an error of the peer.
     pub(crate) stopped: Vec<(NodeId, String)>,
     /// What it tells people.

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tmp2p::{
@@ -77,7 +77,7 @@ impl Reference {
         self.persistent.contains(id) || self.unconditional.contains(id)
     }
 
-    pub(crate) fn is_banned(&self, id: &NodeId, remote: SocketAddr, wall: Duration) -> bool {
+    pub(crate) fn is_banned(&self, id: &NodeId, remote: SocketAddr, wall: SystemTime) -> bool {
         let covers = |ban: &Ban| match ban.target {
             BanTarget::Id(banned) => banned == *id,
             BanTarget::Ip(ip) => ip == remote.ip(),
@@ -99,7 +99,7 @@ impl Reference {
     /// What is to become of this connection now.
     pub(crate) fn expected(&self, id: ConnId, now: Mono) -> Expected {
         let conn = &self.conns[&id];
-        let wall = Duration::from_nanos(now.as_nanos());
+        let wall = SystemTime::UNIX_EPOCH + now.since(Mono::ZERO);
         if self.is_stopping {
             return Expected::Refused("stopped");
         }
@@ -181,7 +181,7 @@ impl Reference {
     }
 
     pub(crate) fn reject(&mut self, id: ConnId, reason: &DisconnectReason, now: Mono) {
-        let wall = Duration::from_nanos(now.as_nanos());
+        let wall = SystemTime::UNIX_EPOCH + now.since(Mono::ZERO);
         let conn = &self.conns[&id];
         let is_reserved = self.is_reserved(&conn.id);
         let is_right = match reason {
@@ -220,7 +220,7 @@ impl Reference {
 
     /// What holds after every step. `is_prompt`: nobody is asked before a verdict.
     pub(crate) fn check(&self, is_prompt: bool, now: Mono) {
-        let wall = Duration::from_nanos(now.as_nanos());
+        let wall = SystemTime::UNIX_EPOCH + now.since(Mono::ZERO);
         for (id, conn) in self.conns.iter().filter(|(id, _)| !self.over.contains(id)) {
             if conn.verdict == Some(Verdict::Up) {
                 let is_banned = self.is_banned(&conn.id, conn.remote, wall);

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     sync::{Arc, LazyLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tmp2p::{
@@ -56,7 +56,7 @@ impl Driver for Run {
     }
 
     fn now(&self) -> Now {
-        Now { mono: self.now, wall: Duration::from_nanos(self.now.as_nanos()) }
+        Now { mono: self.now, wall: SystemTime::UNIX_EPOCH + self.now.since(Mono::ZERO) }
     }
 
     fn next_input(&mut self) -> Input {

@@ -1,7 +1,12 @@
 //! Virtual time, and whose turn it is.
 
 use std::{
-    cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc, time::Duration,
+    cell::RefCell,
+    collections::BTreeMap,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use tmp2p::{
@@ -14,14 +19,14 @@ use tmp2p::{
     internals::switch::{
         Control, ControlError, Dialed, Input, Kept, Origin, Reply, Request, Resolved,
     },
-    internals::time::{Mono, Now},
+    internals::time::{Mono, Now, Wall},
 };
 
 pub(crate) use crate::schedule::Actor;
 use crate::{
     dice::Dice,
     net::{Net, SockId, Wire},
-    node::{START, SimNode, Surroundings},
+    node::{SimNode, Surroundings, start},
     options::Options,
     reactor::{LEAST, Ledger, Mode, SessionKey, message},
     schedule::{Schedule, Turn},
@@ -102,7 +107,7 @@ impl<C: Cipher> World<C> {
 
     pub(crate) fn add(&mut self, options: Options) -> usize {
         let number = self.nodes.len();
-        let node = self.new_node(number, options, MemoryStore::new(), START);
+        let node = self.new_node(number, options, MemoryStore::new(), start());
         self.nodes.push(node);
         number
     }
@@ -123,7 +128,7 @@ impl<C: Cipher> World<C> {
         number: usize,
         options: Options,
         store: MemoryStore,
-        wall: Duration,
+        wall: SystemTime,
     ) -> SimNode<C> {
         let (net, ledger, now) = (self.net.clone(), self.ledger.clone(), self.now);
         let dice = self.dice.fork();
@@ -228,7 +233,7 @@ impl<C: Cipher> World<C> {
     /// Somebody sets the node's wall clock forward, or back.
     pub(crate) fn jump(&mut self, at: usize, by: Duration, is_forward: bool) {
         let wall = &mut self.nodes[at].wall;
-        *wall = if is_forward { *wall + by } else { wall.saturating_sub(by) };
+        *wall = if is_forward { wall.after(by) } else { wall.before(by) };
     }
 
     /// Asks for a change at run time, and waits until it is done.

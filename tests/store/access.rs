@@ -1,7 +1,11 @@
 //! Disks that are full, files that must not be written, and readers beside a writer.
 #![cfg(unix)]
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use tmp2p::{BookStore, SqliteStore, StoreError, StoredBook};
 
@@ -192,7 +196,7 @@ fn a_reader_that_never_ends_does_not_grow_the_log_without_bound() {
     let large = |n: u64| {
         let mut batch = batch(n);
         let ban = batch.bans.values_mut().next().unwrap();
-        let until = Some(std::time::Duration::from_secs(n));
+        let until = Some(UNIX_EPOCH + Duration::from_secs(n));
         *ban = Some(tmp2p::Ban {
             target: tmp2p::BanTarget::from(crate::support::id(1)),
             until,

@@ -1,6 +1,9 @@
 //! What is written is what is read.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use proptest::{collection, option, prelude::*};
 use tmp2p::{
@@ -70,11 +73,12 @@ fn times_beyond_what_fits_are_the_last_that_does() {
         SqliteStore::open(place.book()).unwrap().write(&batch).unwrap();
         load_file(&place.book()).bad[0].until
     };
-    let last = Duration::from_nanos(i64::MAX as u64);
+    let last = UNIX_EPOCH + Duration::from_nanos(i64::MAX as u64);
     assert_eq!(until(last), last);
     assert_eq!(until(last + Duration::from_nanos(1)), last);
-    assert_eq!(until(Duration::MAX), last);
-    assert_eq!(until(Duration::ZERO), Duration::ZERO);
+    assert_eq!(until(UNIX_EPOCH + Duration::from_secs(i64::MAX as u64)), last);
+    assert_eq!(until(UNIX_EPOCH), UNIX_EPOCH);
+    assert_eq!(until(UNIX_EPOCH - Duration::from_secs(1)), UNIX_EPOCH);
 }
 
 /// Of few nodes, so that entries are replaced and removed.
@@ -176,6 +180,6 @@ fn known_addresses() -> impl Strategy<Value = KnownAddress> {
     )
 }
 
-fn times() -> impl Strategy<Value = Duration> {
-    (0..=i64::MAX as u64).prop_map(Duration::from_nanos)
+fn times() -> impl Strategy<Value = SystemTime> {
+    (0..=i64::MAX as u64).prop_map(|nanos| UNIX_EPOCH + Duration::from_nanos(nanos))
 }

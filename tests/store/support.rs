@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     sync::{Mutex, Once},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tempfile::TempDir;
@@ -96,7 +96,7 @@ pub(crate) fn batch(n: u64) -> StoreBatch {
     let is_automatic = n.is_multiple_of(2);
     let ban = Ban {
         target,
-        until: is_automatic.then(|| Duration::from_nanos(1_700_000_000_123_456_789 + n)),
+        until: is_automatic.then(|| nanos(1_700_000_000_123_456_789 + n)),
         reason: format!("batch {n}"),
         origin: if is_automatic { BanOrigin::Automatic } else { BanOrigin::Operator },
     };
@@ -104,7 +104,7 @@ pub(crate) fn batch(n: u64) -> StoreBatch {
     let bad = BadAddress {
         id: id(n % 5),
         addr: (n % 2 == 1).then(|| NetAddress::new(id(n % 5), ip(n), 26656)),
-        until: Duration::from_secs(n),
+        until: nanos(n * 1_000_000_000),
         // As what a version before it was known is taken for.
         cause: BadCause::Application,
         reason: format!("batch {n}"),
@@ -142,10 +142,15 @@ pub(crate) fn id(n: u64) -> NodeId {
     NodeId::from_bytes(bytes)
 }
 
+/// So many nanoseconds after 1970.
+fn nanos(n: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(n)
+}
+
 pub(crate) fn known(id: NodeId, n: u64) -> KnownAddress {
     let addr =
         |n: u64| NetAddress::new(id, Ipv4Addr::from_bits(n as u32).into(), 1 + n as u16 % 99);
-    let time = |k: u64| (!n.is_multiple_of(k)).then(|| Duration::from_nanos(n * 1_000_003 + k));
+    let time = |k: u64| (!n.is_multiple_of(k)).then(|| nanos(n * 1_000_003 + k));
     KnownAddress {
         addr: addr(0x0c00_0000 + n),
         src: addr(0x0d00_0000 + n),

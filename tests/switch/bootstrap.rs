@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -32,7 +32,7 @@ fn seed() -> Switch {
     let own = NodeId::from_bytes([0; 20]);
     let settings = BookSettings { own, is_strict: false, limits };
     let mut book = Book::new(settings, BookKey::random(&mut rng));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = SystemTime::now();
     let port = closed_port().port();
     while book.len() < 200 {
         let ip = IpAddr::from([127, rng.random(), rng.random(), 1]);

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
@@ -93,7 +97,8 @@ struct Outcome {
 /// An inbound peer sends the messages.
 fn receive(case: &Value) -> Outcome {
     let peer: NetAddress = text(case, "peer_address").parse().unwrap();
-    let now = Now { mono: Mono::ZERO, wall: Duration::from_secs(1_700_000_000) };
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let now = Now { mono: Mono::ZERO, wall };
     let mut rng = StdRng::seed_from_u64(7);
     let own = NodeId::from_bytes([1; 20]);
     let settings = BookSettings { own, is_strict: false, limits: BookLimits::default() };

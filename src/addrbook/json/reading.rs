@@ -1,6 +1,11 @@
 //! Reading a file that the reference wrote, or that anybody else did.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
 
 use jiff::Timestamp;
 use serde::{
@@ -146,8 +151,8 @@ struct RawAddress {
 #[derive(Default)]
 struct BucketNumbers(Vec<i64>);
 
-/// Since the Unix epoch; `None`: before it, which is the reference's way to say never.
-struct Time(Option<Duration>);
+/// `None`: not after 1970, which is the reference's way to say never.
+struct Time(Option<SystemTime>);
 
 impl TryFrom<RawEntry> for Entry {
     type Error = String;
@@ -217,7 +222,8 @@ impl<'de> Deserialize<'de> for Time {
                 )));
             }
         };
-        Ok(Self(Duration::try_from(time.as_duration()).ok().filter(|since| !since.is_zero())))
+        let since = Duration::try_from(time.as_duration()).ok().filter(|since| !since.is_zero());
+        Ok(Self(since.map(|since| SystemTime::UNIX_EPOCH + since)))
     }
 }
 

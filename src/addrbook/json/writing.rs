@@ -1,8 +1,8 @@
 //! Writing a file that the reference can read.
 
-use std::{fmt::Display, net::IpAddr, time::Duration};
+use std::{fmt::Display, net::IpAddr, time::SystemTime};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -17,7 +17,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// The book as `addrbook.json`: everything that may be passed on. Bad and banned addresses are left
 /// out, as the reference does, and those of private nodes, also where such a node told of another:
 /// then that one stands for its own source.
-pub fn write(book: &Book, wall: Duration) -> Vec<u8> {
+pub fn write(book: &Book, wall: SystemTime) -> Vec<u8> {
     let entries = book.iter().filter(|known| book.may_be_handed_out(&known.addr, wall));
     let entries = entries.filter_map(|known| {
         let is_private = book.is_private(&known.src.id());
@@ -58,7 +58,7 @@ struct Address {
     port: u16,
 }
 
-struct Time(Option<Duration>);
+struct Time(Option<SystemTime>);
 
 impl<'a> Entry<'a> {
     /// With this source. `None`: it is in no bucket.
@@ -100,9 +100,8 @@ fn as_text<S: Serializer>(what: &impl Display, serializer: S) -> Result<S::Ok, S
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let since = self.0.and_then(|since| SignedDuration::try_from(since).ok());
         // What is beyond the year 9999 is nobody's time, and the reference cannot read it.
-        match since.and_then(|since| Timestamp::from_duration(since).ok()) {
+        match self.0.and_then(|time| Timestamp::try_from(time).ok()) {
             Some(time) => serializer.collect_str(&time),
             None => serializer.serialize_str(NEVER),
         }

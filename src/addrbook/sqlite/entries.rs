@@ -1,6 +1,12 @@
 //! Rows to entries of the book, and back.
 
-use std::{collections::BTreeMap, error::Error, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use rusqlite::{
     Connection, OptionalExtension, Row, Statement, Transaction, params, types::ValueRef,
@@ -12,6 +18,7 @@ use crate::{
     ban::{Ban, BanOrigin, BanTarget},
     identity::NodeId,
     text::shown,
+    time::Wall,
 };
 
 /// What was in the tables.
@@ -331,13 +338,14 @@ impl Entry for KnownAddress {
 }
 
 /// Nanoseconds since the Unix epoch, the year 2262 for whatever is later.
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+fn nanos(time: SystemTime) -> i64 {
+    i64::try_from(time.since(SystemTime::UNIX_EPOCH).as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Option<Duration>, NoEntry> {
+fn time(row: &Row<'_>, column: usize) -> Result<Option<SystemTime>, NoEntry> {
     let nanos: Option<i64> = row.get(column)?;
-    Ok(nanos.map(u64::try_from).transpose()?.map(Duration::from_nanos))
+    let since = nanos.map(u64::try_from).transpose()?.map(Duration::from_nanos);
+    Ok(since.map(|since| SystemTime::UNIX_EPOCH + since))
 }
 
 fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, NoEntry> {

@@ -61,11 +61,11 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Default)]
 struct Model {
     bans: Vec<Ban>,
-    bad: Vec<(NodeId, Duration)>,
+    bad: Vec<(NodeId, SystemTime)>,
 }
 
 impl Model {
-    fn expire(&mut self, wall: Duration) {
+    fn expire(&mut self, wall: SystemTime) {
         self.bans.retain(|ban| ban.is_in_force(wall));
         self.bad.retain(|(_, until)| wall < *until);
     }
@@ -85,7 +85,7 @@ impl Model {
         }
     }
 
-    fn apply(&mut self, op: &Op, wall: Duration) {
+    fn apply(&mut self, op: &Op, wall: SystemTime) {
         match op {
             Op::Ban { target, secs } => {
                 let target = canonical(*target);
@@ -135,7 +135,7 @@ proptest! {
     #[test]
     fn the_book_does_what_the_model_does(ops in proptest::collection::vec(op(), 1..80)) {
         let (mut book, mut model, mut store) = (book(), Model::default(), MemoryStore::new());
-        let mut wall = START;
+        let mut wall = start();
         for op in &ops {
             match op {
                 Op::Ban { target, secs } => {
@@ -150,7 +150,8 @@ proptest! {
                 }
                 Op::MarkGood { n } => _ = book.mark_good(&id(*n), wall, &mut rng()),
                 Op::Pass { secs } => {
-                    wall = Duration::from_secs(wall.as_secs().saturating_add_signed(*secs));
+                    let by = Duration::from_secs(secs.unsigned_abs());
+                    wall = if *secs < 0 { wall.before(by) } else { wall.after(by) };
                     book.expire(wall, &mut rng());
                     book.reinstate_due(wall, &mut rng());
                     model.expire(wall);
@@ -178,7 +179,7 @@ proptest! {
             }
             let ends = held.values().filter_map(|ban| ban.until);
             let now = Now { mono: Mono::ZERO, wall };
-            let expected = ends.min().map(|end| Mono::ZERO + (end - wall).clamp(MIN_SLEEP, MAX_SLEEP));
+            let expected = ends.min().map(|end| Mono::ZERO + end.since(wall).clamp(MIN_SLEEP, MAX_SLEEP));
             prop_assert_eq!(book.next_deadline(now), expected);
         }
     }
@@ -187,18 +188,18 @@ proptest! {
 #[test]
 fn an_operators_ban_is_neither_shortened_nor_displaced_by_automatic_ones() {
     let mut book = book();
-    book.ban(id(1).into(), Some(HOUR), "ours".into(), START).unwrap();
-    assert_eq!(book.ban_automatically(id(1), 9 * HOUR, "x", START), None);
+    book.ban(id(1).into(), Some(HOUR), "ours".into(), start()).unwrap();
+    assert_eq!(book.ban_automatically(id(1), 9 * HOUR, "x", start()), None);
     for n in 2..100 {
-        book.ban_automatically(id(n), 2 * HOUR, "x", START);
+        book.ban_automatically(id(n), 2 * HOUR, "x", start());
     }
     assert_eq!(book.bans().len(), 1 + LIMITS.automatic_ids);
-    assert_eq!(book.bans().find_id(&id(1), START).unwrap().reason, "ours");
+    assert_eq!(book.bans().find_id(&id(1), start()).unwrap().reason, "ours");
     // The one that ends first gives way, be it the new one.
-    assert_eq!(book.ban_automatically(id(200), HOUR, "x", START), None);
+    assert_eq!(book.ban_automatically(id(200), HOUR, "x", start()), None);
     // An operator may shorten an operator's.
-    book.ban(id(1).into(), Some(HOUR / 2), "less".into(), START).unwrap();
-    assert_eq!(book.bans().find_id(&id(1), START + HOUR / 2), None);
+    book.ban(id(1).into(), Some(HOUR / 2), "less".into(), start()).unwrap();
+    assert_eq!(book.bans().find_id(&id(1), start() + HOUR / 2), None);
 }
 
 #[test]
@@ -207,10 +208,10 @@ fn a_mapped_address_and_a_range_of_one_are_the_address() {
     for text in ["::ffff:10.0.0.1", "10.0.0.1/32"] {
         let (ip, cidr) = (text.parse(), text.parse());
         let target = ip.map_or_else(|_| BanTarget::Cidr(cidr.unwrap()), BanTarget::Ip);
-        book.ban(target, None, String::new(), START).unwrap();
+        book.ban(target, None, String::new(), start()).unwrap();
         assert_eq!(book.bans().len(), 1);
-        assert!(book.bans().find_ip("10.0.0.1".parse().unwrap(), START).is_some());
-        assert!(book.bans().find_ip("::ffff:10.0.0.1".parse().unwrap(), START).is_some());
+        assert!(book.bans().find_ip("10.0.0.1".parse().unwrap(), start()).is_some());
+        assert!(book.bans().find_ip("::ffff:10.0.0.1".parse().unwrap(), start()).is_some());
     }
     assert!(book.unban("10.0.0.1".parse().unwrap()).is_ok());
     assert!(book.bans().is_empty());
@@ -220,7 +221,7 @@ fn a_mapped_address_and_a_range_of_one_are_the_address() {
 fn what_no_book_may_hold_is_not_loaded_and_leaves_the_store() {
     let ban =
         |target: BanTarget, origin, until| Ban { target, until, reason: String::new(), origin };
-    let later = Some(START + HOUR);
+    let later = Some(start() + HOUR);
     let (automatic, operator) = (BanOrigin::Automatic, BanOrigin::Operator);
     let range = "10.0.0.0/8".parse::<BanTarget>().unwrap();
     let mapped = BanTarget::Ip("::ffff:1.2.3.4".parse().unwrap());
@@ -230,7 +231,7 @@ fn what_no_book_may_hold_is_not_loaded_and_leaves_the_store() {
             ban("::/0".parse().unwrap(), operator, None),
             ban(range, automatic, later),
             ban(id(1).into(), automatic, None),
-            ban(id(2).into(), operator, Some(START)),
+            ban(id(2).into(), operator, Some(start())),
             ban(ip(3).into(), automatic, later),
             ban(mapped, operator, later),
             ban(id(4).into(), automatic, later),
@@ -241,7 +242,7 @@ fn what_no_book_may_hold_is_not_loaded_and_leaves_the_store() {
     let bans = stored.bans.iter().map(|ban| (ban.target, Some(ban.clone()))).collect();
     let batch = StoreBatch { bans, ..StoreBatch::default() };
     store.write(&batch).unwrap();
-    let mut book = Book::load(SETTINGS, key(), stored, START, &mut rng());
+    let mut book = Book::load(SETTINGS, key(), stored, start(), &mut rng());
     let held: Vec<_> = book.bans().iter().map(|ban| (ban.target.to_string(), ban.until)).collect();
     assert_eq!(held, [(id(4).to_string(), later), ("1.2.3.4".to_owned(), later)]);
     store.write(&book.take_batch().unwrap()).unwrap();
@@ -255,16 +256,16 @@ fn what_no_book_may_hold_is_not_loaded_and_leaves_the_store() {
 fn bad_is_not_banned_and_good_ends_it() {
     let mut book = book();
     let addr = NetAddress::new(id(1), ip(1), 1);
-    assert!(book.mark_bad(id(1), Some(addr), HOUR, "no answer\n", START));
+    assert!(book.mark_bad(id(1), Some(addr), HOUR, "no answer\n", start()));
     assert!(book.is_bad(&id(1)));
     assert!(book.bans().is_empty());
     // The later end counts, and the address stays known.
-    assert!(!book.mark_bad(id(1), None, HOUR / 2, "x", START));
-    assert!(book.mark_bad(id(1), None, 2 * HOUR, "x", START));
+    assert!(!book.mark_bad(id(1), None, HOUR / 2, "x", start()));
+    assert!(book.mark_bad(id(1), None, 2 * HOUR, "x", start()));
     let bad = book.bad_addresses().next().unwrap();
-    assert_eq!((bad.addr, bad.until), (Some(addr), START + 2 * HOUR));
+    assert_eq!((bad.addr, bad.until), (Some(addr), start() + 2 * HOUR));
     assert!(
-        book.mark_good(&id(1), START, &mut rng()) && !book.mark_good(&id(1), START, &mut rng())
+        book.mark_good(&id(1), start(), &mut rng()) && !book.mark_good(&id(1), start(), &mut rng())
     );
     assert!(!book.is_bad(&id(1)));
     book.add_private([id(5)]);
@@ -273,7 +274,7 @@ fn bad_is_not_banned_and_good_ends_it() {
 
 /// What a machine has found of the n-th node.
 fn found(n: u32, cause: BadCause, lasts: Duration) -> BadAddress {
-    let (addr, until) = (node(n), START + lasts);
+    let (addr, until) = (node(n), start() + lasts);
     BadAddress { id: addr.id(), addr: Some(addr), until, cause, reason: "found".to_owned() }
 }
 
@@ -290,16 +291,20 @@ fn what_proves_a_verdict_wrong_depends_on_what_it_was_about() {
         (Application, true, true, false),
     ] {
         let (mut book, mut rng, addr) = (book(), rng(), node(1));
-        book.add(addr, addr, START, &mut rng).unwrap();
+        book.add(addr, addr, start(), &mut rng).unwrap();
         if was_found {
-            book.authenticated(&addr, &facts(), START);
+            book.authenticated(&addr, &facts(), start());
         }
-        book.attempted(&addr, START);
-        book.dial_failed(&addr, START);
-        assert!(!book.disprove_bad(&addr.id(), was_dialed, START, &mut rng), "it was not bad");
-        assert!(book.found_bad(found(1, cause, HOUR), START));
+        book.attempted(&addr, start());
+        book.dial_failed(&addr, start());
+        assert!(!book.disprove_bad(&addr.id(), was_dialed, start(), &mut rng), "it was not bad");
+        assert!(book.found_bad(found(1, cause, HOUR), start()));
         let what = format!("{cause:?}, found {was_found}, dialed {was_dialed}");
-        assert_eq!(book.disprove_bad(&addr.id(), was_dialed, START, &mut rng), is_lifted, "{what}");
+        assert_eq!(
+            book.disprove_bad(&addr.id(), was_dialed, start(), &mut rng),
+            is_lifted,
+            "{what}"
+        );
         assert_eq!(book.is_bad(&addr.id()), !is_lifted, "{what}");
         let known = book.get(&addr.id()).unwrap();
         // It starts from zero.
@@ -310,37 +315,37 @@ fn what_proves_a_verdict_wrong_depends_on_what_it_was_about() {
 
 #[test]
 fn the_applications_word_counts_for_more_than_what_a_machine_has_found() {
-    let word = |book: &mut Book, lasts| book.mark_bad(node(1).id(), None, lasts, "word", START);
+    let word = |book: &mut Book, lasts| book.mark_bad(node(1).id(), None, lasts, "word", start());
     let as_it_is = |book: &Book| {
         let bad = book.bad_address(&node(1).id()).unwrap();
-        (bad.cause, bad.until - START, bad.reason.clone(), bad.addr)
+        (bad.cause, bad.until.since(start()), bad.reason.clone(), bad.addr)
     };
     // Said first: nothing that is found changes it.
     let mut book = book();
     assert!(word(&mut book, HOUR));
-    assert!(!book.found_bad(found(1, BadCause::Unreachable, DAY), START));
+    assert!(!book.found_bad(found(1, BadCause::Unreachable, DAY), start()));
     assert_eq!(as_it_is(&book), (BadCause::Application, HOUR, "word".to_owned(), None));
     // Said later: it takes the place of what was found, which does not lengthen it.
     for found_for in [HOUR / 2, DAY] {
         let mut book = self::book();
-        assert!(book.found_bad(found(1, BadCause::Incompatible, found_for), START));
+        assert!(book.found_bad(found(1, BadCause::Incompatible, found_for), start()));
         assert!(word(&mut book, HOUR));
         let expected = (BadCause::Application, HOUR, "word".to_owned(), Some(node(1)));
         assert_eq!(as_it_is(&book), expected);
-        assert!(!book.disprove_bad(&node(1).id(), true, START, &mut rng()));
+        assert!(!book.disprove_bad(&node(1).id(), true, start(), &mut rng()));
     }
     // Of two findings, and of two words, the later end counts.
     let mut book = self::book();
-    assert!(book.found_bad(found(1, BadCause::Incompatible, DAY), START));
-    assert!(!book.found_bad(found(1, BadCause::Unreachable, HOUR), START));
-    assert!(book.found_bad(found(1, BadCause::Unreachable, 2 * DAY), START));
+    assert!(book.found_bad(found(1, BadCause::Incompatible, DAY), start()));
+    assert!(!book.found_bad(found(1, BadCause::Unreachable, HOUR), start()));
+    assert!(book.found_bad(found(1, BadCause::Unreachable, 2 * DAY), start()));
     assert_eq!(as_it_is(&book).0, BadCause::Unreachable);
     let mut book = self::book();
     assert!(word(&mut book, DAY) && !word(&mut book, HOUR));
     assert_eq!(as_it_is(&book).1, DAY);
     assert!(word(&mut book, 2 * DAY));
     // A word whose time is over says nothing any more, also if nobody has needed the address since.
-    let later = START + 2 * DAY;
+    let later = start() + 2 * DAY;
     let mut again = found(1, BadCause::Unreachable, DAY);
     again.until = later + HOUR;
     assert!(book.found_bad(again, later));
@@ -356,18 +361,18 @@ fn of_what_was_found_bad_only_another_network_is_forgotten_by_a_restart() {
     let settings = BookSettings { limits, ..SETTINGS };
     let (mut book, mut rng) = (Book::new(settings, key()), rng());
     for (n, cause) in [(1, Incompatible), (2, Unreachable), (3, Application)] {
-        book.add(node(n), node(n), START, &mut rng).unwrap();
-        book.attempted(&node(n), START);
-        book.dial_failed(&node(n), START);
-        assert!(book.found_bad(found(n, cause, DAY), START));
+        book.add(node(n), node(n), start(), &mut rng).unwrap();
+        book.attempted(&node(n), start());
+        book.dial_failed(&node(n), start());
+        assert!(book.found_bad(found(n, cause, DAY), start()));
     }
     let mut store = crate::addrbook::MemoryStore::new();
     store.write(&book.take_batch().unwrap()).unwrap();
-    let mut loaded = Book::load(settings, key(), store.stored(), START + HOUR, &mut rng);
+    let mut loaded = Book::load(settings, key(), store.stored(), start() + HOUR, &mut rng);
     let are_bad = |book: &Book| [1, 2, 3].map(|n| book.is_bad(&node(n).id()));
     // Who only looks at the book, or exports it, sees what was known.
     assert_eq!(are_bad(&loaded), [true; 3]);
-    loaded.forget_incompatible(START + HOUR, &mut rng);
+    loaded.forget_incompatible(start() + HOUR, &mut rng);
     assert_eq!(are_bad(&loaded), [false, true, true]);
     let known = loaded.get(&node(1).id()).unwrap();
     assert_eq!(known.dial_failures, 0);
@@ -384,12 +389,12 @@ fn only_who_was_found_at_its_address_forgets_its_failures_by_dialing_us() {
         [(false, false, false), (true, false, true), (false, true, true), (true, true, true)]
     {
         let (mut book, mut rng, addr) = (book(), rng(), node(1));
-        book.add(addr, addr, START, &mut rng).unwrap();
+        book.add(addr, addr, start(), &mut rng).unwrap();
         if was_found {
-            book.authenticated(&addr, &facts(), START);
+            book.authenticated(&addr, &facts(), start());
         }
-        book.attempted(&addr, START);
-        assert_eq!(book.dial_failed(&addr, START), 1);
+        book.attempted(&addr, start());
+        assert_eq!(book.dial_failed(&addr, start()), 1);
         book.reached(&addr.id(), was_dialed);
         let failures = book.get(&addr.id()).unwrap().dial_failures;
         assert_eq!(failures == 0, are_over, "found {was_found}, dialed {was_dialed}");
@@ -400,6 +405,6 @@ fn only_who_was_found_at_its_address_forgets_its_failures_by_dialing_us() {
 fn a_published_table_does_not_change() {
     let mut book = book();
     let before = book.bans().clone();
-    book.ban(id(1).into(), None, String::new(), START).unwrap();
+    book.ban(id(1).into(), None, String::new(), start()).unwrap();
     assert!(before.is_empty() && !book.bans().is_empty());
 }

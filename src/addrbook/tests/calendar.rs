@@ -9,19 +9,19 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 fn stored() -> StoredBook {
     let (mut book, mut rng) = (large_book(), rng());
     for n in 0..100 {
-        let at = START - Duration::from_secs(60 * u64::from(n));
-        book.add(node(n), node(n), START, &mut rng).unwrap();
+        let at = start() - Duration::from_secs(60 * u64::from(n));
+        book.add(node(n), node(n), start(), &mut rng).unwrap();
         if n % 2 == 0 {
             make_good(&mut book, node(n), at, &mut rng);
         } else {
             book.attempted(&node(n), at);
         }
     }
-    book.mark_bad(node(3).id(), None, HOUR, "no answer", START);
-    book.ban(id(1).into(), Some(HOUR), String::new(), START).unwrap();
-    book.ban(id(2).into(), None, String::new(), START).unwrap();
-    book.ban_automatically(id(3), HOUR, "x", START);
-    book.ban(ip(4).into(), Some(HOUR), String::new(), START).unwrap();
+    book.mark_bad(node(3).id(), None, HOUR, "no answer", start());
+    book.ban(id(1).into(), Some(HOUR), String::new(), start()).unwrap();
+    book.ban(id(2).into(), None, String::new(), start()).unwrap();
+    book.ban_automatically(id(3), HOUR, "x", start());
+    book.ban(ip(4).into(), Some(HOUR), String::new(), start()).unwrap();
     let mut store = MemoryStore::new();
     let batch = StoreBatch { key: Some(book.key().clone()), ..book.take_batch().unwrap() };
     store.write(&batch).unwrap();
@@ -29,9 +29,10 @@ fn stored() -> StoredBook {
 }
 
 /// How long ago, or how long still, everything in the book is.
-fn ages(book: &Book, wall: Duration) -> Vec<String> {
-    let ago =
-        |time: Option<Duration>| time.map(|time| wall.as_secs() as i128 - time.as_secs() as i128);
+fn ages(book: &Book, wall: SystemTime) -> Vec<String> {
+    let ago = |time: Option<SystemTime>| {
+        time.map(|time| wall.since(time).as_secs() as i128 - time.since(wall).as_secs() as i128)
+    };
     let known = book.iter().map(|known| {
         let past = [
             known.last_attempt,
@@ -47,7 +48,7 @@ fn ages(book: &Book, wall: Duration) -> Vec<String> {
     known.chain(bans).chain(bad).collect()
 }
 
-fn load(stored: &StoredBook, clock: Duration) -> (Book, Duration) {
+fn load(stored: &StoredBook, clock: SystemTime) -> (Book, SystemTime) {
     let wall = stored.now(clock, DAY);
     let settings = large_book().settings;
     (Book::load(settings, key(), stored.clone(), wall, &mut rng()), wall)
@@ -58,26 +59,26 @@ fn load(stored: &StoredBook, clock: Duration) -> (Book, Duration) {
 fn a_book_of_guests_alone_tells_what_time_it_is() {
     let (mut book, mut rng) = (large_book(), rng());
     for n in 0..10 {
-        book.add(node(n), node(n), START, &mut rng).unwrap();
-        book.seen(&node(n).id(), &facts(), START);
+        book.add(node(n), node(n), start(), &mut rng).unwrap();
+        book.seen(&node(n).id(), &facts(), start());
     }
     let stored = StoredBook { addresses: book.iter().cloned().collect(), ..StoredBook::default() };
-    assert_eq!(stored.now(Duration::ZERO, DAY), START);
+    assert_eq!(stored.now(EPOCH, DAY), start());
 }
 
 #[test]
 fn a_book_that_is_taken_up_years_off_is_as_it_was() {
     let stored = stored();
-    let (as_it_was, wall) = load(&stored, START);
+    let (as_it_was, wall) = load(&stored, start());
     let expected = ages(&as_it_was, wall);
-    assert_eq!(wall, START);
+    assert_eq!(wall, start());
     for clock in [
         // A machine without a battery.
-        Duration::ZERO,
-        Duration::from_secs(3600),
-        START - 3 * YEAR,
-        START + 2 * YEAR,
-        START + 100 * YEAR,
+        EPOCH,
+        EPOCH + HOUR,
+        start() - 3 * YEAR,
+        start() + 2 * YEAR,
+        start() + 100 * YEAR,
     ] {
         let (mut book, wall) = load(&stored, clock);
         assert_eq!(ages(&book, wall), expected, "{clock:?}");
@@ -100,7 +101,7 @@ fn a_book_that_is_taken_up_years_off_is_as_it_was() {
         if let Some(batch) = book.take_batch() {
             store.write(&batch).unwrap();
         }
-        let (again, wall) = load(&store.load().unwrap(), START);
+        let (again, wall) = load(&store.load().unwrap(), start());
         assert_eq!(ages(&again, wall), expected, "{clock:?}, and back");
     }
 }
@@ -109,11 +110,11 @@ fn a_book_that_is_taken_up_years_off_is_as_it_was() {
 #[test]
 fn a_book_that_is_taken_up_months_later_is_older() {
     let stored = stored();
-    let clock = START + 90 * DAY;
+    let clock = start() + 90 * DAY;
     let (book, wall) = load(&stored, clock);
     assert_eq!(wall, clock);
     assert_eq!(book.bans().len(), 1, "the one for ever");
-    assert_eq!(book.get(&node(0).id()).unwrap().verified, Some(START));
+    assert_eq!(book.get(&node(0).id()).unwrap().verified, Some(start()));
 }
 
 /// A damaged row, or one of a machine whose clock was wrong for an hour.
@@ -121,25 +122,25 @@ fn a_book_that_is_taken_up_months_later_is_older() {
 fn one_record_with_an_absurd_time_moves_nothing() {
     let mut stored = stored();
     let expected = {
-        let (book, wall) = load(&stored, START);
+        let (book, wall) = load(&stored, start());
         ages(&book, wall)
     };
-    stored.addresses[7].last_seen = Some(START + 200 * YEAR);
+    stored.addresses[7].last_seen = Some(start() + 200 * YEAR);
     let id = stored.addresses[7].addr.id().to_string();
-    let (book, wall) = load(&stored, START);
+    let (book, wall) = load(&stored, start());
     let others =
         |all: Vec<String>| all.into_iter().filter(|a| !a.contains(&id)).collect::<Vec<_>>();
     assert_eq!(others(ages(&book, wall)), others(expected));
-    assert_eq!(stored.now(Duration::ZERO, DAY), START);
+    assert_eq!(stored.now(EPOCH, DAY), start());
 }
 
 /// A node that keeps nothing but bans.
 #[test]
 fn bans_alone_tell_what_time_it_is_about() {
     let stored = StoredBook { bans: stored().bans, ..StoredBook::default() };
-    let (book, wall) = load(&stored, Duration::from_secs(60));
+    let (book, wall) = load(&stored, EPOCH + Duration::from_secs(60));
     assert_eq!(book.bans().len(), 4);
-    assert!(wall <= START && wall + DAY >= START, "{wall:?}");
+    assert!(wall <= start() && wall + DAY >= start(), "{wall:?}");
 }
 
 /// The wall clock was a year ahead when they were imposed.
@@ -152,18 +153,53 @@ fn automatic_bans_of_nodes_last_no_longer_than_they_may() {
         origin,
     };
     let bans = vec![
-        ban(1, START + 300 * DAY, BanOrigin::Automatic),
-        ban(2, START + HOUR, BanOrigin::Automatic),
-        ban(3, START + 300 * DAY, BanOrigin::Operator),
+        ban(1, start() + 300 * DAY, BanOrigin::Automatic),
+        ban(2, start() + HOUR, BanOrigin::Automatic),
+        ban(3, start() + 300 * DAY, BanOrigin::Operator),
     ];
     let stored = StoredBook { bans, ..StoredBook::default() };
-    let mut book = Book::load(SETTINGS, key(), stored, START, &mut rng());
+    let mut book = Book::load(SETTINGS, key(), stored, start(), &mut rng());
     let until = |book: &Book, n| book.bans().get(&id(n).into()).unwrap().until.unwrap();
-    assert_eq!(until(&book, 1), START + DAY);
-    assert_eq!(until(&book, 2), START + HOUR);
-    assert_eq!(until(&book, 3), START + 300 * DAY);
+    assert_eq!(until(&book, 1), start() + DAY);
+    assert_eq!(until(&book, 2), start() + HOUR);
+    assert_eq!(until(&book, 3), start() + 300 * DAY);
     let batch = book.take_batch().unwrap();
     assert_eq!(batch.bans.len(), 1, "what was changed is stored");
-    let ban = book.ban_automatically(id(4), 300 * DAY, "x", START).unwrap();
-    assert_eq!(ban.until, Some(START + DAY));
+    let ban = book.ban_automatically(id(4), 300 * DAY, "x", start()).unwrap();
+    assert_eq!(ban.until, Some(start() + DAY));
+}
+
+/// A store is anybody's code: what it gives may lie at the ends of what a clock can show.
+#[test]
+fn a_book_of_absurd_times_can_be_worked_with_and_stored() {
+    let end = Duration::from_secs(i64::MAX.unsigned_abs());
+    let ends = [EPOCH - end, EPOCH - HOUR, EPOCH, EPOCH + end];
+    for (time, clock) in
+        ends.into_iter().flat_map(|time| [EPOCH, start(), EPOCH + end].map(|clock| (time, clock)))
+    {
+        let mut stored = stored();
+        let addresses = stored.addresses.iter_mut();
+        addresses.for_each(|known| {
+            (known.last_attempt, known.last_success) = (Some(time), Some(time));
+            (known.last_bad, known.last_seen, known.verified) =
+                (Some(time), Some(time), Some(time));
+        });
+        stored.bans.iter_mut().for_each(|ban| ban.until = Some(time));
+        stored.bad.iter_mut().for_each(|bad| bad.until = time);
+        let (mut book, wall) = load(&stored, clock);
+        let (mut rng, what) = (rng(), format!("{time:?} at {clock:?}"));
+        book.set_all_dirty();
+        let batch = book.take_batch();
+        serde_json::to_string(&batch).unwrap_or_else(|error| panic!("{what}: {error}"));
+        book.ban(id(9).into(), Some(Duration::MAX), String::new(), wall).unwrap();
+        book.ban_automatically(id(8), Duration::MAX, "x", wall);
+        book.mark_bad(node(2).id(), None, Duration::MAX, "x", wall);
+        book.attempted(&node(4), wall);
+        book.next_deadline(Now { mono: Mono::ZERO, wall });
+        book.expire(wall, &mut rng);
+        book.reinstate_due(wall, &mut rng);
+        assert!(book.needs_more(wall) && book.next_test(wall).is_none(), "{what}");
+        json::parse(&json::write(&book, wall)).unwrap();
+        book.table.check();
+    }
 }

@@ -10,14 +10,14 @@ fn book_of(new: u32, old: u32) -> Book {
         if book.num_old() as u32 == old {
             break;
         }
-        book.add(node(n), node(n), START, &mut rng).unwrap();
-        make_good(&mut book, node(n), START, &mut rng);
+        book.add(node(n), node(n), start(), &mut rng).unwrap();
+        make_good(&mut book, node(n), start(), &mut rng);
     }
     for n in 10_000.. {
         if book.num_new() as u32 == new {
             break;
         }
-        book.add(node(n), node(n), START, &mut rng).unwrap();
+        book.add(node(n), node(n), start(), &mut rng).unwrap();
     }
     assert_eq!((book.num_new(), book.num_old()), (new as usize, old as usize));
     book
@@ -27,7 +27,7 @@ fn book_of(new: u32, old: u32) -> Book {
 fn share_of_new(book: &Book, bias: u8) -> f64 {
     let mut rng = rng();
     let is_new = |_: &u32| {
-        let known = book.pick(bias, START, &mut rng, true, |_| true).expect("nobody is banned");
+        let known = book.pick(bias, start(), &mut rng, true, |_| true).expect("nobody is banned");
         matches!(known.placement, Placement::New(_))
     };
     f64::from((0..10_000).filter(is_new).count() as u32) / 10_000.0
@@ -58,8 +58,8 @@ fn a_pick_weighs_new_against_old_by_the_roots_of_their_numbers_and_the_bias() {
 fn a_pick_never_takes_a_new_one_at_bias_0_nor_an_old_one_at_100() {
     let mut rng = rng();
     // Not even if there is nothing else.
-    assert_eq!(book_of(50, 0).pick(0, START, &mut rng, true, |_| true), None);
-    assert_eq!(book_of(0, 50).pick(100, START, &mut rng, true, |_| true), None);
+    assert_eq!(book_of(50, 0).pick(0, start(), &mut rng, true, |_| true), None);
+    assert_eq!(book_of(0, 50).pick(100, start(), &mut rng, true, |_| true), None);
     // Nor if all others are banned, which is found out by looking at them one after the other.
     for (bias, is_new) in [(0, false), (100, true)] {
         let mut book = book_of(50, 50);
@@ -68,14 +68,17 @@ fn a_pick_never_takes_a_new_one_at_bias_0_nor_an_old_one_at_100() {
         let ids: Vec<_> = book.iter().filter(of_that_kind).map(|known| known.addr.id()).collect();
         let (last, others) = ids.split_last().unwrap();
         for id in others {
-            book.ban((*id).into(), None, String::new(), START).unwrap();
+            book.ban((*id).into(), None, String::new(), start()).unwrap();
         }
         for _ in 0..100 {
-            assert_eq!(book.pick(bias, START, &mut rng, true, |_| true).unwrap().addr.id(), *last);
+            assert_eq!(
+                book.pick(bias, start(), &mut rng, true, |_| true).unwrap().addr.id(),
+                *last
+            );
         }
-        book.ban((*last).into(), None, String::new(), START).unwrap();
+        book.ban((*last).into(), None, String::new(), start()).unwrap();
         for _ in 0..100 {
-            assert_eq!(book.pick(bias, START, &mut rng, true, |_| true), None);
+            assert_eq!(book.pick(bias, start(), &mut rng, true, |_| true), None);
         }
     }
 }
@@ -86,7 +89,7 @@ fn tally(book: &Book, bias: u8, picks: u32) -> BTreeMap<NodeId, u32> {
     let mut tally = BTreeMap::new();
     for _ in 0..picks {
         *tally
-            .entry(book.pick(bias, START, &mut rng, true, |_| true).unwrap().addr.id())
+            .entry(book.pick(bias, start(), &mut rng, true, |_| true).unwrap().addr.id())
             .or_default() += 1;
     }
     tally
@@ -99,13 +102,13 @@ fn a_pick_takes_every_entry_of_a_bucket_as_often() {
     // One full bucket: of old ones, and of new ones, which one group has told of another.
     let mut old = large_book();
     for addr in of_one_old_bucket(&old, BUCKET_SIZE) {
-        old.add(addr, addr, START, &mut rng).unwrap();
-        make_good(&mut old, addr, START, &mut rng);
+        old.add(addr, addr, start(), &mut rng).unwrap();
+        make_good(&mut old, addr, start(), &mut rng);
     }
     let mut new = large_book();
     for n in 0..BUCKET_SIZE as u8 {
         let addr = NetAddress::new(id(100 + n), [44, 55, 1, n].into(), 1);
-        new.add(addr, node(1), START, &mut rng).unwrap();
+        new.add(addr, node(1), start(), &mut rng).unwrap();
     }
     for (book, bias) in [(&old, 0), (&new, 100)] {
         let buckets = if bias == 0 { &book.table.old } else { &book.table.new };
@@ -121,10 +124,10 @@ fn a_pick_takes_every_entry_of_a_bucket_as_often() {
 fn a_pick_takes_every_bucket_as_often_however_little_is_in_it() {
     let (mut book, mut rng) = (large_book(), rng());
     let alone = node(1);
-    book.add(alone, alone, START, &mut rng).unwrap();
+    book.add(alone, alone, start(), &mut rng).unwrap();
     for n in 0..BUCKET_SIZE as u8 {
         let addr = NetAddress::new(id(100 + n), [44, 55, 1, n].into(), 1);
-        book.add(addr, node(2), START, &mut rng).unwrap();
+        book.add(addr, node(2), start(), &mut rng).unwrap();
     }
     assert_eq!(book.table.new.occupied().len(), 2);
     let picks = tally(&book, 100, 10_000)[&alone.id()];
@@ -145,7 +148,7 @@ fn a_further_source_is_taken_in_with_a_chance_of_one_in_twice_the_buckets() {
         }
     }
     let sources: Vec<_> = sources.into_values().collect();
-    assert_eq!(book.add(addr, sources[0], START, &mut rng), Ok(Added::New));
+    assert_eq!(book.add(addr, sources[0], start(), &mut rng), Ok(Added::New));
     for buckets in 1..=MAX_NEW_BUCKETS {
         let Placement::New(held) = &book.get(&addr.id()).unwrap().placement else { panic!() };
         assert_eq!(held.len(), buckets);
@@ -157,9 +160,9 @@ fn a_further_source_is_taken_in_with_a_chance_of_one_in_twice_the_buckets() {
             let mut told = book.clone();
             let known = sources[..buckets].iter();
             for source in known {
-                assert_eq!(told.add(addr, *source, START, &mut rng), Ok(Added::Known));
+                assert_eq!(told.add(addr, *source, start(), &mut rng), Ok(Added::Known));
             }
-            match told.add(addr, sources[buckets], START, &mut rng).unwrap() {
+            match told.add(addr, sources[buckets], start(), &mut rng).unwrap() {
                 Added::AnotherBucket => {
                     taken += 1;
                     next = Some(told);

@@ -9,16 +9,16 @@ fn an_export_has_the_times_of_what_was_reached() {
     let (mut book, mut rng) = (large_book(), rng());
     let [reached, failing, told] = [1, 2, 3].map(node);
     for addr in [reached, failing, told] {
-        book.add(addr, node(9), START, &mut rng).unwrap();
+        book.add(addr, node(9), start(), &mut rng).unwrap();
     }
     for hour in 0..5 {
         for addr in [reached, failing] {
-            book.attempted(&addr, START + hour * HOUR);
-            book.authenticated(&addr, &facts(), START + hour * HOUR);
+            book.attempted(&addr, start() + hour * HOUR);
+            book.authenticated(&addr, &facts(), start() + hour * HOUR);
             book.reached(&addr.id(), true);
         }
     }
-    let now = START + 5 * HOUR;
+    let now = start() + 5 * HOUR;
     book.seen(&reached.id(), &facts(), now);
     for _ in 0..2 {
         book.attempted(&failing, now);
@@ -31,7 +31,7 @@ fn an_export_has_the_times_of_what_was_reached() {
         let known = file.addresses.iter().find(|known| known.addr == addr).unwrap();
         (known.attempts, known.last_attempt, known.last_success)
     };
-    let last = START + 4 * HOUR;
+    let last = start() + 4 * HOUR;
     assert_eq!(of(reached), (0, Some(last), Some(now)));
     assert_eq!(of(failing), (2, Some(now), Some(last)));
     assert_eq!(of(told), (1, Some(now), None));
@@ -41,10 +41,10 @@ fn an_export_has_the_times_of_what_was_reached() {
 fn an_import_says_what_became_of_each_address() {
     let (mut book, mut rng) = (large_book(), rng());
     let at = |n: u8, ip: [u8; 4], port| NetAddress::new(id(n), ip.into(), port);
-    book.add(node(1), node(2), START, &mut rng).unwrap();
+    book.add(node(1), node(2), start(), &mut rng).unwrap();
     book.add_private([id(3)]);
-    book.ban(id(4).into(), None, String::new(), START).unwrap();
-    book.mark_bad(id(5), None, HOUR, "x", START);
+    book.ban(id(4).into(), None, String::new(), start()).unwrap();
+    book.mark_bad(id(5), None, HOUR, "x", start());
     let addresses = [
         node(1),
         node(7),
@@ -60,7 +60,7 @@ fn an_import_says_what_became_of_each_address() {
     ];
     let addresses = addresses.map(|addr| KnownAddress::told(addr, addr));
     let file = json::ImportedBook { addresses: addresses.into(), ..Default::default() };
-    let report = book.import(file, START, &mut rng);
+    let report = book.import(file, start(), &mut rng);
     assert_eq!((report.added, report.known, report.crowded_out), (2, 1, 0));
     let expected = [
         (AddError::Own, 1),
@@ -85,7 +85,7 @@ fn who_gives_way_to_others_of_the_file_was_not_added() {
     let (mut book, mut rng) = (large_book(), rng());
     let addresses = (0..3000).map(|n| KnownAddress::told(node(n), node(5000)));
     let file = json::ImportedBook { addresses: addresses.collect(), ..Default::default() };
-    let report = book.import(file, START, &mut rng);
+    let report = book.import(file, start(), &mut rng);
     assert_eq!((report.added, report.added + report.crowded_out), (book.len(), 3000));
     assert!(report.crowded_out >= 3000 - 32 * 64, "{report}");
     assert!(report.to_string().contains(" without a place"), "{report}");
@@ -97,28 +97,28 @@ fn who_gives_way_to_others_of_the_file_was_not_added() {
 fn what_a_file_says_of_history_counts_only_where_there_is_none() {
     let addresses = (0..3000).map(|n| KnownAddress {
         placement: if n % 2 == 0 { Placement::Old(0) } else { Placement::New(vec![0]) },
-        last_attempt: Some(START),
-        last_success: Some(START),
+        last_attempt: Some(start()),
+        last_success: Some(start()),
         // Each from another group: the file has all buckets.
         ..KnownAddress::told(node(n), NetAddress::new(node(n).id(), [n as u8, 9, 9, 9].into(), 1))
     });
     let file =
         || json::ImportedBook { addresses: addresses.clone().collect(), ..Default::default() };
     let (mut first, mut rng) = (large_book(), rng());
-    let report = first.import(file(), START, &mut rng);
+    let report = first.import(file(), start(), &mut rng);
     assert!(first.num_old() > 500 && report.added > 2048, "{report}: {}", first.num_old());
     assert!(first.get(&node(1).id()).unwrap().last_success.is_some());
 
     let mut other = large_book();
-    other.add(node(5000), node(5001), START, &mut rng).unwrap();
-    other.attempted(&node(5000), START);
-    other.authenticated(&node(5000), &facts(), START);
-    other.mark_good(&node(5000).id(), START, &mut rng);
+    other.add(node(5000), node(5001), start(), &mut rng).unwrap();
+    other.attempted(&node(5000), start());
+    other.authenticated(&node(5000), &facts(), start());
+    other.mark_good(&node(5000).id(), start(), &mut rng);
     let mut told = file();
     // Where the node has never been.
     let elsewhere = NetAddress::new(node(5000).id(), [50, 50, 50, 50].into(), 1);
     told.addresses.push(KnownAddress::told(elsewhere, elsewhere));
-    let report = other.import(told, START, &mut rng);
+    let report = other.import(told, start(), &mut rng);
     assert_eq!((report.known, report.added + report.crowded_out), (1, 3000));
     assert_eq!(other.num_old(), 1, "what it has found itself");
     assert!(other.num_new() <= 32 * 64, "one source has 32 buckets of 64: {}", other.num_new());
@@ -136,15 +136,15 @@ fn what_a_strict_book_does_not_take_stays_in_the_store() {
     let (mut book, mut rng) = (Book::new(loose, key()), rng());
     let private = |n: u8| NetAddress::new(id(n), [10, 0, 0, n].into(), 26656);
     for n in 1..5 {
-        book.add(private(n), private(9), START, &mut rng).unwrap();
+        book.add(private(n), private(9), start(), &mut rng).unwrap();
     }
-    book.add(node(1), private(9), START, &mut rng).unwrap();
-    make_good(&mut book, private(1), START, &mut rng);
+    book.add(node(1), private(9), start(), &mut rng).unwrap();
+    make_good(&mut book, private(1), start(), &mut rng);
     let mut store = MemoryStore::new();
     store.write(&book.take_batch().unwrap()).unwrap();
 
     let mut load = |store: &mut MemoryStore, settings| {
-        let mut book = Book::load(settings, key(), store.stored(), START + HOUR, &mut rng);
+        let mut book = Book::load(settings, key(), store.stored(), start() + HOUR, &mut rng);
         let batch = book.take_batch();
         batch.into_iter().for_each(|batch| store.write(&batch).unwrap());
         book

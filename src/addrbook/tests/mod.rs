@@ -11,7 +11,7 @@ mod poisoning;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rand::{SeedableRng, rngs::StdRng};
@@ -25,14 +25,19 @@ use crate::{
     address::NetAddress,
     ban::{Ban, BanTarget},
     identity::NodeId,
-    time::{Mono, Now},
+    time::{Mono, Now, Wall},
 };
 
 const OWN: NodeId = id(0);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const START: Duration = Duration::from_secs(1_700_000_000);
+const EPOCH: SystemTime = SystemTime::UNIX_EPOCH;
 const LIMITS: BookLimits = BookLimits { automatic_ids: 4, automatic_ban: DAY, bad: 3 };
+
+/// Some day in 2023.
+fn start() -> SystemTime {
+    EPOCH + Duration::from_secs(1_700_000_000)
+}
 
 const fn id(n: u8) -> NodeId {
     NodeId::from_bytes([n; 20])
@@ -81,7 +86,7 @@ fn large_book() -> Book {
 }
 
 /// Dialed, found there and good.
-fn make_good(book: &mut Book, addr: NetAddress, wall: Duration, rng: &mut StdRng) {
+fn make_good(book: &mut Book, addr: NetAddress, wall: SystemTime, rng: &mut StdRng) {
     book.attempted(&addr, wall);
     book.authenticated(&addr, &facts(), wall);
     book.mark_good(&addr.id(), wall, rng);

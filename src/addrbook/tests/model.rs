@@ -99,8 +99,8 @@ fn op() -> impl Strategy<Value = Op> {
 
 struct Model {
     known: BTreeMap<NodeId, KnownAddress>,
-    bad: BTreeMap<NodeId, Duration>,
-    banned: BTreeMap<NodeId, Duration>,
+    bad: BTreeMap<NodeId, SystemTime>,
+    banned: BTreeMap<NodeId, SystemTime>,
     disputes: Vec<Dispute>,
     /// How many of those that the book has evicted are gone here, too.
     num_evicted: usize,
@@ -110,8 +110,8 @@ struct Model {
 struct Dispute {
     holder: NodeId,
     rival: NodeId,
-    since: Duration,
-    asked: Option<Duration>,
+    since: SystemTime,
+    asked: Option<SystemTime>,
 }
 
 impl Model {
@@ -126,7 +126,7 @@ impl Model {
     }
 
     /// Whoever leaves the bucket must be one of the least useful in it.
-    fn join_new(&mut self, id: NodeId, bucket: u8, book: &Book, wall: Duration) {
+    fn join_new(&mut self, id: NodeId, bucket: u8, book: &Book, wall: SystemTime) {
         let held = self.in_new(bucket);
         if held.len() == 64 {
             let rank = |id: &NodeId| {
@@ -152,21 +152,21 @@ impl Model {
         }
     }
 
-    fn place_anew(&mut self, id: NodeId, book: &Book, wall: Duration) {
+    fn place_anew(&mut self, id: NodeId, book: &Book, wall: SystemTime) {
         let known = self.known.get_mut(&id).unwrap();
         known.placement = Placement::New(Vec::new());
         let bucket = book.hash.new_bucket(&known.addr, &known.src);
         self.join_new(id, bucket, book, wall);
     }
 
-    fn reinstate(&mut self, id: NodeId, book: &Book, wall: Duration) {
+    fn reinstate(&mut self, id: NodeId, book: &Book, wall: SystemTime) {
         if let Some(known) = self.known.get_mut(&id) {
             (known.attempts, known.dial_failures) = (0, 0);
             self.place_anew(id, book, wall);
         }
     }
 
-    fn replace(&mut self, holder: NodeId, rival: NodeId, book: &Book, wall: Duration) {
+    fn replace(&mut self, holder: NodeId, rival: NodeId, book: &Book, wall: SystemTime) {
         let (Some(_), Some(new)) = (self.known.get(&holder), self.known.get(&rival)) else {
             return;
         };
@@ -178,7 +178,7 @@ impl Model {
         }
     }
 
-    fn mark_good(&mut self, id: NodeId, book: &Book, wall: Duration) {
+    fn mark_good(&mut self, id: NodeId, book: &Book, wall: SystemTime) {
         if self.bad.remove(&id).is_some() {
             self.reinstate(id, book, wall);
         }
@@ -209,7 +209,7 @@ impl Model {
         }
     }
 
-    fn seen(&mut self, id: NodeId, wall: Duration) {
+    fn seen(&mut self, id: NodeId, wall: SystemTime) {
         self.disputes.retain(|dispute| dispute.holder != id);
         if let Some(known) = self.known.get_mut(&id) {
             known.last_seen = Some(wall);
@@ -223,7 +223,7 @@ impl Model {
         addr: NetAddress,
         src: NetAddress,
         book: &Book,
-        wall: Duration,
+        wall: SystemTime,
     ) -> Result<Added, AddError> {
         let id = addr.id();
         if self.banned.contains_key(&id) {
@@ -259,22 +259,22 @@ impl Model {
         }
     }
 
-    fn next_test(&mut self, book: &Book, wall: Duration) -> Option<NetAddress> {
+    fn next_test(&mut self, book: &Book, wall: SystemTime) -> Option<NetAddress> {
         let over = Duration::from_secs(2400);
-        while let Some(at) = self.disputes.iter().position(|d| wall - d.since >= over) {
+        while let Some(at) = self.disputes.iter().position(|d| wall.since(d.since) >= over) {
             let Dispute { holder, rival, .. } = self.disputes.remove(at);
             self.replace(holder, rival, book, wall);
         }
         let known = &self.known;
         self.disputes.retain(|d| known.contains_key(&d.holder) && known.contains_key(&d.rival));
         let again = Duration::from_secs(600);
-        let is_due = |d: &&mut Dispute| d.asked.is_none_or(|asked| wall - asked >= again);
+        let is_due = |d: &&mut Dispute| d.asked.is_none_or(|asked| wall.since(asked) >= again);
         let due = self.disputes.iter_mut().find(is_due)?;
         due.asked = Some(wall);
         Some(self.known[&due.holder].addr)
     }
 
-    fn expire(&mut self, book: &Book, wall: Duration) {
+    fn expire(&mut self, book: &Book, wall: SystemTime) {
         let mut ends: Vec<_> = self.banned.iter().map(|(id, until)| (*until, *id)).collect();
         ends.sort();
         for (until, id) in ends.into_iter().filter(|(until, _)| *until <= wall) {
@@ -285,7 +285,7 @@ impl Model {
         }
     }
 
-    fn reinstate_due(&mut self, book: &Book, wall: Duration) {
+    fn reinstate_due(&mut self, book: &Book, wall: SystemTime) {
         let mut ends: Vec<_> = self.bad.iter().map(|(id, until)| (*until, *id)).collect();
         ends.sort();
         for (_, id) in ends.into_iter().filter(|(until, _)| *until <= wall) {
@@ -296,7 +296,7 @@ impl Model {
 }
 
 /// One step of both.
-fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut Duration, rng: &mut StdRng) {
+fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut SystemTime, rng: &mut StdRng) {
     let at = *wall;
     let addr_of = |model: &Model, n: u16| model.known.get(&crowd(n).id()).map(|known| known.addr);
     match *op {
@@ -322,7 +322,7 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut Duration, rng: &
             let Some(addr) = addr_of(model, n) else { return };
             book.attempted(&addr, at);
             let known = model.known.get_mut(&addr.id()).unwrap();
-            let days = known.last_attempt.map_or(0, |last| (at - last).as_secs() / (24 * 3600));
+            let days = known.last_attempt.map_or(0, |last| at.since(last).as_secs() / (24 * 3600));
             known.dial_failures /= 1 << days;
             (known.attempts, known.last_attempt) = (known.attempts + 1, Some(at));
         }
@@ -435,7 +435,7 @@ proptest! {
             num_evicted: 0,
         };
         let mut store = MemoryStore::new();
-        let mut wall = START;
+        let mut wall = start();
         for op in &ops {
             step(op, &mut book, &mut model, &mut wall, &mut rng);
             prop_assert!(book.iter().eq(model.known.values()), "after {:?}", op);

@@ -39,19 +39,19 @@ fn book_poisoning_by_one_subnet() {
     let (mut book, mut rng) = (large_book(), rng());
     let honest: Vec<_> = (0..400).map(node).collect();
     for (n, addr) in honest.iter().enumerate() {
-        book.add(*addr, node(1000 + n as u32 / 20), START, &mut rng).unwrap();
+        book.add(*addr, node(1000 + n as u32 / 20), start(), &mut rng).unwrap();
         if n % 4 == 0 {
-            make_good(&mut book, *addr, START, &mut rng);
+            make_good(&mut book, *addr, start(), &mut rng);
         }
     }
     let good = book.num_old();
     for n in 0..30_000 {
-        let _ = book.add(attacker(0, n), attacker(0, n / 7), START, &mut rng);
+        let _ = book.add(attacker(0, n), attacker(0, n / 7), start(), &mut rng);
         // Nobody is there, or somebody else.
-        let _ = book.add(node(FAR + n), attacker(0, n / 7), START, &mut rng);
+        let _ = book.add(node(FAR + n), attacker(0, n / 7), start(), &mut rng);
         // Even if all of them exist and behave.
         if n % 3 == 0 {
-            make_good(&mut book, attacker(0, n), START, &mut rng);
+            make_good(&mut book, attacker(0, n), start(), &mut rng);
         }
     }
     book.table.check();
@@ -65,7 +65,7 @@ fn book_poisoning_by_one_subnet() {
     // They have most of the addresses and few of the picks.
     let picks = 2000;
     let picked = (0..picks).filter(|_| {
-        let known = book.pick(50, START, &mut rng, true, |_| true).unwrap();
+        let known = book.pick(50, start(), &mut rng, true, |_| true).unwrap();
         is_theirs(&known.addr)
     });
     let picked = picked.count();
@@ -86,11 +86,11 @@ proptest! {
         let mut book = Book::new(large_book().settings, BookKey::random(&mut rng));
         let good: Vec<_> = (0..200).map(node).collect();
         for addr in &good {
-            book.add(*addr, *addr, START, &mut rng).unwrap();
-            make_good(&mut book, *addr, START, &mut rng);
+            book.add(*addr, *addr, start(), &mut rng).unwrap();
+            make_good(&mut book, *addr, start(), &mut rng);
         }
         let before: BTreeMap<_, _> = book.iter().map(|known| (known.addr, known.placement.clone())).collect();
-        let mut wall = START;
+        let mut wall = start();
         for (what, n, src) in steps {
             let (addr, src) = (attacker(kind, n), attacker(kind, src));
             wall += Duration::from_secs(1);
@@ -131,11 +131,11 @@ fn what_a_group_tells_is_bounded_by_what_of_it_was_reached() {
     let (mut book, mut rng) = (large_book(), rng());
     let honest: Vec<_> = (0..200).map(node).collect();
     for addr in &honest {
-        book.add(*addr, *addr, START, &mut rng).unwrap();
+        book.add(*addr, *addr, start(), &mut rng).unwrap();
     }
     let told = |book: &Book| book.len() - honest.len();
     for n in 0..5000 {
-        book.add(node(FAR + n), attacker(0, n), START, &mut rng).unwrap();
+        book.add(node(FAR + n), attacker(0, n), start(), &mut rng).unwrap();
     }
     assert_eq!(told(&book), 250, "as many as one answer holds");
     assert!(honest.iter().all(|addr| book.get(&addr.id()).is_some()), "at nobody's cost");
@@ -145,36 +145,36 @@ fn what_a_group_tells_is_bounded_by_what_of_it_was_reached() {
     let known: Vec<_> = book.iter().map(|known| known.addr).collect();
     let theirs = known.iter().filter(|addr| !honest.contains(addr));
     for addr in theirs.take(10) {
-        book.authenticated(addr, &facts(), START);
+        book.authenticated(addr, &facts(), start());
     }
     for n in 5000..10_000 {
-        book.add(node(FAR + n), attacker(0, n), START, &mut rng).unwrap();
+        book.add(node(FAR + n), attacker(0, n), start(), &mut rng).unwrap();
     }
     assert_eq!(told(&book), 10 + 250 + 4 * 10);
     // Others have told some of them, too: those stay, or one could have another's forgotten.
     let kept: Vec<_> = (20_000..20_200).map(|n| node(FAR + n)).collect();
     for addr in &kept {
-        book.add(*addr, attacker(1, 7), START, &mut rng).unwrap();
+        book.add(*addr, attacker(1, 7), start(), &mut rng).unwrap();
         while book.get(&addr.id()).unwrap().placement
             == Placement::New(vec![book.hash.new_bucket(addr, &attacker(1, 7))])
         {
-            book.add(*addr, node(7), START, &mut rng).unwrap();
+            book.add(*addr, node(7), start(), &mut rng).unwrap();
         }
     }
     for n in 30_000..31_000 {
-        book.add(node(FAR + n), attacker(1, n), START, &mut rng).unwrap();
+        book.add(node(FAR + n), attacker(1, n), start(), &mut rng).unwrap();
     }
     let left = kept.iter().filter(|addr| book.get(&addr.id()).is_some()).count();
     assert!(left > 190, "{left}");
     // An operator's list is not bounded, and no file.
     let before = book.len();
     for n in 0..1000 {
-        book.add(node(3 * FAR + n), book.own_addr(), START, &mut rng).unwrap();
+        book.add(node(3 * FAR + n), book.own_addr(), start(), &mut rng).unwrap();
     }
     assert!(book.len() > before + 900);
     let addresses = (0..1000).map(|n| KnownAddress::told(node(2 * FAR + n), attacker(0, 1)));
     let imported = json::ImportedBook { addresses: addresses.collect(), ..Default::default() };
-    let report = book.import(imported, START, &mut rng);
+    let report = book.import(imported, start(), &mut rng);
     assert_eq!(report.added + report.crowded_out, 1000);
     book.table.check();
 }
@@ -185,18 +185,18 @@ fn the_size_is_bounded() {
     let (mut book, mut rng) = (large_book(), rng());
     for n in 0..60_000_u32 {
         let (addr, src) = (node(n.reverse_bits() >> 7), node(n));
-        let _ = book.add(addr, src, START, &mut rng);
+        let _ = book.add(addr, src, start(), &mut rng);
         if n % 2 == 0 {
-            make_good(&mut book, addr, START, &mut rng);
+            make_good(&mut book, addr, start(), &mut rng);
         }
         if n % 5 == 0 {
-            book.mark_bad(addr.id(), None, HOUR, "x", START);
+            book.mark_bad(addr.id(), None, HOUR, "x", start());
         }
     }
     book.table.check();
     assert!(book.num_new() > 10_000 && book.num_new() <= 256 * 64, "{}", book.num_new());
     assert!(book.num_old() > 3000 && book.num_old() <= 64 * 64, "{}", book.num_old());
     assert!(book.table.len() <= book.len() + book.num_bad());
-    let bytes = json::write(&book, START);
+    let bytes = json::write(&book, start());
     assert_eq!(json::parse(&bytes).unwrap().addresses.len(), book.len());
 }

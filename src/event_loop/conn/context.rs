@@ -1,6 +1,6 @@
 //! What of the loop a connection may touch in its run: all but the table in which it is.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::SystemTime};
 
 use super::inflow::Parking;
 use crate::{
@@ -67,7 +67,7 @@ impl<S: Sockets, I: Inbox> Context<S, I> {
             handshake_steps: 0,
             quantum: MOST_READ,
             shutdown: None,
-            now: Now::default(),
+            now: Now { mono: Mono::ZERO, wall: SystemTime::UNIX_EPOCH },
             settings,
             sockets,
         }

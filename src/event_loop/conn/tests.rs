@@ -1,7 +1,11 @@
 //! Each part of a connection's life, without a loop: the connection, what it may touch, and the node at
 //! the other end of a wire.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    time::{Duration, SystemTime},
+};
 
 use super::*;
 use crate::{
@@ -123,7 +127,7 @@ fn context(change: impl FnOnce(&mut LoopSettings)) -> Context<Wire, Events> {
 }
 
 fn turn(cx: &mut Context<Wire, Events>, at: Duration) {
-    cx.begin_turn(Now { mono: Mono::ZERO + at, wall: at });
+    cx.begin_turn(Now { mono: Mono::ZERO + at, wall: SystemTime::UNIX_EPOCH + at });
 }
 
 fn id() -> ConnId {
@@ -241,7 +245,7 @@ fn run(conn: &mut Conn<Null>, cx: &mut Context<Wire, Events>) -> Next {
     conn.note(Readiness { readable: true, writable: true, hung_up: false });
     for _ in 0..20 {
         match conn.run(cx) {
-            Next::Again => turn(cx, cx.now.wall),
+            Next::Again => turn(cx, cx.now.mono - Mono::ZERO),
             next => return next,
         }
     }

@@ -187,7 +187,7 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::{super::rates::MAX_TRACKED, *};
     use crate::{
@@ -209,7 +209,7 @@ mod tests {
 
     fn at(millis: u64) -> Now {
         let time = Duration::from_millis(millis);
-        Now { mono: Mono::ZERO + time, wall: time }
+        Now { mono: Mono::ZERO + time, wall: SystemTime::UNIX_EPOCH + time }
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -310,8 +310,7 @@ mod tests {
     fn bans_come_first_and_end() {
         let mut gate = Gate::new(NEVER_FULL);
         let mut table = BanTable::default();
-        for (target, until) in [("1.2.3.4", Some(Duration::from_secs(5))), ("2001:db8::/32", None)]
-        {
+        for (target, until) in [("1.2.3.4", Some(at(5000).wall)), ("2001:db8::/32", None)] {
             let target = target.parse().unwrap();
             let (reason, origin) = (String::new(), BanOrigin::Operator);
             table.insert(Ban { target, until, reason, origin });

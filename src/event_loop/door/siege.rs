@@ -1,6 +1,11 @@
 //! A siege of a full node, with nothing but the door: how long it keeps out whom we want.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -68,7 +73,7 @@ impl Siege {
                 self.leave(slot);
             }
             let ip = [11, 0, rng.random_range(0..100), rng.random_range(0..10)].into();
-            if let Some(slot) = self.knock(ip, Now { mono: now, wall: Duration::ZERO }) {
+            if let Some(slot) = self.knock(ip, Now { mono: now, wall: SystemTime::UNIX_EPOCH }) {
                 // Every other one goes as far as one can without a NodeInfo.
                 let place = self.places.get_mut(&slot).filter(|_| slot % 2 == 0);
                 let stays = place.map_or(20, |place| {
@@ -84,7 +89,7 @@ impl Siege {
     fn get_in(&mut self, ip: IpAddr, from: Mono, rng: &mut StdRng) -> (Duration, usize) {
         let (mut now, mut pause) = (from, Duration::from_secs(1));
         for tries in 1.. {
-            let slot = self.knock(ip, Now { mono: now, wall: Duration::ZERO });
+            let slot = self.knock(ip, Now { mono: now, wall: SystemTime::UNIX_EPOCH });
             let next =
                 now + if slot.is_some() { RTT } else { pause.mul_f64(rng.random_range(1.0..1.25)) };
             self.pass_to(now, next, rng);

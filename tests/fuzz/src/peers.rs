@@ -1,6 +1,9 @@
 //! Nodes with fixed keys.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tmp2p::{
     ChannelDescriptor, ChannelId, NodeInfo, NodeKey,
@@ -50,8 +53,9 @@ pub fn link_settings(seed: u8, channels: &[ChannelDescriptor]) -> LinkSettings {
     }
 }
 
-/// Milliseconds since the start.
+/// Milliseconds since the start, some day in 2023.
 pub fn now(ms: u64) -> Now {
     let mono = Mono::from_nanos(ms * 1_000_000);
-    Now { mono, wall: Duration::from_secs(1_700_000_000) + Duration::from_millis(ms) }
+    let since = Duration::from_secs(1_700_000_000) + Duration::from_millis(ms);
+    Now { mono, wall: SystemTime::UNIX_EPOCH + since }
 }

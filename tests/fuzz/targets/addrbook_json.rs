@@ -1,8 +1,6 @@
 #![no_main]
 //! An `addrbook.json` that anybody wrote: read, taken in, asked, written and read again.
 
-use std::time::Duration;
-
 use libfuzzer_sys::fuzz_target;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
@@ -13,9 +11,8 @@ use tmp2p::{
     },
 };
 
-const NOW: Duration = Duration::from_secs(1_800_000_000);
-
 fuzz_target!(|bytes: &[u8]| {
+    let now = tmp2p_fuzz::now(0).wall;
     let file = match json::parse(bytes) {
         Ok(file) => file,
         Err(error) => {
@@ -34,15 +31,15 @@ fuzz_target!(|bytes: &[u8]| {
         BookSettings { own, is_strict: bytes.len() % 2 == 0, limits: BookLimits::default() };
     let mut book = Book::new(settings, BookKey::random(&mut rng));
     let entries = file.addresses.len();
-    let report = book.import(file, NOW, &mut rng);
+    let report = book.import(file, now, &mut rng);
     assert!(book.len() == report.added && report.added <= entries);
     for bias in [0, 50, 100] {
-        let picked = book.pick(bias, NOW, &mut rng, true, |_| true).map(|known| known.addr.id());
+        let picked = book.pick(bias, now, &mut rng, true, |_| true).map(|known| known.addr.id());
         assert_ne!(picked, Some(own));
         assert!(picked.is_some() || bias != 50 || book.is_empty());
     }
-    let selection = book.selection(NOW, &mut rng);
+    let selection = book.selection(now, &mut rng);
     assert!(selection.len() <= 250 && selection.is_empty() == book.is_empty());
-    let again = json::parse(&json::write(&book, NOW)).expect("what we write can be read");
+    let again = json::parse(&json::write(&book, now)).expect("what we write can be read");
     assert!(again.addresses.iter().eq(book.iter()), "{again:?}");
 });

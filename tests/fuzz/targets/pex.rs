@@ -15,10 +15,8 @@ use tmp2p::{
         PexSettings,
     },
     internals::switch::Notice,
-    internals::time::{Mono, Now},
+    internals::time::Now,
 };
-
-const START: Duration = Duration::from_secs(1_700_000_000);
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&mode, mut rest)) = bytes.split_first() else { return };
@@ -30,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
     let seeds = if mode & 8 != 0 { vec![of(2).into()] } else { Vec::new() };
     let config = Config { seed_mode: mode & 2 != 0, seeds, ..Config::default() };
     let is_reserved = mode & 4 != 0;
-    let mut now = Now { mono: Mono::ZERO, wall: START };
+    let mut now = tmp2p_fuzz::now(0);
     let mut core = PexCore::new(PexSettings::of(&config), book, [1; 32], now);
     core.handle_input(PexInput::Start, now);
     for (n, direction) in [(1, Direction::Inbound), (2, Direction::Outbound)] {

@@ -8,7 +8,7 @@ mod node;
 use std::{
     collections::{BTreeMap, BTreeSet},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rand::{SeedableRng, rngs::StdRng};
@@ -219,7 +219,7 @@ fn address_books_are_exchanged(release: Release) {
     let chain = Chain::new(release);
     let known = Ours::start("full_node", &chain, &[]);
     let alive = known.addr().net_address().unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = SystemTime::now();
     let mut rng = StdRng::seed_from_u64(1);
     let own = NodeId::from_bytes([0; 20]);
     let settings = BookSettings { own, is_strict: false, limits: BookLimits::default() };

@@ -1,8 +1,11 @@
 //! Peers that were lost are looked for at once, and not with the next round half a minute later.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tmp2p::{Config, PeerAddress, internals::pex::PexRequest, internals::protocol::secret::Null};
+use tmp2p::{
+    Config, PeerAddress, internals::pex::PexRequest, internals::protocol::secret::Null,
+    internals::time::Wall,
+};
 
 use crate::{
     internet::{SECOND, addr, internet, quiet, seed},
@@ -10,10 +13,10 @@ use crate::{
 };
 
 /// When the node's peer exchange has asked for a dial of the other one, from then on.
-fn dials(world: &World<Null>, node: usize, of: usize, since: Duration) -> Vec<Duration> {
+fn dials(world: &World<Null>, node: usize, of: usize, since: SystemTime) -> Vec<Duration> {
     let id = world.nodes[of].id;
     let dials = world.nodes[node].pex.dials.iter().filter(|(_, addr)| addr.id() == id);
-    dials.map(|(at, _)| *at).filter(|at| *at >= since).map(|at| at - since).collect()
+    dials.map(|(at, _)| *at).filter(|at| *at >= since).map(|at| at.since(since)).collect()
 }
 
 /// The process of the only peer ends, and is there again after some time. Go looks every 30 s.
@@ -137,7 +140,7 @@ fn seeds_are_dialed_no_more_often_than_once_a_period() {
         let dials = world.nodes[node].pex.dials.iter().filter(|(_, addr)| addr.id() == dead.id());
         let dials: Vec<_> = dials.map(|(at, _)| *at).collect();
         assert!(dials.len() > 5, "{dials:?}");
-        assert!(dials.windows(2).all(|pair| pair[1] - pair[0] >= 30 * SECOND), "{dials:?}");
+        assert!(dials.windows(2).all(|pair| pair[1].since(pair[0]) >= 30 * SECOND), "{dials:?}");
     }
 }
 

@@ -6,6 +6,7 @@ use tmp2p::{
     Config,
     internals::pex::{PexMessage, PexRequest},
     internals::protocol::secret::Null,
+    internals::time::Wall,
 };
 
 use crate::{
@@ -29,9 +30,9 @@ fn ban_of(world: &World<Null>, node: usize, other: usize) -> Duration {
     let wall = world.at(node).wall;
     let id = world.nodes[other].id;
     let bans = world.nodes[node].pex.core.book().bans();
-    let left = bans.find_id(&id, wall).expect("a ban").until.expect("an end") - wall;
+    let until = bans.find_id(&id, wall).expect("a ban").until.expect("an end");
     // It was imposed less than a second ago.
-    Duration::from_secs(left.as_secs() + 1)
+    Duration::from_secs(until.since(wall).as_secs() + 1)
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! A wall clock that is years off, at the start or later.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tmp2p::{
     BanTarget, NetAddress,
     internals::pex::{PexMessage, PexRequest},
     internals::protocol::secret::Null,
+    internals::time::Wall,
 };
 
 use super::HOUR;
 use crate::{
     internet::{SECOND, addr, internet, quiet},
-    node::START,
+    node::start,
     world::{World, unheard},
 };
 
@@ -41,7 +42,7 @@ fn ranks(world: &World<Null>, seed: usize) -> Vec<NetAddress> {
 
 #[test]
 fn a_clock_that_jumps_by_years_loses_nobody_no_ban_and_no_rank() {
-    let to_1970 = (START - HOUR, false);
+    let to_1970 = (start().since(SystemTime::UNIX_EPOCH) - HOUR, false);
     for (by, is_forward) in [(20 * YEAR, true), to_1970, (20 * YEAR, false)] {
         for is_at_start in [true, false] {
             let mut world = internet(1500);

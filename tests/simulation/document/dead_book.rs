@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::{Config, PeerAddress, internals::protocol::secret::Null};
+use tmp2p::{Config, PeerAddress, internals::protocol::secret::Null, internals::time::Wall};
 
 use crate::{
     internet::{SECOND, addr, internet, quiet, seed},
@@ -108,7 +108,7 @@ fn picks_that_fail_at_once_are_replaced_in_the_same_round_at_a_pace() {
     let start = world.at(node).wall;
     world.run_for(29 * SECOND);
     let dials: Vec<Duration> =
-        world.nodes[node].pex.dials.iter().map(|(at, _)| *at - start).collect();
+        world.nodes[node].pex.dials.iter().map(|(at, _)| at.since(start)).collect();
     assert!(dials.len() > 100, "{}", dials.len());
     for at in 0..29 {
         let in_second = dials.iter().filter(|dial| dial.as_secs() == at).count();

@@ -19,7 +19,7 @@ mod success;
 mod told;
 mod verdicts;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tmp2p::{
     DisconnectReason, NodeId, SwitchEvent, internals::pex::PexMessage,
@@ -45,13 +45,13 @@ impl World<Null> {
     }
 
     /// When the node's peer exchange has asked the switch to dial this node, by the wall clock.
-    fn asked_to_dial(&self, node: usize, id: NodeId) -> Vec<Duration> {
+    fn asked_to_dial(&self, node: usize, id: NodeId) -> Vec<SystemTime> {
         let dials = self.nodes[node].pex.dials.iter();
         dials.filter(|(_, addr)| addr.id() == id).map(|(at, _)| *at).collect()
     }
 
     /// When the node has asked this peer for addresses.
-    fn requests_to(&self, node: usize, id: NodeId) -> Vec<Duration> {
+    fn requests_to(&self, node: usize, id: NodeId) -> Vec<SystemTime> {
         let sent = self.nodes[node].pex.sent.iter();
         let requests = sent.filter(|(_, to, message)| *to == id && *message == PexMessage::Request);
         requests.map(|(at, ..)| *at).collect()

@@ -1,6 +1,8 @@
 //! After a seed's answer more is asked for.
 
-use tmp2p::{Config, NetAddress, PeerAddress, internals::protocol::secret::Null};
+use tmp2p::{
+    Config, NetAddress, PeerAddress, internals::protocol::secret::Null, internals::time::Wall,
+};
 
 use crate::{
     internet::{SECOND, addr, internet, quiet},
@@ -103,7 +105,7 @@ fn a_seed_that_is_still_there_is_asked_again_as_soon_as_the_pace_allows() {
         let requests = world.requests_to(node, at.id());
         assert!(requests.len() >= 9, "{requests:?}");
         for pair in requests.windows(2) {
-            let pause = pair[1] - pair[0];
+            let pause = pair[1].since(pair[0]);
             assert!(pause >= 30 * SECOND && pause < 32 * SECOND, "{requests:?}");
         }
     } else {

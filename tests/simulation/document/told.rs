@@ -4,6 +4,7 @@ use tmp2p::{
     Config, NetAddress,
     internals::pex::{PexMessage, PexRequest},
     internals::protocol::secret::Null,
+    internals::time::Wall,
 };
 
 use super::HOUR;
@@ -157,7 +158,7 @@ fn the_pause_after_a_failure_has_a_jitter() {
             }
             let dials = world.asked_to_dial(node, addr(2000).id());
             assert_eq!(dials.len(), 2, "{dials:?}");
-            dials[1] - dials[0]
+            dials[1].since(dials[0])
         })
         .collect();
     let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
