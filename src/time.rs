@@ -48,8 +48,8 @@ impl Sub for Mono {
 
 /// A point on the wall clock, whatever a clock shows or a store gives: nothing here panics.
 pub trait Wall: Copy {
-    /// So long after it. No later than what a signed 64-bit number of nanoseconds since 1970 tells, in
-    /// the year 2262: every store and every calendar knows that day. Unless it is already later.
+    /// So long after it. No later than the last second of the year 2262 that 64 bits of nanoseconds since
+    /// 1970 tell: every store and every calendar can hold it. Unless it is already later.
     fn after(self, duration: Duration) -> Self;
     /// So long before it, no earlier than 1970.
     fn before(self, duration: Duration) -> Self;
@@ -59,7 +59,7 @@ pub trait Wall: Copy {
 
 impl Wall for SystemTime {
     fn after(self, duration: Duration) -> Self {
-        let last = Self::UNIX_EPOCH + Duration::from_nanos(i64::MAX.unsigned_abs());
+        let last = Self::UNIX_EPOCH + Duration::from_secs(i64::MAX.unsigned_abs() / 1_000_000_000);
         match self.checked_add(duration) {
             Some(time) if time <= last || self > last => time,
             _ => last.max(self),
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn no_time_is_too_absurd_to_reckon_with() {
         let last = EPOCH.after(Duration::MAX);
-        assert_eq!(last.since(EPOCH).as_nanos(), i64::MAX.unsigned_abs().into());
+        assert_eq!(last.since(EPOCH), Duration::from_secs(9_223_372_036));
         assert_eq!((last - SECOND).after(SECOND), last);
         assert_eq!((last - SECOND).after(2 * SECOND), last);
         let (early, late) = (EPOCH - 9 * SECOND, last + 9 * SECOND);

@@ -418,7 +418,6 @@ impl Core for PexCore {
 #[cfg(test)]
 pub(super) mod tests {
     use std::sync::{Arc, OnceLock};
-
     use std::time::SystemTime;
 
     use super::*;

@@ -1,9 +1,7 @@
 //! Attempts to connect that are under way, whoever asked for them.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    time::SystemTime,
-};
+use std::collections::{BTreeMap, btree_map::Entry};
+use std::time::SystemTime;
 
 use super::Purpose;
 use crate::identity::NodeId;

@@ -349,8 +349,7 @@ impl SwitchHandle {
             let state = states.entry(bad.id).or_insert_with(|| {
                 let mut state = PeerState::new(Some(bad.id), ConnectionState::Bad);
                 state.dial_addr = bad.addr.map(PeerAddress::from);
-                state.remaining =
-                    bad.until.duration_since(wall).ok().filter(|left| !left.is_zero());
+                state.remaining = Some(bad.until.since(wall)).filter(|left| !left.is_zero());
                 state.reason = Some(bad.reason);
                 state
             });

@@ -1,11 +1,7 @@
 //! Each part of a connection's life, without a loop: the connection, what it may touch, and the node at
 //! the other end of a wire.
 
-use std::{
-    collections::VecDeque,
-    io,
-    time::{Duration, SystemTime},
-};
+use std::{collections::VecDeque, io, time::Duration};
 
 use super::*;
 use crate::{
@@ -127,7 +123,8 @@ fn context(change: impl FnOnce(&mut LoopSettings)) -> Context<Wire, Events> {
 }
 
 fn turn(cx: &mut Context<Wire, Events>, at: Duration) {
-    cx.begin_turn(Now { mono: Mono::ZERO + at, wall: SystemTime::UNIX_EPOCH + at });
+    let wall = std::time::SystemTime::UNIX_EPOCH + at;
+    cx.begin_turn(Now { mono: Mono::ZERO + at, wall });
 }
 
 fn id() -> ConnId {

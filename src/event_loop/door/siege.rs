@@ -1,11 +1,6 @@
 //! A siege of a full node, with nothing but the door: how long it keeps out whom we want.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -45,7 +40,8 @@ impl Siege {
     }
 
     /// The slot, if the door is opened.
-    fn knock(&mut self, ip: IpAddr, now: Now) -> Option<u32> {
+    fn knock(&mut self, ip: IpAddr, mono: Mono) -> Option<u32> {
+        let now = Now { mono, wall: std::time::SystemTime::UNIX_EPOCH };
         let standing = self.gate.admit(ip, &self.pool, now).ok()?;
         self.next += 1;
         let place = self.pool.join(self.next, Some((ip, standing)));
@@ -73,7 +69,7 @@ impl Siege {
                 self.leave(slot);
             }
             let ip = [11, 0, rng.random_range(0..100), rng.random_range(0..10)].into();
-            if let Some(slot) = self.knock(ip, Now { mono: now, wall: SystemTime::UNIX_EPOCH }) {
+            if let Some(slot) = self.knock(ip, now) {
                 // Every other one goes as far as one can without a NodeInfo.
                 let place = self.places.get_mut(&slot).filter(|_| slot % 2 == 0);
                 let stays = place.map_or(20, |place| {
@@ -89,7 +85,7 @@ impl Siege {
     fn get_in(&mut self, ip: IpAddr, from: Mono, rng: &mut StdRng) -> (Duration, usize) {
         let (mut now, mut pause) = (from, Duration::from_secs(1));
         for tries in 1.. {
-            let slot = self.knock(ip, Now { mono: now, wall: SystemTime::UNIX_EPOCH });
+            let slot = self.knock(ip, now);
             let next =
                 now + if slot.is_some() { RTT } else { pause.mul_f64(rng.random_range(1.0..1.25)) };
             self.pass_to(now, next, rng);
