@@ -152,7 +152,9 @@ impl BookKey {
     /// Digits of [`text`](Self::text).
     const DIGITS: usize = 24;
 
-    /// A new key. The source of chance must be one that nobody can predict.
+    /// A new key. The source of chance must be one that nobody can predict. For the crate itself: its
+    /// public face names no trait of `rand`.
+    #[doc(hidden)]
     pub fn random(rng: &mut impl Rng) -> Self {
         let mut text = [0; Self::DIGITS / 2];
         let mut hash = [0; 32];

@@ -52,7 +52,6 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 ///     internals::switch::Reply,
 ///     internals::time::{Mono, Now},
 /// };
-/// use rand::{SeedableRng, rngs::StdRng};
 ///
 /// /// A node whose switch finds nobody, and whose book is kept nowhere.
 /// struct Alone {
@@ -86,7 +85,8 @@ const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 /// let now = Now { mono: Mono::ZERO, wall: SystemTime::UNIX_EPOCH };
 /// let own = NodeId::from_bytes([1; 20]);
 /// let settings = BookSettings { own, is_strict: true, limits: BookLimits::default() };
-/// let book = Book::new(settings, BookKey::random(&mut StdRng::seed_from_u64(7)));
+/// let key = BookKey { text: "0123456789abcdef01234567".to_owned(), hash: [7; 32] };
+/// let book = Book::new(settings, key);
 /// let (reply, banned) = Reply::kept();
 /// let (target, reason) = ("6.6.6.0/24".parse().unwrap(), "spam".to_owned());
 /// let ban = PexRequest::Ban { target, duration: None, reason, reply };

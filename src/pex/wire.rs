@@ -11,6 +11,8 @@ use crate::{
     text::shown,
 };
 
+use PexMessageError::Undecodable;
+
 /// The channel of peer exchange.
 pub const CHANNEL: ChannelId = ChannelId::PEX;
 
@@ -48,7 +50,7 @@ pub enum PexMessage {
 pub enum PexMessageError {
     /// No message at all, which may be an accident.
     #[error("undecodable message: {0}")]
-    Undecodable(#[from] DecodeError),
+    Undecodable(#[source] DecodeError),
     /// Neither a request nor addresses.
     #[error("neither a request nor addresses")]
     Unknown,
@@ -82,9 +84,9 @@ impl PexMessage {
     pub fn decode(bytes: &[u8]) -> Result<Self, PexMessageError> {
         let mut last = None;
         for field in Fields::new(bytes) {
-            let field = field?;
+            let field = field.map_err(Undecodable)?;
             match field.number {
-                1 | 2 => last = Some((field.number, field.bytes()?)),
+                1 | 2 => last = Some((field.number, field.bytes().map_err(Undecodable)?)),
                 _ => {}
             }
         }
@@ -92,7 +94,7 @@ impl PexMessage {
             None => Err(PexMessageError::Unknown),
             Some((1, request)) => {
                 // Nothing is in it, but it must be a message.
-                Fields::new(request).check()?;
+                Fields::new(request).check().map_err(Undecodable)?;
                 Ok(Self::Request)
             }
             Some((_, addrs)) => decode_addrs(addrs).map(Self::Addrs),
@@ -126,7 +128,7 @@ impl PexMessage {
 fn decode_addrs(message: &[u8]) -> Result<Vec<NetAddress>, PexMessageError> {
     let mut count = 0;
     for field in Fields::new(message) {
-        if field?.number == 1 {
+        if field.map_err(Undecodable)?.number == 1 {
             count += 1;
         }
         if count > MAX_ADDRS {
@@ -135,9 +137,9 @@ fn decode_addrs(message: &[u8]) -> Result<Vec<NetAddress>, PexMessageError> {
     }
     let mut addrs = Vec::with_capacity(count);
     for field in Fields::new(message) {
-        let field = field?;
+        let field = field.map_err(Undecodable)?;
         if field.number == 1 {
-            addrs.extend(decode_addr(field.bytes()?)?);
+            addrs.extend(decode_addr(field.bytes().map_err(Undecodable)?)?);
         }
     }
     Ok(addrs)
@@ -147,12 +149,12 @@ fn decode_addrs(message: &[u8]) -> Result<Vec<NetAddress>, PexMessageError> {
 fn decode_addr(entry: &[u8]) -> Result<Option<NetAddress>, PexMessageError> {
     let (mut id, mut ip, mut port) = (&[][..], &[][..], 0);
     for field in Fields::new(entry) {
-        let field = field?;
+        let field = field.map_err(Undecodable)?;
         match field.number {
-            1 => id = field.bytes()?,
-            2 => ip = field.bytes()?,
+            1 => id = field.bytes().map_err(Undecodable)?,
+            2 => ip = field.bytes().map_err(Undecodable)?,
             // The low 32 bits, as the reference reads a uint32.
-            3 => port = field.varint()? as u32,
+            3 => port = field.varint().map_err(Undecodable)? as u32,
             _ => {}
         }
     }
