@@ -2,15 +2,21 @@
 
 use crate::{
     address::Cidr,
-    ban::BanTarget,
+    ban::{Ban, BanTarget},
     refused::{Stopped, WrongThread},
 };
 
-/// A change is in force and could not be stored, for this reason, with all causes: it may not
-/// survive a restart. Storing it is tried again.
+/// A change is in force and could not be stored: it may not survive a restart. Storing it is tried
+/// again.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("it is in force, but could not be stored and may not survive a restart: {0}")]
-pub struct Unstored(pub String);
+#[error("it is in force, but could not be stored and may not survive a restart: {why}")]
+pub struct Unstored {
+    /// What the call would have given: the bans that were imposed, in the order of the list, or the one
+    /// that was lifted.
+    pub bans: Vec<Ban>,
+    /// Why it is not stored, with all causes.
+    pub why: String,
+}
 
 crate::text::readable_debug!(Unstored);
 

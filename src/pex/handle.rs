@@ -125,9 +125,10 @@ impl PexHandle {
         Ok(self.ask(|reply| PexRequest::BanMany { targets, duration, reason, reply })?)
     }
 
-    /// Waits until what was changed before is stored, if the book is.
-    pub(crate) fn stored(&self) -> Result<(), Unstored> {
-        self.shared.store.get().map_or(Ok(()), StoreWatch::settled).map_err(Unstored)
+    /// Waits until what was changed before, these bans, is stored, if the book is.
+    pub(crate) fn stored(&self, bans: &[Ban]) -> Result<(), Unstored> {
+        let stored = self.shared.store.get().map_or(Ok(()), StoreWatch::settled);
+        stored.map_err(|why| Unstored { bans: bans.to_vec(), why })
     }
 
     /// Lifts a ban, likewise.

@@ -4,7 +4,7 @@
 //! they return it is done. They may be made on any thread but the library's own, so also by a
 //! reactor, and answer `WrongThread` there.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, slice::from_ref, time::Duration};
 
 use super::SwitchHandle;
 use crate::{
@@ -183,7 +183,8 @@ impl SwitchHandle {
     /// things to do where disks may hang.
     ///
     /// # Errors
-    /// See [`BanError`]. With `Unstored` the ban is in force, until the next start at least.
+    /// See [`BanError`]. With [`Unstored`] the ban is in force, until the next start
+    /// at least, and comes with the error.
     pub fn ban(
         &self,
         target: impl Into<BanTarget>,
@@ -192,7 +193,7 @@ impl SwitchHandle {
     ) -> Result<Ban, BanError> {
         let pex = &self.started()?.pex;
         let ban = pex.ban(target.into(), duration, reason.into())?;
-        pex.stored()?;
+        pex.stored(from_ref(&ban))?;
         Ok(ban)
     }
 
@@ -214,7 +215,7 @@ impl SwitchHandle {
         let pex = &self.started().map_err(ControlError::from)?.pex;
         let bans = pex.ban_many(targets, duration, reason.into())?.map_err(target)?;
         if !bans.is_empty() {
-            pex.stored()?;
+            pex.stored(&bans)?;
         }
         Ok(bans)
     }
@@ -226,7 +227,7 @@ impl SwitchHandle {
     pub fn unban(&self, target: impl Into<BanTarget>) -> Result<Ban, UnbanError> {
         let pex = &self.started()?.pex;
         let ban = pex.unban(target.into())?;
-        pex.stored()?;
+        pex.stored(from_ref(&ban))?;
         Ok(ban)
     }
 

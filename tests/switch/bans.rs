@@ -256,13 +256,18 @@ fn a_ban_that_cannot_be_stored_is_in_force_and_says_so() {
     let alice = built(unlimited(), NodeKey::generate(), |builder, _| builder.book_store(store));
     let handle = alice.0.handle();
     let banned = handle.ban(target("1.2.3.4"), None, "spam").unwrap_err();
-    assert!(matches!(&banned, BanError::Unstored(why) if why.0.contains("full")), "{banned}");
+    let BanError::Unstored(unstored) = &banned else { panic!("{banned}") };
+    assert!(unstored.why.contains("full"), "{banned}");
+    assert_eq!(unstored.bans, handle.bans(), "it is in force");
     assert!(banned.to_string().starts_with("it is in force, but could not be stored"), "{banned}");
     let many = handle.ban_many([target("1.2.3.5"), target("1.2.3.6")], None, "spam").unwrap_err();
-    assert!(matches!(many, BanManyError::Unstored(_)), "{many}");
+    let BanManyError::Unstored(many) = many else { panic!("{many}") };
+    let targets: Vec<_> = many.bans.iter().map(|ban| ban.target).collect();
+    assert_eq!(targets, [target("1.2.3.5"), target("1.2.3.6")]);
     assert_eq!(handle.bans().len(), 3);
     let lifted = handle.unban(target("1.2.3.4")).unwrap_err();
-    assert!(matches!(lifted, UnbanError::Unstored(_)), "{lifted}");
+    let UnbanError::Unstored(lifted) = lifted else { panic!("{lifted}") };
+    assert_eq!(lifted.bans, unstored.bans);
     assert_eq!(handle.bans().len(), 2);
     // It is tried again, with what comes later.
     is_full.store(false, SeqCst);
