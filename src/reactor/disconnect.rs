@@ -221,9 +221,9 @@ impl DisconnectReason {
     /// | kind | reasons |
     /// |---|---|
     /// | `auth_failure`, `protocol`, `pong_timeout` | [`Protocol`](Self::Protocol): a bad signature, frame or key; a ping that was not answered; everything else |
-    /// | `pong_timeout` | also [`NotReading`](Self::NotReading) |
-    /// | `duplicate_id` | [`DuplicateId`](Self::DuplicateId), [`Undecided`](Self::Undecided) |
-    /// | `evicted` | [`Evicted`](Self::Evicted), [`Replaced`](Self::Replaced) |
+    /// | `pong_timeout` | also [`NotReading`](Self::NotReading): either way the peer is there no more, though the connection is |
+    /// | `duplicate_id` | [`DuplicateId`](Self::DuplicateId), [`Undecided`](Self::Undecided): there is another connection with the node, whether or not it is a session yet |
+    /// | `evicted` | [`Evicted`](Self::Evicted), [`Replaced`](Self::Replaced): somebody else needed the place more, whether or not it was a session yet |
     /// | `reactor_stalled` | [`ReactorStalled`](Self::ReactorStalled), [`SwitchBusy`](Self::SwitchBusy): code of the application holds up the node |
     /// | `self` | [`SelfConnection`](Self::SelfConnection) |
     /// | … | every other reason has its own name |
@@ -242,7 +242,6 @@ impl DisconnectReason {
             Self::Unreachable(_) => "unreachable",
             Self::Lookup { .. } => "lookup",
             Self::RefusedAfterHandshake => "refused_after_handshake",
-            // To programs the same: the peer is not there.
             Self::NotReading(_) => "pong_timeout",
             Self::Superseded => "superseded",
             Self::Local(_) => "local",
