@@ -180,8 +180,9 @@ pub use payload::Payload;
 pub use pex::{BookEntry, BookState, BookView, Candidates};
 pub use protocol::LinkError;
 pub use reactor::{
-    Blame, BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, LocalFault, Peer,
-    PeerStatus, Reactor, RegisterError, Room, SendError, SendErrorKind, SendOutcomes,
+    Blame, BroadcastHandle, ChannelStatus, DisconnectReason, Envelope, Event, LocalFault,
+    MessageTypeStatus, Peer, PeerStatus, Reactor, RegisterError, Room, SendError, SendErrorKind,
+    SendOutcomes,
 };
 pub use refused::{Stopped, WrongThread};
 pub use runtime::{

@@ -293,22 +293,22 @@ fn peer(peer: &Peer) -> Value {
         "is_outbound": peer.direction() == Direction::Outbound,
         "connection_status": {
             "Duration": "0",
-            "SendMonitor": monitor(sum(|channel| channel.sent_bytes)),
-            "RecvMonitor": monitor(sum(|channel| channel.received_bytes)),
+            "SendMonitor": monitor(sum(|channel| channel.sent_bytes), status.send_rate),
+            "RecvMonitor": monitor(sum(|channel| channel.received_bytes), status.recv_rate),
             "Channels": channels.collect::<Vec<_>>(),
         },
         "remote_ip": peer.remote_addr().ip().to_string(),
     })
 }
 
-/// What was transferred. Nobody measures the rest here.
-fn monitor(bytes: u64) -> Value {
+/// What was transferred, and how much is now. Nobody measures the rest here.
+fn monitor(bytes: u64, rate: u64) -> Value {
     json!({
         "Start": NO_TIME,
         "Bytes": bytes.to_string(),
         "Samples": "0",
         "InstRate": "0",
-        "CurRate": "0",
+        "CurRate": rate.to_string(),
         "AvgRate": "0",
         "PeakRate": "0",
         "BytesRem": "0",

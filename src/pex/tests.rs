@@ -59,7 +59,7 @@ fn start(store: Option<Box<dyn BookStore>>) -> Running {
 }
 
 fn to_loop() -> Arc<Mailbox> {
-    Arc::new(Mailbox::new(|| {}))
+    Arc::new(Mailbox::new(|| {}, || Mono::ZERO))
 }
 
 /// For whom no switch is there.

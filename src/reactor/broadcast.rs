@@ -14,7 +14,9 @@ pub fn start_broadcast(
     payload: &Payload,
     deadline: Mono,
 ) -> BroadcastHandle {
-    let outcomes = Arc::new(Outcomes::open(peers.len()));
+    let types = peers.first().and_then(|peer| peer.session().channel(channel)?.types.as_ref());
+    let counters = types.map(|types| (types.counters(payload), payload.len()));
+    let outcomes = Arc::new(Outcomes::open(peers.len(), counters));
     for (i, peer) in peers.iter().enumerate() {
         let waiter = Waiter::Broadcast(outcomes.clone(), i);
         match peer.push_broadcast(channel, payload, deadline, waiter) {
@@ -90,6 +92,9 @@ pub(super) mod tests {
         fn dirty(&self, _: ConnId) {}
         fn resume(&self, _: ConnId) {}
         fn close(&self, _: ConnId, _: CloseMode) {}
+        fn now(&self) -> Mono {
+            Mono::ZERO
+        }
     }
 
     pub(in crate::reactor) const CHANNEL: ChannelId = ChannelId::new(0x20);
@@ -103,6 +108,7 @@ pub(super) mod tests {
             send_queue_bytes: 0,
             send_timeout: std::time::Duration::ZERO,
             verdicts: Arc::new(()),
+            message_types: Vec::new(),
         };
         let id = NodeKey::from_seed([number; 32]).id();
         let node_info =

@@ -79,8 +79,11 @@ impl fmt::Debug for Envelope {
 /// A message's share of a budget, returned on drop.
 pub(crate) struct Permit {
     peer: Peer,
-    reactor: usize,
+    /// Which of the session's channels.
+    channel: usize,
     cost: usize,
+    /// The message, if it is to be counted by its type.
+    unnamed: Option<Payload>,
 }
 
 impl Permit {
@@ -90,14 +93,22 @@ impl Permit {
     }
 
     /// For a message whose cost was charged.
-    pub(crate) fn new(peer: Peer, reactor: usize, cost: usize) -> Self {
-        Self { peer, reactor, cost }
+    pub(crate) fn new(peer: Peer, channel: usize, payload: &Payload) -> Self {
+        let is_named = peer.session().channels[channel].types.is_some();
+        let unnamed = is_named.then(|| payload.clone());
+        Self { peer, channel, cost: Self::cost(payload.len()), unnamed }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.peer.session().release(self.reactor, self.cost);
+        let session = self.peer.session();
+        let channel = &session.channels[self.channel];
+        session.release(channel.reactor, self.cost);
+        // Here, not when it is complete: this thread is the application's.
+        if let Some(message) = self.unnamed.take() {
+            self.peer.count_received(self.channel, &message);
+        }
     }
 }
 
@@ -112,7 +123,8 @@ mod tests {
         let cost = Permit::cost(5);
         let envelope = || {
             _ = peer.session().budget(0).charge(cost);
-            Envelope::new(Permit::new(peer.clone(), 0, cost), CHANNEL, "bytes".into())
+            let payload = "bytes".into();
+            Envelope::new(Permit::new(peer.clone(), 0, &payload), CHANNEL, payload)
         };
         let used = || peer.session().budget(0).used();
         let held = envelope();

@@ -55,6 +55,14 @@ pub struct PeerStatus {
     pub channels: Vec<ChannelStatus>,
     /// Last measured round trip of a ping; `None` before the first.
     pub rtt: Option<Duration>,
+    /// What we send to the peer now, bytes per second, over the last second or two; 0 after two seconds
+    /// of silence. Counted as [`Config::send_rate`](crate::Config::send_rate) does: in packets, pings
+    /// among them, before they are sealed.
+    #[doc(alias = "SendMonitor")]
+    pub send_rate: u64,
+    /// The same for what the peer sends to us and we have read.
+    #[doc(alias = "RecvMonitor")]
+    pub recv_rate: u64,
 }
 
 impl Peer {
@@ -115,7 +123,13 @@ impl Peer {
     /// A snapshot of the counters.
     pub fn status(&self) -> PeerStatus {
         let channels = self.0.channels.iter().map(|c| c.counters.status(c.id, c.queue_len()));
-        PeerStatus { channels: channels.collect(), rtt: self.0.vitals().rtt }
+        let (now, (sent, received)) = (self.0.notify.now(), *self.0.meters.lock());
+        PeerStatus {
+            channels: channels.collect(),
+            rtt: self.0.vitals().rtt,
+            send_rate: sent.rate(now),
+            recv_rate: received.rate(now),
+        }
     }
 
     /// Queues a message, waiting for a place if the queue is full, at most `Config::send_timeout`
@@ -243,14 +257,22 @@ impl Peer {
     }
 
     fn send_payload(&self, id: ChannelId, payload: &Payload) -> Result<(), SendErrorKind> {
-        thread_local! {
-            // One per thread, not per message: a thread waits for one send at a time.
-            static CELL: RefCell<Option<Arc<WaitCell>>> = const { RefCell::new(None) };
-        }
         if thread::is_ours() {
             return Err(SendErrorKind::WrongThread);
         }
         let channel = self.checked(id, payload)?;
+        counted(channel, payload, self.push_and_wait(channel, payload))
+    }
+
+    fn push_and_wait(
+        &self,
+        channel: &SessionChannel,
+        payload: &Payload,
+    ) -> Result<(), SendErrorKind> {
+        thread_local! {
+            // One per thread, not per message: a thread waits for one send at a time.
+            static CELL: RefCell<Option<Arc<WaitCell>>> = const { RefCell::new(None) };
+        }
         let mut cell = None;
         let pushed = self.0.with_queue(channel, |queue| {
             if queue.may_accept() {
@@ -283,9 +305,9 @@ impl Peer {
         payload: &Payload,
     ) -> Result<(), SendErrorKind> {
         let channel = self.checked(id, payload)?;
-        self.0
-            .with_queue(channel, |queue| queue.try_push(payload))
-            .map_err(|refused| self.refuse(channel, refused))
+        let pushed = self.0.with_queue(channel, |queue| queue.try_push(payload));
+        let sent = pushed.map_err(|refused| self.refuse(channel, refused));
+        counted(channel, payload, sent)
     }
 
     /// Queues one peer's part of a broadcast.
@@ -322,6 +344,16 @@ impl Peer {
         Ok(channel)
     }
 
+    /// A message that was received and is let go is counted by its type, if somebody names it. Runs code
+    /// of the application, so not on our threads: there it is dropped because its reactor is gone.
+    pub(super) fn count_received(&self, channel: usize, message: &Payload) {
+        if let Some(types) = &self.0.channels[channel].types
+            && !thread::is_ours()
+        {
+            types.counters(message).on_received(message.len());
+        }
+    }
+
     fn refuse(&self, channel: &SessionChannel, refused: Refused) -> SendErrorKind {
         channel.drop_messages(1);
         match refused {
@@ -329,6 +361,18 @@ impl Peer {
             Refused::Closed => SendErrorKind::Closed,
         }
     }
+}
+
+/// What was sent is counted by its type, if somebody names it. Runs code of the application.
+fn counted(
+    channel: &SessionChannel,
+    payload: &Payload,
+    sent: Result<(), SendErrorKind>,
+) -> Result<(), SendErrorKind> {
+    if let (Ok(()), Some(types)) = (sent, &channel.types) {
+        types.counters(payload).on_sent(payload.len());
+    }
+    sent
 }
 
 impl PartialEq for Peer {

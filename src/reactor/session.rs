@@ -16,7 +16,9 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::{DisconnectReason, SendErrorKind, SendQueue, Waiter, counters::ChannelCounters};
+use super::{
+    DisconnectReason, MessageTypes, SendErrorKind, SendQueue, Waiter, counters::ChannelCounters,
+};
 use crate::{
     address::{NetAddress, PeerAddress},
     channel::ChannelDescriptor,
@@ -25,6 +27,7 @@ use crate::{
     node_info::NodeInfo,
     origin::Origin,
     payload::Payload,
+    protocol::mconn::Meter,
     time::Mono,
     wake::{Budget, Dirty},
 };
@@ -37,6 +40,8 @@ pub trait Notify: Send + Sync {
     fn resume(&self, conn: ConnId);
     /// The session is to end.
     fn close(&self, conn: ConnId, mode: CloseMode);
+    /// What the loop's clock shows.
+    fn now(&self) -> Mono;
 }
 
 /// Where reactors' opinions of peers go: the address book's thread. Any thread, never blocks.
@@ -87,6 +92,8 @@ pub struct SessionSettings {
     pub send_timeout: Duration,
     /// Where reactors' opinions of peers go.
     pub verdicts: Arc<dyn Verdicts>,
+    /// Of channels whose messages somebody names.
+    pub message_types: Vec<Arc<MessageTypes>>,
 }
 
 /// What is seen of a session from outside, at one moment.
@@ -138,11 +145,13 @@ pub struct Session {
     pub(crate) channels: Box<[SessionChannel]>,
     budgets: Box<[Budget]>,
     dirty: Dirty,
-    notify: Arc<dyn Notify>,
+    pub(super) notify: Arc<dyn Notify>,
     pub(crate) verdicts: Arc<dyn Verdicts>,
     pub(crate) send_timeout: Duration,
     /// Nanoseconds; 0 = not measured yet.
     pub(crate) rtt: AtomicU64,
+    /// Of what is sent and what is received, as the loop has left them.
+    pub(crate) meters: Mutex<(Meter, Meter)>,
     /// When the last message came, nanoseconds; 0 = none yet.
     last_message: AtomicU64,
     closed_sender: Mutex<Option<Sender<Infallible>>>,
@@ -168,6 +177,8 @@ pub(crate) struct SessionChannel {
     /// Entries in the queue, so that the loop looks at an empty one without its lock.
     queued: AtomicUsize,
     pub(crate) counters: ChannelCounters,
+    /// Of all sessions, if somebody names the channel's messages.
+    pub(super) types: Option<Arc<MessageTypes>>,
 }
 
 impl Session {
@@ -185,6 +196,7 @@ impl Session {
             )),
             queued: AtomicUsize::new(0),
             counters: ChannelCounters::default(),
+            types: settings.message_types.iter().find(|t| t.channel == descriptor.id).cloned(),
         });
         let (closed_sender, closed) = crossbeam_channel::bounded(0);
         Self {
@@ -204,6 +216,7 @@ impl Session {
             verdicts: settings.verdicts.clone(),
             send_timeout: settings.send_timeout,
             rtt: AtomicU64::new(0),
+            meters: Mutex::default(),
             last_message: AtomicU64::new(0),
             closed_sender: Mutex::new(Some(closed_sender)),
             closed,

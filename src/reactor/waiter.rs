@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
-use super::SendErrorKind;
+use super::{SendErrorKind, message_types::TypeCounters};
 
 /// Who waits for a place in a send queue.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ impl WaitCell {
 /// What is known of a broadcast; shared by its handle and the waiting entries.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
+    /// Where the message is counted by its type, and its bytes.
+    counters: Option<(Arc<TypeCounters>, usize)>,
     state: Mutex<State>,
     settled: Receiver<Infallible>,
 }
@@ -63,16 +65,19 @@ struct State {
 
 impl Outcomes {
     /// None is known yet, of so many.
-    pub(super) fn open(peers: usize) -> Self {
+    pub(super) fn open(peers: usize, counters: Option<(Arc<TypeCounters>, usize)>) -> Self {
         let (sender, settled) = crossbeam_channel::bounded(0);
         let sender = Some(sender).filter(|_| peers > 0);
         let state = State { outcomes: vec![None; peers], open: peers, settled: sender };
-        Self { state: Mutex::new(state), settled }
+        Self { counters, state: Mutex::new(state), settled }
     }
 
     pub(super) fn settle(&self, peer: usize, outcome: Result<(), SendErrorKind>) {
         let mut state = self.state.lock();
         if state.outcomes[peer].replace(outcome).is_none() {
+            if let (Ok(()), Some((counters, bytes))) = (outcome, &self.counters) {
+                counters.on_sent(*bytes);
+            }
             state.open -= 1;
             if state.open == 0 {
                 state.settled = None;

@@ -19,8 +19,8 @@ use crate::{
     payload::Payload,
     pex::PexHandle,
     reactor::{
-        BroadcastHandle, DisconnectReason, Peer, SendError, SendErrorKind, SendOutcomes,
-        start_broadcast,
+        BroadcastHandle, DisconnectReason, MessageTypes, Peer, SendError, SendErrorKind,
+        SendOutcomes, start_broadcast,
     },
     refused::{Stopped, WrongThread},
     reply::Reply,
@@ -58,6 +58,8 @@ pub(super) struct Started {
     /// With channels and address.
     pub(super) node_info: NodeInfo,
     pub(super) local_addr: Option<SocketAddr>,
+    /// Of channels whose messages somebody names.
+    pub(super) message_types: Vec<Arc<MessageTypes>>,
 }
 
 /// How many peers there are.
@@ -202,6 +204,8 @@ impl SwitchHandle {
         let statuses = peers.iter().map(Peer::status);
         let channels = self.node_info().channels().iter().copied();
         let mut metrics = self.0.shared.tally.lock().with_sessions(channels, statuses);
+        let types = self.0.started.get().map_or(&[][..], |started| &started.message_types);
+        metrics.message_types = types.iter().map(|of| (of.channel, of.status())).collect();
         metrics.bans = self.bans().len();
         (metrics.outbound_peers, metrics.inbound_peers) = (now.outbound, now.inbound);
         metrics.dialing = now.dialing;

@@ -30,7 +30,7 @@ use crate::{
     node_info::{NodeInfo, NodeInfoError},
     pex::{self, Pex, PexSettings, Prepared, Start, ToPex},
     protocol::{LinkSettings, mconn::MConnSettings},
-    reactor::{Inboxes, Reactor, Revocable, SessionSettings},
+    reactor::{Inboxes, MessageTypes, Reactor, Revocable, SessionSettings},
     switch::{
         Hook, Lineup, Log, ReactorSettings, ResolverPool, SwitchCore, SwitchSettings, SwitchThread,
         verdict_timeout,
@@ -60,7 +60,7 @@ pub enum StartError {
     #[error(transparent)]
     EventLoop(#[from] ListenError),
     /// The store of bans and addresses could not be read.
-    #[error("{}", of_book(.0))]
+    #[error(transparent)]
     Book(#[from] StoreError),
     /// The system has no random numbers.
     #[error("the system gives no random numbers")]
@@ -71,16 +71,6 @@ pub enum StartError {
 }
 
 crate::text::readable_debug!(StartError);
-
-/// Stores of ours name the book themselves, with its file.
-fn of_book(error: &StoreError) -> String {
-    let text = error.to_string();
-    if text.contains("address book") {
-        text
-    } else {
-        format!("cannot read the address book: {text}")
-    }
-}
 
 /// What was found to be in order.
 struct Plan {
@@ -127,6 +117,7 @@ impl SwitchBuilder {
             pex: book.handle(),
             node_info,
             local_addr: event_loop.local_addr,
+            message_types: plan.channels.iter().filter_map(|(c, _)| MessageTypes::of(c)).collect(),
         };
         let (handle, mut unstarted) = (self.handle.clone(), std::mem::take(&mut self.unstarted));
         // Before there is a thread that could run a hook.
@@ -185,7 +176,7 @@ impl SwitchBuilder {
     /// Opens the book, and takes in what lies beside it.
     fn load_book(&mut self, own: NodeId) -> Result<Prepared, StartError> {
         let config = &self.config;
-        let is_database = cfg!(feature = "sqlite") && self.store.is_none();
+        let is_ours = self.store.is_none();
         let store =
             self.store.take().map_or_else(|| book::open(config), |store| Ok(Some(store)))?;
         let (is_strict, limits) = (config.addr_book_strict, BookLimits::of(config));
@@ -198,9 +189,13 @@ impl SwitchBuilder {
             seed: random_seed()?,
             book_seed: random_seed()?,
         };
-        let pex = Prepared::load(begin, store, Clock::start())?;
+        // Stores of ours name the book themselves, with its file.
+        let pex = Prepared::load(begin, store, Clock::start()).map_err(|error| {
+            let text = "cannot read the address book";
+            if is_ours { error } else { StoreError::with_source(text, error) }
+        })?;
         if let (Some(file), Some(report)) = (&config.addr_book_file, pex.imported()) {
-            book::tell_of_import(file, report, is_database);
+            book::tell_of_import(file, report, cfg!(feature = "sqlite") && is_ours);
         }
         Ok(pex)
     }
@@ -258,6 +253,7 @@ impl SwitchBuilder {
             send_queue_bytes: config.send_queue_bytes,
             send_timeout: config.send_timeout,
             verdicts: Arc::new(started.pex.clone()),
+            message_types: started.message_types.clone(),
         };
         let lineup = Lineup::new(session, plan.names, to_reactors, started.mailbox.clone());
         SwitchThread {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::SwitchEvent;
 use crate::{
     ids::ChannelId,
-    reactor::{ChannelStatus, PeerStatus},
+    reactor::{ChannelStatus, MessageTypeStatus, PeerStatus},
 };
 
 /// Everything that was counted since the switch started, at one moment.
@@ -28,6 +28,9 @@ pub struct Metrics {
     /// Per channel of this switch, over all sessions that there were and are; `queued` is of those that
     /// are.
     pub channels: BTreeMap<ChannelId, ChannelStatus>,
+    /// Per type of message, for channels [whose messages somebody
+    /// names](crate::ChannelDescriptor::message_type).
+    pub message_types: BTreeMap<ChannelId, BTreeMap<&'static str, MessageTypeStatus>>,
     /// Attempts to connect that failed, by [kind](crate::DisconnectReason::kind).
     pub dials_failed: BTreeMap<&'static str, u64>,
     /// Inbound connections that did not become sessions, by kind.
@@ -138,7 +141,8 @@ mod tests {
             let direction = Direction::Inbound;
             tally.count(&SwitchEvent::Disconnected { id, addr, direction, reason });
             let channel = |id: u8| ChannelStatus { sent_bytes: 7, ..ChannelStatus::new(id.into()) };
-            tally.retire(&PeerStatus { channels: vec![channel(1), channel(2)], rtt: None });
+            let channels = vec![channel(1), channel(2)];
+            tally.retire(&PeerStatus { channels, rtt: None, send_rate: 0, recv_rate: 0 });
             if n == 10 {
                 after_some = series(&tally.with_sessions([], std::iter::empty()));
             }

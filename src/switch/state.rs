@@ -143,7 +143,12 @@ mod tests {
         state.dial_addr = Some(format!("{id}@a.example:26656").parse().unwrap());
         state.remaining = Some(Duration::from_millis(1500));
         let channels = vec![ChannelStatus::new(ChannelId::new(0x20))];
-        state.status = Some(PeerStatus { channels, rtt: Some(Duration::from_micros(7)) });
+        state.status = Some(PeerStatus {
+            channels,
+            rtt: Some(Duration::from_micros(7)),
+            send_rate: 8,
+            recv_rate: 9,
+        });
         let text = serde_json::to_string(&state).unwrap();
         for part in [
             format!("\"id\":\"{id}\",\"state\":\"reconnecting\",\"direction\":\"outbound\""),

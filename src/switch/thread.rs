@@ -330,7 +330,7 @@ mod tests {
     fn a_thread_that_dies_takes_loop_and_sessions_with_it() {
         let (to_switch, inputs) = ToSwitch::new();
         let (to_reactor, events) = unbounded();
-        let mailbox = Arc::new(Mailbox::new(|| {}));
+        let mailbox = Arc::new(Mailbox::new(|| {}, || crate::time::Mono::ZERO));
         let shared = Arc::new(Shared::default());
         let id = NodeKey::from_seed([1; 32]).id();
         let settings = SessionSettings {
@@ -340,6 +340,7 @@ mod tests {
             send_queue_bytes: 0,
             send_timeout: Duration::ZERO,
             verdicts: Arc::new(()),
+            message_types: Vec::new(),
         };
         let admission = Admission {
             conn: ConnId::new(0, 1, 0),

@@ -199,7 +199,7 @@ impl<C: Cipher> SimNode<C> {
         core.listen(addr).unwrap();
         let woken = Arc::new(AtomicBool::new(false));
         let wake = woken.clone();
-        let mailbox = Arc::new(Mailbox::new(move || wake.store(true, Relaxed)));
+        let mailbox = Arc::new(Mailbox::new(move || wake.store(true, Relaxed), || Mono::ZERO));
         mailbox.command(Command::Bans(bans.clone()));
         let session_settings = SessionSettings {
             channels: options.channels().into(),
@@ -208,6 +208,7 @@ impl<C: Cipher> SimNode<C> {
             send_queue_bytes: config.send_queue_bytes,
             send_timeout: config.send_timeout,
             verdicts: pex.verdicts.clone(),
+            message_types: Vec::new(),
         };
         let reactor =
             |name: &String| ReactorSettings { name: name.clone(), may_end: options.may_end };

@@ -7,8 +7,8 @@ use std::{
 };
 
 use tmp2p::{
-    Config, ConnectionState, DialPeersError, Direction, DisconnectReason, NodeId, NodeKey,
-    NumPeers, PeerState, Switch, SwitchEvent,
+    ChannelDescriptor, Config, ConnectionState, DialPeersError, Direction, DisconnectReason,
+    NodeId, NodeKey, NumPeers, PeerState, Switch, SwitchEvent,
 };
 
 use crate::support::*;
@@ -287,6 +287,73 @@ fn what_a_reactor_says_of_a_peer_is_told_to_everybody() {
     alice.0.stop(DEADLINE).unwrap();
     peer.mark_good();
     peer.mark_bad(HOUR, "late");
+}
+
+/// Its first byte names a message; one without a byte has none, and panics.
+fn named(message: &[u8]) -> &'static str {
+    assert_ne!(std::thread::current().name(), Some("p2p-loop"));
+    match message[0] {
+        0 => "vote",
+        _ => "block",
+    }
+}
+
+#[test]
+fn messages_are_counted_by_type_where_somebody_names_them() {
+    const UNNAMED: u8 = 0x71;
+    let start = || {
+        built(unlimited(), NodeKey::generate(), |_, wanted| {
+            let votes = ChannelDescriptor::new(CHANNEL).message_type(named);
+            *wanted = spec("test", [votes, ChannelDescriptor::new(UNNAMED)]).may_end();
+        })
+    };
+    let (alice, bob) = (start(), start());
+    let of = |node: &Switch| {
+        let counted = node.handle().metrics().message_types;
+        assert_eq!(counted.keys().copied().collect::<Vec<_>>(), [CHANNEL], "and no other");
+        counted[&CHANNEL.into()]
+            .iter()
+            .map(|(name, c)| {
+                (*name, c.sent_messages, c.sent_bytes, c.received_messages, c.received_bytes)
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(&alice.0), [], "before there is anybody");
+    alice.0.handle().dial(bob.0.handle().peer_address().unwrap()).wait().unwrap();
+    let to_bob = up(&alice.1);
+    up(&bob.1);
+    to_bob.send(CHANNEL, vec![0; 10]).unwrap();
+    to_bob.try_send(CHANNEL, vec![1; 1000]).unwrap();
+    alice.0.handle().broadcast(CHANNEL, vec![1; 500]).unwrap().wait_timeout(DEADLINE);
+    to_bob.send(CHANNEL, vec![]).unwrap();
+    to_bob.send(CHANNEL, vec![0; 22_020_097]).unwrap_err();
+    let sent = [("block", 2, 1500, 0, 0), ("other", 1, 0, 0, 0), ("vote", 1, 10, 0, 0)];
+    assert_eq!(of(&alice.0), sent);
+    // Received is what the reactor has let go of, in whatever way.
+    let held = message(&bob.1);
+    assert_eq!(of(&bob.0), []);
+    drop(held);
+    assert_eq!(of(&bob.0), [("vote", 0, 0, 1, 10)]);
+    let payload = message(&bob.1).into_payload();
+    let at = payload.as_ptr();
+    let vec = payload.into_vec();
+    assert_eq!(vec.as_ptr(), at, "it is its only owner");
+    message(&bob.1).into_parts();
+    drop(message(&bob.1));
+    to_bob.send(UNNAMED, vec![0; 10]).unwrap();
+    assert_eq!(message(&bob.1).channel(), UNNAMED);
+    let received = [("block", 0, 0, 2, 1500), ("other", 0, 0, 1, 0), ("vote", 0, 0, 1, 10)];
+    assert_eq!(of(&bob.0), received);
+    // Nobody gets it, and it is dropped on the loop's thread, where no code of the application runs.
+    drop(bob.1);
+    to_bob.send(CHANNEL, vec![0; 10]).unwrap();
+    let came = || bob.0.handle().metrics().channels[&CHANNEL.into()].received_messages;
+    until("it has come", || came() == 5);
+    // It stays when the session is over, and after the stop.
+    let handle = alice.0.handle().clone();
+    alice.0.stop(DEADLINE).unwrap();
+    assert_eq!(handle.metrics().message_types[&CHANNEL.into()]["block"].sent_bytes, 1500);
+    assert_eq!(of(&bob.0), received);
 }
 
 #[test]

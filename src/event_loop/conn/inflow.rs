@@ -154,7 +154,7 @@ impl Inflow {
         if session.budget(reactor).charge(cost) == Charged::Paused {
             self.waiting[reactor].is_blocked = true;
         }
-        let permit = Permit::new(Peer::new(session.clone()), reactor, cost);
+        let permit = Permit::new(Peer::new(session.clone()), channel, &payload);
         let envelope = Envelope::new(permit, session.channels[channel].id, payload);
         inbox.deliver(reactor, Event::Message(envelope));
         self.has_delivered = true;

@@ -143,7 +143,6 @@ impl<C: Cipher> Open<C> {
         cx: &mut Context<S, I>,
     ) -> Result<Next, LinkError> {
         let unread = self.read(facts, socket, cx)?;
-        self.account(cx);
         if socket.hung_up {
             self.tell_ending(facts, cx);
         }
@@ -163,6 +162,7 @@ impl<C: Cipher> Open<C> {
             self.link.handle_timeout(cx.now.mono)?;
         }
         let unsent = self.write(socket, cx)?;
+        self.account(cx);
         if socket.write_failed {
             self.begin_ending(facts, socket, cx);
         }
@@ -317,6 +317,7 @@ impl<C: Cipher> Open<C> {
         if let Some(rtt) = self.link.rtt() {
             self.session.rtt.store(rtt.as_nanos() as u64, Relaxed);
         }
+        *self.session.meters.lock() = self.link.meters();
     }
 
     /// From here on nothing is delivered and nothing new is accepted. With `flush`, everything

@@ -1,7 +1,9 @@
 //! Each part of a connection's life, without a loop: the connection, what it may touch, and the node at
 //! the other end of a wire.
 
-use std::{collections::VecDeque, io, time::Duration};
+mod rates;
+
+use std::{cell::Cell, collections::VecDeque, io, time::Duration};
 
 use super::*;
 use crate::{
@@ -87,12 +89,20 @@ impl Inbox for Events {
     }
 }
 
+thread_local! {
+    /// When the last turn was.
+    static TURN: Cell<Mono> = const { Cell::new(Mono::ZERO) };
+}
+
 struct Nobody;
 
 impl Notify for Nobody {
     fn dirty(&self, _: ConnId) {}
     fn resume(&self, _: ConnId) {}
     fn close(&self, _: ConnId, _: CloseMode) {}
+    fn now(&self) -> Mono {
+        TURN.get()
+    }
 }
 
 fn link_settings(seed: u8, network: &str) -> LinkSettings {
@@ -123,6 +133,7 @@ fn context(change: impl FnOnce(&mut LoopSettings)) -> Context<Wire, Events> {
 }
 
 fn turn(cx: &mut Context<Wire, Events>, at: Duration) {
+    TURN.set(Mono::ZERO + at);
     let wall = std::time::SystemTime::UNIX_EPOCH + at;
     cx.begin_turn(Now { mono: Mono::ZERO + at, wall });
 }
@@ -269,6 +280,7 @@ fn session(cx: &Context<Wire, Events>) -> Arc<Session> {
         send_queue_bytes: 1000,
         send_timeout: SECOND,
         verdicts: Arc::new(()),
+        message_types: Vec::new(),
     };
     let admission = Admission {
         conn: id(),

@@ -6,6 +6,7 @@ use crate::{
     event_loop::Command,
     ids::ConnId,
     reactor::{CloseMode, Notify},
+    time::Mono,
     wake::Sleeper,
 };
 
@@ -14,6 +15,7 @@ use crate::{
 /// keeps nothing, neither what is posted nor what woke the loop.
 pub struct Mailbox {
     sleeper: Sleeper,
+    clock: Box<dyn Fn() -> Mono + Send + Sync>,
     posts: Mutex<Posts>,
     /// `None`: the loop is over.
     wake: Mutex<Option<Wake>>,
@@ -42,10 +44,19 @@ impl Posts {
 }
 
 impl Mailbox {
-    /// An empty mailbox; `wake` ends the loop's poll, or makes its next one return at once.
-    pub fn new(wake: impl Fn() + Send + 'static) -> Self {
+    /// An empty mailbox; `wake` ends the loop's poll, or makes its next one return at once; `clock`
+    /// tells the loop's time.
+    pub fn new(
+        wake: impl Fn() + Send + 'static,
+        clock: impl Fn() -> Mono + Send + Sync + 'static,
+    ) -> Self {
         let wake: Wake = Box::new(wake);
-        Self { sleeper: Sleeper::new(), posts: Mutex::default(), wake: Mutex::new(Some(wake)) }
+        Self {
+            sleeper: Sleeper::new(),
+            clock: Box::new(clock),
+            posts: Mutex::default(),
+            wake: Mutex::new(Some(wake)),
+        }
     }
 
     /// The loop is over: what was posted and not taken is dropped, and so is what will be.
@@ -113,6 +124,10 @@ impl Notify for Mailbox {
 
     fn close(&self, conn: ConnId, mode: CloseMode) {
         self.post(|posts| posts.commands.push(Command::Close { conn, mode }));
+    }
+
+    fn now(&self) -> Mono {
+        (self.clock)()
     }
 }
 

@@ -224,9 +224,8 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER_TOKEN)?;
     // A failed wake-up would lose work, and only a closed poll can fail it: then nobody sleeps.
-    let mailbox = Arc::new(Mailbox::new(move || {
-        let _ = waker.wake();
-    }));
+    let wake = move || _ = waker.wake();
+    let mailbox = Arc::new(Mailbox::new(wake, move || clock.mono()));
     let mut sockets = MioSockets::new(poll.registry().try_clone()?, options);
     let local_addr = match listen {
         Some(addr) => {

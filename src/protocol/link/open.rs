@@ -6,7 +6,7 @@ use super::{Established, LinkError, LinkSettings};
 use crate::{
     payload::Payload,
     protocol::{
-        mconn::{Filled, Flow, Incoming, MConn, Outgoing, Sink},
+        mconn::{Filled, Flow, Incoming, MConn, Meter, Outgoing, Sink},
         secret::{Cipher, FRAME_SEALED, FrameWriter, Opener, Sealer},
     },
     time::Mono,
@@ -176,6 +176,11 @@ impl<C: Cipher> Open<C> {
     /// Last measured round trip of a ping.
     pub fn rtt(&self) -> Option<Duration> {
         self.mconn.rtt()
+    }
+
+    /// Of what is sent and what is received.
+    pub(crate) fn meters(&self) -> (Meter, Meter) {
+        self.mconn.meters()
     }
 
     fn check(&self) -> Result<(), LinkError> {

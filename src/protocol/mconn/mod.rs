@@ -21,6 +21,7 @@ pub use ports::{Flow, Incoming, Outgoing, Sink};
 use crate::{channel::ChannelDescriptor, config::Config, time::Mono};
 use keepalive::KeepAlive;
 use packet::Header;
+pub(crate) use rate::Meter;
 use rate::{Bucket, Frames};
 use receive::{Received, Receiver};
 use send::{Sender, Stopped};
@@ -88,6 +89,8 @@ pub struct MConn {
     sender: Sender,
     send_bucket: Option<Bucket>,
     send_frames: Frames,
+    /// What is sent and what is received, in encoded packets.
+    meters: (Meter, Meter),
     keep_alive: KeepAlive,
 }
 
@@ -103,6 +106,7 @@ impl MConn {
             recv_charged: 0,
             send_frames: Frames::default(),
             sender: Sender::new(channels, max_data, now),
+            meters: Default::default(),
             send_bucket: Bucket::sending(settings.send_rate, send::largest_on_wire(max_data), now),
             keep_alive: KeepAlive::new(
                 settings.ping_interval,
@@ -145,6 +149,7 @@ impl MConn {
             exempt += if is_exempt { Received::CONTROL_LEN } else { 0 };
         }
         let consumed = plain.len() - rest.len();
+        self.meters.1.add(consumed, now);
         if let Some(bucket) = &mut self.recv_bucket {
             bucket.take(consumed as isize - exempt as isize);
             self.recv_charged += consumed.saturating_sub(exempt);
@@ -209,6 +214,7 @@ impl MConn {
         {
             bucket.take(self.send_frames.surcharge_batch(sink.bytes) as isize);
         }
+        self.meters.0.add(sink.bytes, now);
         Filled {
             more: stopped != Stopped::Idle,
             throttled_until: match stopped {
@@ -257,6 +263,11 @@ impl MConn {
     /// Time between the last answered ping and its pong.
     pub fn rtt(&self) -> Option<Duration> {
         self.keep_alive.rtt()
+    }
+
+    /// Of what is sent and what is received, in encoded packets.
+    pub(crate) fn meters(&self) -> (Meter, Meter) {
+        self.meters
     }
 
     /// Writes the rest of a cut packet, then what controls there are; whether all of it went in.

@@ -5,6 +5,8 @@
 //! second or more, from 64 KB/s upwards, with packets of the default size. All arithmetic is in
 //! integers, so a connection that lives for years does not drift.
 
+use std::time::Duration;
+
 use crate::time::Mono;
 
 /// Tokens of one direction of a connection.
@@ -26,6 +28,39 @@ const BYTE: i128 = 1_000_000_000_000;
 /// Most bytes of a sealed frame: what is taken from the socket in one piece, whatever it is that the
 /// rate allows.
 pub(super) const FRAME: usize = 1024;
+
+/// How much flows in one direction of a connection, as far as the last second or two tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meter {
+    /// When the second that is being counted is over, and what has flowed in it so far.
+    until: Mono,
+    bytes: u64,
+    /// What flowed in the second before it.
+    before: u64,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Meter {
+    /// So many bytes have flowed.
+    pub(super) fn add(&mut self, bytes: usize, now: Mono) {
+        if now >= self.until {
+            let is_next = now < self.until + SECOND;
+            self.before = if is_next { self.bytes } else { 0 };
+            self.until = if is_next { self.until } else { now } + SECOND;
+            self.bytes = 0;
+        }
+        self.bytes += bytes as u64;
+    }
+
+    /// Bytes in the second before this point, as if those of the whole second before had come evenly.
+    /// It may be read somewhat before what was added last.
+    pub(crate) fn rate(mut self, now: Mono) -> u64 {
+        self.add(0, now);
+        let rest = self.until.since(now).min(SECOND).as_nanos();
+        self.bytes + (u128::from(self.before) * rest / SECOND.as_nanos()) as u64
+    }
+}
 
 /// What a frame is charged with on average, however little is in it. Each is 1044 bytes on the
 /// line and about 1 µs of work: one-byte frames at the default rate would else be 5 GB a second
@@ -136,7 +171,6 @@ fn per_mille(bytes: u64, rate: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn refill_is_exact_however_often() {
@@ -198,6 +232,33 @@ mod tests {
         }
         assert!(Bucket::sending(0, 1036, Mono::ZERO).is_none());
         assert!(Bucket::receiving(0, Mono::ZERO).is_none());
+    }
+
+    #[test]
+    fn a_meter_shows_what_flows_now_and_forgets_it_in_two_seconds() {
+        let mut meter = Meter::default();
+        let at = |ms| Mono::ZERO + 10 * SECOND + Duration::from_millis(ms);
+        assert_eq!(meter.rate(at(0)), 0);
+        // Evenly, 7 bytes a millisecond.
+        for ms in 500..5500 {
+            meter.add(7, at(ms));
+            let rate = meter.rate(at(ms));
+            let shown = if ms < 1500 { 7 * (ms - 499) } else { 7000 };
+            assert!(rate.abs_diff(shown) <= 7, "{rate} after {ms} ms");
+        }
+        let last = meter.rate(at(5499));
+        let mut before = last;
+        for ms in (5500..7500).step_by(100) {
+            let rate = meter.rate(at(ms));
+            assert!(rate <= before, "{rate} after {ms} ms");
+            before = rate;
+        }
+        assert_eq!((meter.rate(at(7500)), meter.rate(at(100_000))), (0, 0));
+        // Who asks has looked at the clock a little before, and the time of long silence is no second.
+        assert_eq!((last, meter.rate(at(5499 - 100))), (7007, 7707));
+        assert_eq!(meter.rate(at(0)), 14_000, "no more than all there is");
+        meter.add(50, at(100_000));
+        assert_eq!((meter.rate(at(100_000)), meter.rate(at(100_999))), (50, 50));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tmp2p::{
     },
     internals::protocol::secret::Null,
     internals::reactor::{Admission, CloseMode, Inbox, Progress, Session, SessionSettings},
-    internals::time::Now,
+    internals::time::{Mono, Now},
 };
 use tmp2p_fuzz::{Net, Script, address, cheap_agreement, link_settings, now};
 
@@ -144,7 +144,7 @@ impl World {
         core.listen(address(1)).expect("the script's listener");
         Self {
             core,
-            mailbox: Arc::new(Mailbox::new(|| {})),
+            mailbox: Arc::new(Mailbox::new(|| {}, || Mono::ZERO)),
             settings: SessionSettings {
                 channels: Arc::new([(channels[0], 0), (channels[1], 1)]),
                 reactors: 2,
@@ -152,6 +152,7 @@ impl World {
                 send_queue_bytes: 1000,
                 send_timeout: Duration::from_secs(10),
                 verdicts: Arc::new(()),
+                message_types: Vec::new(),
             },
             ms: 0,
             tickets: 0,
