@@ -31,8 +31,6 @@ pub struct Lineup<I> {
     /// Per reactor, for each session whose beginning it may not have taken: how many events had
     /// been delivered with it.
     unread: Vec<VecDeque<u64>>,
-    /// A reactor whose receiver was found gone.
-    gone: Option<usize>,
     /// Sessions that are over, in order, while reactors may still look at what they keep with them.
     farewells: VecDeque<Farewell>,
     /// When to look whether they may go.
@@ -64,7 +62,6 @@ impl<I: Inbox> Lineup<I> {
             inbox,
             notify,
             unread,
-            gone: None,
             farewells: VecDeque::new(),
             look_at: None,
         }
@@ -99,7 +96,7 @@ impl<I: Inbox> Lineup<I> {
         // Peer exchange, which is registered last, is told first: whatever another reactor says of the
         // peer, it knows the peer by then.
         for reactor in (0..self.names.len()).rev() {
-            if self.deliver(reactor, Event::PeerUp(peer.clone())) {
+            if self.inbox.deliver(reactor, Event::PeerUp(peer.clone())) {
                 self.unread[reactor].push_back(self.inbox.progress(reactor).delivered);
             }
         }
@@ -112,7 +109,7 @@ impl<I: Inbox> Lineup<I> {
         peer.session().end();
         let reason = Arc::new(reason);
         for reactor in 0..self.names.len() {
-            self.deliver(reactor, Event::PeerDown(peer.clone(), reason.clone()));
+            self.inbox.deliver(reactor, Event::PeerDown(peer.clone(), reason.clone()));
         }
         let told = Arc::downgrade(&reason);
         self.farewells.push_back(Farewell { peer: peer.clone(), told, until: now + VALUES_STAY });
@@ -166,20 +163,6 @@ impl<I: Inbox> Lineup<I> {
         let counts = self.unread.iter().map(VecDeque::len).enumerate();
         // The first of equals, so that it keeps its name.
         counts.rev().max_by_key(|(_, unread)| *unread).unwrap_or((0, 0))
-    }
-
-    /// A reactor whose receiver was found gone since the last call: for simulations, whose reactors have
-    /// no guard that says so.
-    pub fn take_gone(&mut self) -> Option<usize> {
-        self.gone.take()
-    }
-
-    fn deliver(&mut self, reactor: usize, event: Event) -> bool {
-        let is_delivered = self.inbox.deliver(reactor, event);
-        if !is_delivered {
-            self.gone = Some(reactor);
-        }
-        is_delivered
     }
 }
 

@@ -1,7 +1,7 @@
 //! One complete node: the real cores, and drivers that only carry things between them.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     rc::Rc,
@@ -51,12 +51,18 @@ pub(crate) struct SimInbox {
     senders: Vec<Sender<Event>>,
     /// By all copies.
     delivered: Rc<RefCell<Vec<u64>>>,
+    /// A reactor whose receiver was found gone: simulated ones have no guard that says so.
+    gone: Rc<Cell<Option<usize>>>,
 }
 
 impl Inbox for SimInbox {
     fn deliver(&mut self, reactor: usize, event: Event) -> bool {
         self.delivered.borrow_mut()[reactor] += 1;
-        self.senders[reactor].send(event).is_ok()
+        let is_delivered = self.senders[reactor].send(event).is_ok();
+        if !is_delivered {
+            self.gone.set(Some(reactor));
+        }
+        is_delivered
     }
 
     fn progress(&self, reactor: usize) -> Progress {
@@ -79,6 +85,8 @@ pub(crate) struct SimNode<C: Cipher> {
     pub(crate) turns: u64,
     pub(crate) switch: SwitchCore,
     lineup: Lineup<SimInbox>,
+    /// What the line-up's inboxes have found.
+    gone: Rc<Cell<Option<usize>>>,
     pub(crate) pex: SimPex,
     /// What its wall clock shows at the beginning of simulated time.
     pub(crate) wall: SystemTime,
@@ -176,7 +184,10 @@ impl<C: Cipher> SimNode<C> {
         let (senders, mut receivers): (Vec<_>, Vec<_>) =
             names.iter().map(|_| crossbeam_channel::unbounded()).unzip();
         let delivered = Rc::new(RefCell::new(vec![0; names.len()]));
-        let inbox = SimInbox { senders, delivered };
+        let gone = Rc::new(Cell::new(None));
+        let inbox = SimInbox { senders, delivered, gone: gone.clone() };
+        // The loop finds out by itself.
+        let of_loop = SimInbox { gone: Rc::default(), ..inbox.clone() };
         let own_events = if config.pex { receivers.pop() } else { None };
         let own_events = own_events.unwrap_or_else(crossbeam_channel::never);
         let elapsed = now.since(Mono::ZERO);
@@ -195,7 +206,7 @@ impl<C: Cipher> SimNode<C> {
         settings.filter_connections = options.filter_connections;
         let seed = dice.bytes();
         let agreement = Box::new(move || Some(agreement(dice.bytes())));
-        let mut core = LoopCore::new(settings, sockets, inbox.clone(), agreement);
+        let mut core = LoopCore::new(settings, sockets, of_loop, agreement);
         core.listen(addr).unwrap();
         let woken = Arc::new(AtomicBool::new(false));
         let wake = woken.clone();
@@ -227,6 +238,7 @@ impl<C: Cipher> SimNode<C> {
             host,
             core,
             lineup: Lineup::new(session_settings, names, inbox, mailbox.clone()).with_hooks(hooks),
+            gone,
             pex,
             wall,
             expected,
@@ -513,7 +525,7 @@ impl<C: Cipher> Driver for SimNode<C> {
                 self.events.push(event);
             }
         }
-        if let Some(reactor) = self.lineup.take_gone() {
+        if let Some(reactor) = self.gone.take() {
             self.feed(Input::ReactorGone { reactor, has_panicked: false });
         }
     }
