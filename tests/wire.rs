@@ -2,11 +2,15 @@
 //! the same contents; beyond it we take what Go's generated code takes, and nothing else.
 #![allow(clippy::unwrap_used, reason = "these are tests, helpers included")]
 
+#[path = "vectors/protocol_version.rs"]
+mod protocol_version;
+
 use proptest::prelude::*;
 use prost::{
     Message,
     encoding::{WireType, encode_key, encode_varint},
 };
+use protocol_version::ProtocolVersion;
 use tmp2p::{
     NodeInfo,
     internals::protocol::wire::{DecodeError, Fields, Value},
@@ -31,16 +35,6 @@ struct DefaultNodeInfo {
     moniker: String,
     #[prost(message, required, tag = "8")]
     other: DefaultNodeInfoOther,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ProtocolVersion {
-    #[prost(uint64, tag = "1")]
-    p2p: u64,
-    #[prost(uint64, tag = "2")]
-    block: u64,
-    #[prost(uint64, tag = "3")]
-    app: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

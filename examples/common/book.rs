@@ -390,6 +390,12 @@ fn open_read_only(config: &Config) -> Result<SqliteStore, Failure> {
     SqliteStore::open_read_only(file).map_err(Failure::usage)
 }
 
+/// The database and what may lie beside it.
+#[cfg(feature = "sqlite")]
+pub(crate) fn files(database: &Path) -> Vec<std::path::PathBuf> {
+    SqliteStore::files(database)
+}
+
 /// Whether there is this file: "no" only if that is so, and not where nobody may look.
 #[cfg(feature = "sqlite")]
 fn is_there(file: &Path) -> Result<bool, Failure> {
@@ -401,6 +407,12 @@ fn is_there(file: &Path) -> Result<bool, Failure> {
 #[cfg(feature = "sqlite")]
 pub(crate) fn open(config: &Config) -> Result<SqliteStore, Failure> {
     SqliteStore::open(database(config)?).map_err(Failure::usage)
+}
+
+/// Nothing lies beside it.
+#[cfg(not(feature = "sqlite"))]
+pub(crate) fn files(database: &Path) -> Vec<std::path::PathBuf> {
+    vec![database.to_owned()]
 }
 
 #[cfg(not(feature = "sqlite"))]

@@ -27,7 +27,7 @@ use tmp2p::NodeKey;
 
 pub(crate) use self::{
     failure::Failure,
-    folder::{dangling, make as make_folder},
+    folder::{cannot_make, dangling, make as make_folder},
     lines::{Lines, stdout},
     logging::{init_log, levels, note},
     text::{columns, counted, cut, filled, printable},

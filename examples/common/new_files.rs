@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempPath;
 use tmp2p::{NodeKey, NodeKeyError};
 
-use crate::cli::{Failure, dangling};
+use crate::cli::{Failure, cannot_make};
 
 /// Files that are prepared beside their places. Dropped before they are in place, it leaves nothing
 /// behind.
@@ -76,10 +76,7 @@ impl NewFiles {
                 Ok(()) => self.folders.push(folder),
                 // Somebody else was faster.
                 Err(_) if folder.is_dir() => {}
-                Err(error) => {
-                    let why = format!("cannot make {}: {error}", folder.display());
-                    return Err(Failure::file(dangling(&folder).unwrap_or(why), &error));
-                }
+                Err(error) => return Err(Failure::file(cannot_make(&folder, &error), &error)),
             }
         }
         let name = path.file_name().ok_or_else(|| {

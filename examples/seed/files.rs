@@ -83,16 +83,10 @@ fn own_file(file: &Path, settings: &Settings, config: &Config) -> Option<&'stati
     };
     let file = one_name(file)?;
     let is_it = |own: &Path| one_name(own).is_some_and(|own| own == file);
-    // SQLite's own files are beside what the name of the book leads to.
-    if let Some(book) = config.addr_book_database().and_then(|book| one_name(&book)) {
-        let beside = ["", "-wal", "-shm", "-journal", ".lock"].map(|suffix| {
-            let mut name = book.clone().into_os_string();
-            name.push(suffix);
-            PathBuf::from(name)
-        });
-        if beside.iter().any(|own| is_it(own)) {
-            return Some("the address book itself");
-        }
+    // Its other files are beside what the name of the book leads to.
+    let book = config.addr_book_database().and_then(|book| one_name(&book));
+    if book.is_some_and(|book| book::files(&book).iter().any(|own| is_it(own))) {
+        return Some("the address book itself");
     }
     if is_it(&settings.home.file(&settings.node_key_file)) {
         return Some("the node's key");
@@ -107,19 +101,7 @@ pub(crate) fn import(args: &Args, settings: &Settings, file: &Path) -> Result<()
     };
     let text = read(file).map_err(|error| bad(&error))?;
     let config = config(settings)?;
-    let mut store = book::open(&config)?;
-    if config.addr_book_strict {
-        // A strict book drops them when it is loaded, and the seed may get its flag elsewhere.
-        let stored = store.load().map_err(Failure::usage)?;
-        let private = stored.addresses.iter().filter(|known| !known.addr.is_routable()).count();
-        if private > 0 {
-            return Err(Failure::Usage(format!(
-                "addr_book_strict is on, and the book has {} that it would drop; give \
-                 --p2p.addr_book_strict=false here, too",
-                counted(private, "address")
-            )));
-        }
-    }
+    let store = book::open(&config)?;
     let switch = start(args, settings, config, store)?;
     let report = switch.handle().import_addrbook(&text);
     let stored = stop(switch);

@@ -1,6 +1,7 @@
 //! Runs an example as a process of its own.
 
 use std::{
+    convert::Infallible,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -79,6 +80,8 @@ pub(crate) fn assert_runs(command: Command) {
 pub(crate) struct Program {
     child: Child,
     lines: Receiver<String>,
+    /// Ends with its standard output, and so with it.
+    running: Receiver<Infallible>,
     /// What was printed so far.
     seen: Mutex<Vec<Value>>,
 }
@@ -98,12 +101,14 @@ impl Program {
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = tmp2p::crossbeam_channel::unbounded();
+        let (alive, running) = tmp2p::crossbeam_channel::bounded(0);
         std::thread::spawn(move || {
+            let _alive = alive;
             for line in stdout.lines() {
                 let Ok(()) = sender.send(line.unwrap()) else { return };
             }
         });
-        Self { child, lines, seen: Mutex::default() }
+        Self { child, lines, running, seen: Mutex::default() }
     }
 
     /// The first event of this name that fits, from the beginning.
@@ -226,14 +231,9 @@ impl Program {
     /// How it ends.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the program does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let timeout = self.running.recv_timeout(DEADLINE).unwrap_err().is_timeout();
+        assert!(!timeout, "the program does not end");
+        self.child.wait().unwrap()
     }
 }
 

@@ -12,6 +12,7 @@ mod node_info;
 mod node_key;
 mod packets;
 mod pex;
+mod protocol_version;
 mod secret_connection;
 
 use serde_json::Value;

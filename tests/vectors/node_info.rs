@@ -4,7 +4,7 @@ use prost::Message;
 use serde_json::Value;
 use tmp2p::{AddressError, ChannelId, Incompatible, MAX_NODE_INFO_SIZE, NodeInfo, NodeInfoError};
 
-use super::{bytes, cases, deviations, load, text};
+use super::{bytes, cases, deviations, load, protocol_version::ProtocolVersion, text};
 
 #[test]
 fn vectors_node_info_encode() {
@@ -171,7 +171,7 @@ fn message(info: &Value) -> Vec<u8> {
         _ => text(info, key).as_bytes().to_vec(),
     };
     RawNodeInfo {
-        protocol_version: Some(RawVersion {
+        protocol_version: Some(ProtocolVersion {
             p2p: number("p2p"),
             block: number("block"),
             app: number("app"),
@@ -190,7 +190,7 @@ fn message(info: &Value) -> Vec<u8> {
 #[derive(Clone, PartialEq, Message)]
 struct RawNodeInfo {
     #[prost(message, optional, tag = "1")]
-    protocol_version: Option<RawVersion>,
+    protocol_version: Option<ProtocolVersion>,
     #[prost(bytes = "vec", tag = "2")]
     id: Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
@@ -205,16 +205,6 @@ struct RawNodeInfo {
     moniker: Vec<u8>,
     #[prost(message, optional, tag = "8")]
     other: Option<RawOther>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct RawVersion {
-    #[prost(uint64, tag = "1")]
-    p2p: u64,
-    #[prost(uint64, tag = "2")]
-    block: u64,
-    #[prost(uint64, tag = "3")]
-    app: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

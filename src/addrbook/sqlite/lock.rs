@@ -8,6 +8,9 @@ use std::{
 
 use super::{StoreError, quarantine::beside};
 
+/// What the lock's name has behind that of the book.
+pub(super) const SUFFIX: &str = ".lock";
+
 /// Held by the store that has the book. The operating system lets go of it when the process ends,
 /// however it ends.
 ///
@@ -24,7 +27,7 @@ pub(super) struct BookLock {
 impl BookLock {
     /// Takes the lock of the book at this path, or says who is in the way.
     pub(super) fn acquire(path: &Path) -> Result<Self, StoreError> {
-        let lock = beside(path, ".lock");
+        let lock = beside(path, SUFFIX);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]

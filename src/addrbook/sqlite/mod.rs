@@ -108,6 +108,13 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// The database at this path, which is no link, and all that may lie beside it and belong to it: none
+    /// of them is to be written by anybody else. Looks at no disk.
+    pub fn files(path: &Path) -> Vec<PathBuf> {
+        let beside = |suffix: &str| quarantine::beside(path, suffix);
+        quarantine::COMPANIONS.iter().copied().chain(["", lock::SUFFIX]).map(beside).collect()
+    }
+
     fn open_database(&self) -> Result<Connection, Trouble> {
         let is_locked = match &self.access {
             Access::Owner(lock) => lock.is_held(),

@@ -13,7 +13,7 @@ use crate::folder::sync_name;
 
 /// What SQLite keeps beside a database: the write-ahead log, its index, and the rollback journal. One
 /// that is left beside another database would be replayed into it.
-const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Renames the database and everything that belongs to it; where to.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
