@@ -215,8 +215,8 @@ struct Counting {
 }
 
 impl Incoming for Counting {
-    fn message(&mut self, _: usize, payload: Payload) -> Flow {
-        self.bytes += black_box(payload).len();
+    fn message(&mut self, _: usize, message: Vec<u8>) -> Flow {
+        self.bytes += black_box(message).len();
         Flow::Continue
     }
 }

@@ -41,8 +41,8 @@
 //! struct Inbox(Vec<Payload>);
 //!
 //! impl Incoming for Inbox {
-//!     fn message(&mut self, _channel: usize, payload: Payload) -> Flow {
-//!         self.0.push(payload);
+//!     fn message(&mut self, _channel: usize, message: Vec<u8>) -> Flow {
+//!         self.0.push(message.into());
 //!         Flow::Continue
 //!     }
 //! }

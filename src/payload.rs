@@ -17,12 +17,28 @@ use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 /// assert!("hello" == payload && payload != *b"hello!");
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Payload(Arc<Vec<u8>>);
+pub struct Payload(
+    /// **Invariant:** `None` if there are no bytes.
+    Option<Arc<Vec<u8>>>,
+);
+
+/// The memory of a message that nobody holds any more.
+///
+/// **Invariant:** it has one owner, and no bytes in it.
+#[derive(Debug)]
+pub(crate) struct Spare(Arc<Vec<u8>>);
 
 impl Payload {
     /// The bytes as a vector: moved out if this is the only owner, else copied.
     pub fn into_vec(self) -> Vec<u8> {
-        Arc::unwrap_or_clone(self.0)
+        self.0.map(Arc::unwrap_or_clone).unwrap_or_default()
+    }
+
+    /// Its memory, if this is the only owner.
+    pub(crate) fn into_spare(self) -> Option<Spare> {
+        let mut bytes = self.0?;
+        Arc::get_mut(&mut bytes)?.clear();
+        Some(Spare(bytes))
     }
 }
 
@@ -30,19 +46,42 @@ impl Deref for Payload {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Spare {
+    /// The size of its buffer.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Its buffer. What is left is good for [`into_payload`](Self::into_payload).
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        Arc::get_mut(&mut self.0).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// A message with these bytes.
+    pub(crate) fn into_payload(mut self, bytes: Vec<u8>) -> Payload {
+        match Arc::get_mut(&mut self.0) {
+            Some(own) if !bytes.is_empty() => {
+                *own = bytes;
+                Payload(Some(self.0))
+            }
+            _ => bytes.into(),
+        }
     }
 }
 
 impl AsRef<[u8]> for Payload {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self
     }
 }
 
 impl From<Arc<Vec<u8>>> for Payload {
     fn from(bytes: Arc<Vec<u8>>) -> Self {
-        Self(bytes)
+        Self((!bytes.is_empty()).then_some(bytes))
     }
 }
 
@@ -64,7 +103,7 @@ macro_rules! from_bytes {
         impl From<$bytes> for Payload {
             fn from(bytes: $bytes) -> Self {
                 let into_vec: fn($bytes) -> Vec<u8> = $into_vec;
-                Self(Arc::new(into_vec(bytes)))
+                Arc::new(into_vec(bytes)).into()
             }
         }
     )+};
@@ -135,6 +174,20 @@ mod tests {
             Payload::from(shared),
         ] {
             assert_eq!(payload, b"bytes");
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_one_payload_however_they_come() {
+        let empty = Payload::default();
+        for payload in [
+            Payload::from(Vec::with_capacity(10)),
+            Payload::from(""),
+            Payload::from(Arc::new(Vec::new())),
+        ] {
+            assert_eq!(payload, empty);
+            assert_eq!((payload.len(), payload.clone().into_vec()), (0, Vec::new()));
+            assert!(payload.into_spare().is_none());
         }
     }
 

@@ -275,8 +275,8 @@ impl Outgoing for Source {
 struct Counting(usize);
 
 impl Incoming for Counting {
-    fn message(&mut self, _: usize, payload: Payload) -> Flow {
-        self.0 += payload.len();
+    fn message(&mut self, _: usize, message: Vec<u8>) -> Flow {
+        self.0 += message.len();
         Flow::Continue
     }
 }

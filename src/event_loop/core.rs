@@ -67,6 +67,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     pub fn take_posts(&mut self, mailbox: &Mailbox, now: Now) {
         let mut posts = std::mem::take(&mut self.posts);
         mailbox.take(&mut posts);
+        mailbox.take_spares(|spare| self.cx.spares.put(spare));
         self.cx.now = now;
         for command in posts.commands.drain(..) {
             self.handle_command(command, now);

@@ -15,6 +15,7 @@ mod inbox;
 mod listener;
 mod ports;
 mod settings;
+mod spares;
 mod table;
 
 pub use crate::ban::BanTable;

@@ -73,7 +73,7 @@ impl BroadcastHandle {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::collections::VecDeque;
 
     use super::*;
@@ -100,7 +100,7 @@ pub(super) mod tests {
     pub(in crate::reactor) const CHANNEL: ChannelId = ChannelId::new(0x20);
 
     /// A session without a connection.
-    pub(in crate::reactor) fn peer(number: u8) -> Peer {
+    pub(crate) fn peer(number: u8) -> Peer {
         let settings = SessionSettings {
             channels: [(ChannelDescriptor::new(CHANNEL), 0)].into(),
             reactors: 1,

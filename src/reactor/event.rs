@@ -59,14 +59,20 @@ impl Envelope {
     }
 
     /// Takes the bytes and returns the budget at once: from here on they are the caller's memory.
-    pub fn into_payload(self) -> Payload {
-        self.payload
+    pub fn into_payload(mut self) -> Payload {
+        std::mem::take(&mut self.payload)
     }
 
     /// All of it, to hand on; the budget is returned at once, as by
     /// [`into_payload`](Self::into_payload).
-    pub fn into_parts(self) -> (Peer, ChannelId, Payload) {
-        (self.permit.peer.clone(), self.channel, self.payload)
+    pub fn into_parts(mut self) -> (Peer, ChannelId, Payload) {
+        (self.permit.peer.clone(), self.channel, std::mem::take(&mut self.payload))
+    }
+}
+
+impl Drop for Envelope {
+    fn drop(&mut self) {
+        self.permit.peer.session().recycle(std::mem::take(&mut self.payload));
     }
 }
 

@@ -17,6 +17,8 @@ mod send_queue;
 mod session;
 mod waiter;
 
+#[cfg(test)]
+pub(crate) use broadcast::tests::peer as peer_without_connection;
 pub use broadcast::{BroadcastHandle, SendOutcomes, start_broadcast};
 pub use counters::ChannelStatus;
 pub use disconnect::{Blame, DisconnectReason, LocalFault, Room};

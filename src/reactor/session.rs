@@ -38,6 +38,10 @@ pub trait Notify: Send + Sync {
     fn dirty(&self, conn: ConnId);
     /// A reactor has let go enough for the loop to go on delivering.
     fn resume(&self, conn: ConnId);
+    /// A reactor has let a message go, whose memory may be used again.
+    fn recycle(&self, payload: Payload) {
+        drop(payload);
+    }
     /// The session is to end.
     fn close(&self, conn: ConnId, mode: CloseMode);
     /// What the loop's clock shows.
@@ -252,6 +256,11 @@ impl Session {
         }
     }
 
+    /// A message's bytes were let go. Any thread.
+    pub(super) fn recycle(&self, payload: Payload) {
+        self.notify.recycle(payload);
+    }
+
     /// Asks the loop to end the session.
     pub(crate) fn close(&self, mode: CloseMode) {
         self.notify.close(self.conn, mode);
@@ -310,6 +319,11 @@ impl Session {
     /// The loop is about to look at the queues. Before it does.
     pub(crate) fn clear_dirty(&self) {
         self.dirty.clear();
+    }
+
+    /// The loop looks at the queues as soon as it can send again, and need not be woken before.
+    pub(crate) fn keep_dirty(&self) {
+        _ = self.dirty.mark();
     }
 
     /// Moves what the channel has accepted into `into` and wakes as many waiters as there are

@@ -55,8 +55,8 @@ pub(crate) struct Inbox {
 }
 
 impl Incoming for Inbox {
-    fn message(&mut self, channel: usize, payload: Payload) -> Flow {
-        self.messages.push((channel, payload.into_vec()));
+    fn message(&mut self, channel: usize, message: Vec<u8>) -> Flow {
+        self.messages.push((channel, message));
         if self.stop_after.is_some_and(|stop| self.messages.len() >= stop) {
             Flow::Stop
         } else {

@@ -394,8 +394,8 @@ fn number(case: &Value, key: &str) -> i64 {
 struct Inbox(Vec<(usize, Payload)>);
 
 impl Incoming for Inbox {
-    fn message(&mut self, channel: usize, payload: Payload) -> Flow {
-        self.0.push((channel, payload));
+    fn message(&mut self, channel: usize, message: Vec<u8>) -> Flow {
+        self.0.push((channel, message.into()));
         Flow::Continue
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::SystemTime};
 
 use super::inflow::Parking;
 use crate::{
-    event_loop::{LoopSettings, Report, Sockets, door::Door, inbox::Watched},
+    event_loop::{LoopSettings, Report, Sockets, door::Door, inbox::Watched, spares::Spares},
     protocol::secret::{FRAME_SEALED, KeyAgreement},
     reactor::Inbox,
     time::{Mono, Now},
@@ -30,6 +30,7 @@ pub(in crate::event_loop) struct Context<S, I> {
     pub(in crate::event_loop) settings: LoopSettings,
     pub(in crate::event_loop) sockets: S,
     pub(in crate::event_loop) inbox: Watched<I>,
+    pub(in crate::event_loop) spares: Spares,
     pub(in crate::event_loop) parking: Parking,
     pub(in crate::event_loop) door: Door,
     /// Bytes of unfinished messages over all connections.
@@ -57,6 +58,7 @@ impl<S: Sockets, I: Inbox> Context<S, I> {
     ) -> Self {
         Self {
             inbox: Watched::new(inbox, settings.reactors),
+            spares: Spares::default(),
             parking: Parking::new(&settings),
             door: Door::new(settings.gate.clone()),
             pooled: 0,

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    event_loop::{LoopSettings, delivered::Delivered, inbox::Watched},
+    event_loop::{LoopSettings, delivered::Delivered, inbox::Watched, spares::Spares},
     payload::Payload,
     protocol::mconn::{Flow, Incoming},
     reactor::{Envelope, Event, Inbox, Peer, Permit, Session},
@@ -156,7 +156,7 @@ impl Inflow {
         }
         let permit = Permit::new(Peer::new(session.clone()), channel, &payload);
         let envelope = Envelope::new(permit, session.channels[channel].id, payload);
-        inbox.deliver(reactor, Event::Message(envelope));
+        inbox.hold(reactor, Event::Message(envelope));
         self.has_delivered = true;
     }
 }
@@ -167,11 +167,17 @@ pub(in crate::event_loop) struct Delivery<'a, I> {
     pub(in crate::event_loop) session: &'a Arc<Session>,
     pub(in crate::event_loop) parking: &'a mut Parking,
     pub(in crate::event_loop) inbox: &'a mut Watched<I>,
+    pub(in crate::event_loop) spares: &'a mut Spares,
     pub(in crate::event_loop) now: Mono,
 }
 
 impl<I: Inbox> Incoming for Delivery<'_, I> {
-    fn message(&mut self, channel: usize, payload: Payload) -> Flow {
+    fn buffer(&mut self, size: usize) -> Vec<u8> {
+        self.spares.buffer(size)
+    }
+
+    fn message(&mut self, channel: usize, message: Vec<u8>) -> Flow {
+        let payload = self.spares.payload(message);
         self.session.channels[channel].counters.on_received(payload.len());
         self.session.heard(self.now);
         self.inflow.offer(self.session, channel, payload, self.parking, self.inbox)

@@ -117,6 +117,7 @@ impl<C: Cipher> Open<C> {
     /// A reactor has let go what it held of this connection's messages.
     pub(super) fn resume<S: Sockets, I: Inbox>(&mut self, cx: &mut Context<S, I>) {
         self.inflow.resume(&self.session, &mut cx.parking, &mut cx.inbox);
+        cx.inbox.flush();
     }
 
     /// Asks the peer for a sign of life. One that has ended has told so.
@@ -207,9 +208,11 @@ impl<C: Cipher> Open<C> {
                 session: &self.session,
                 parking: &mut cx.parking,
                 inbox: &mut cx.inbox,
+                spares: &mut cx.spares,
                 now,
             };
             let received = self.link.receive(&mut cx.scratch[..filled], now, &mut delivery);
+            cx.inbox.flush();
             if let Ok(received) = &received {
                 socket.inbuf.clear();
                 socket.inbuf.extend_from_slice(&cx.scratch[received.consumed..filled]);
@@ -270,6 +273,11 @@ impl<C: Cipher> Open<C> {
                 let peer = Peer::new(self.session.clone());
                 cx.inbox.deliver(channel.reactor, Event::Writable(peer, channel.id));
             }
+        }
+        // What is queued while nothing can be sent is looked at afterwards.
+        if socket.has_output() || self.send_after.is_some() {
+            self.session.keep_dirty();
+            self.is_dirty = true;
         }
         self.stall.note(taken, socket.has_output(), now);
         let is_blocked = self.is_dirty || self.is_pending;

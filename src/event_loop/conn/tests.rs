@@ -2,6 +2,7 @@
 //! the other end of a wire.
 
 mod rates;
+mod waking;
 
 use std::{cell::Cell, collections::VecDeque, io, time::Duration};
 
@@ -33,6 +34,7 @@ struct Wire {
     is_ended: bool,
     from_us: Vec<u8>,
     connects: Option<io::Result<bool>>,
+    is_full: bool,
     is_shut: bool,
 }
 
@@ -67,6 +69,9 @@ impl Sockets for Wire {
     }
     fn write(&mut self, slot: u32, bytes: &[u8]) -> io::Result<usize> {
         assert!(slot == SLOT && !self.is_shut);
+        if self.is_full {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         self.from_us.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -92,12 +97,16 @@ impl Inbox for Events {
 thread_local! {
     /// When the last turn was.
     static TURN: Cell<Mono> = const { Cell::new(Mono::ZERO) };
+    /// How often the loop was woken for a connection.
+    static WOKEN: Cell<usize> = const { Cell::new(0) };
 }
 
 struct Nobody;
 
 impl Notify for Nobody {
-    fn dirty(&self, _: ConnId) {}
+    fn dirty(&self, _: ConnId) {
+        WOKEN.set(WOKEN.get() + 1);
+    }
     fn resume(&self, _: ConnId) {}
     fn close(&self, _: ConnId, _: CloseMode) {}
     fn now(&self) -> Mono {
@@ -185,8 +194,8 @@ enum Far {
 struct Got(Vec<Payload>);
 
 impl Incoming for Got {
-    fn message(&mut self, _: usize, payload: Payload) -> Flow {
-        self.0.push(payload);
+    fn message(&mut self, _: usize, message: Vec<u8>) -> Flow {
+        self.0.push(message.into());
         Flow::Continue
     }
 }

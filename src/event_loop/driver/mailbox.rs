@@ -3,8 +3,12 @@
 use parking_lot::Mutex;
 
 use crate::{
-    event_loop::Command,
+    event_loop::{
+        Command,
+        spares::{MOST_BYTES, MOST_SPARES},
+    },
     ids::ConnId,
+    payload::{Payload, Spare},
     reactor::{CloseMode, Notify},
     time::Mono,
     wake::Sleeper,
@@ -17,6 +21,8 @@ pub struct Mailbox {
     sleeper: Sleeper,
     clock: Box<dyn Fn() -> Mono + Send + Sync>,
     posts: Mutex<Posts>,
+    /// Memory of messages that reactors have let go. The loop is not woken for it.
+    spares: Mutex<Vec<Spare>>,
     /// `None`: the loop is over.
     wake: Mutex<Option<Wake>>,
 }
@@ -55,6 +61,7 @@ impl Mailbox {
             sleeper: Sleeper::new(),
             clock: Box::new(clock),
             posts: Mutex::default(),
+            spares: Mutex::default(),
             wake: Mutex::new(Some(wake)),
         }
     }
@@ -85,6 +92,11 @@ impl Mailbox {
         into.commands.append(&mut posts.commands);
         into.resume.append(&mut posts.resume);
         into.dirty.append(&mut posts.dirty);
+    }
+
+    /// Hands out what came back since the last call.
+    pub(crate) fn take_spares(&self, put: impl FnMut(Spare)) {
+        self.spares.lock().drain(..).for_each(put);
     }
 
     /// The loop is about to block: whether it may. See [`Sleeper::may_sleep`].
@@ -120,6 +132,17 @@ impl Notify for Mailbox {
 
     fn resume(&self, conn: ConnId) {
         self.post(|posts| posts.resume.push(conn));
+    }
+
+    fn recycle(&self, payload: Payload) {
+        if payload.len() > MOST_BYTES {
+            return;
+        }
+        let Some(spare) = payload.into_spare() else { return };
+        let mut spares = self.spares.lock();
+        if spares.len() < MOST_SPARES {
+            spares.push(spare);
+        }
     }
 
     fn close(&self, conn: ConnId, mode: CloseMode) {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Established, LinkError, LinkSettings};
 use crate::{
-    payload::Payload,
     protocol::{
         mconn::{Filled, Flow, Incoming, MConn, Meter, Outgoing, Sink},
         secret::{Cipher, FRAME_SEALED, FrameWriter, Opener, Sealer},
@@ -205,8 +204,12 @@ struct Stoppable<'a, I> {
 }
 
 impl<I: Incoming> Incoming for Stoppable<'_, I> {
-    fn message(&mut self, channel: usize, payload: Payload) -> Flow {
-        let flow = self.incoming.message(channel, payload);
+    fn buffer(&mut self, size: usize) -> Vec<u8> {
+        self.incoming.buffer(size)
+    }
+
+    fn message(&mut self, channel: usize, message: Vec<u8>) -> Flow {
+        let flow = self.incoming.message(channel, message);
         self.stopped = flow == Flow::Stop;
         flow
     }

@@ -134,13 +134,13 @@ impl MConn {
         self.keep_alive.on_bytes();
         let mut rest = plain;
         let mut exempt = 0;
-        while let Some(received) = self.receiver.next(&mut rest)? {
+        while let Some(received) = self.receiver.next(&mut rest, incoming)? {
             // What a flood of pings or pongs adds is not exempt from the rate.
             let is_exempt = match received {
                 Received::Ping { is_usual } => self.keep_alive.on_ping(now) && is_usual,
                 Received::Pong { is_usual } => self.keep_alive.on_pong(now) && is_usual,
-                Received::Message(channel, payload) => {
-                    if incoming.message(channel, payload.into()) == Flow::Stop {
+                Received::Message(channel, message) => {
+                    if incoming.message(channel, message) == Flow::Stop {
                         break;
                     }
                     false

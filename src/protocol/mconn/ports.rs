@@ -4,9 +4,15 @@ use crate::payload::Payload;
 
 /// Where received messages go.
 pub trait Incoming {
-    /// Takes a message of the channel at this position. [`Flow::Stop`] ends the call to
-    /// [`MConn::receive`](super::MConn::receive); the message is taken all the same.
-    fn message(&mut self, channel: usize, payload: Payload) -> Flow;
+    /// An empty buffer for a message that begins, of about this size as far as is known.
+    fn buffer(&mut self, size: usize) -> Vec<u8> {
+        Vec::with_capacity(size)
+    }
+
+    /// Takes a message of the channel at this position, in the buffer that it began in unless that
+    /// was too small. [`Flow::Stop`] ends the call to [`MConn::receive`](super::MConn::receive); the
+    /// message is taken all the same.
+    fn message(&mut self, channel: usize, message: Vec<u8>) -> Flow;
 }
 
 /// Whether to go on.

@@ -1,12 +1,15 @@
 //! One channel's incoming message while it is put together.
 
-use super::MConnError;
+use super::{Incoming, MConnError};
 use crate::{channel::ChannelDescriptor, ids::ChannelId};
 
 /// Most that is reserved ahead of the data. A peer can make us reserve this much per channel with
 /// a few bytes, so it is small; above it buffers double. Without any reservation 64 KiB messages
 /// arrive a quarter slower.
 const MAX_RESERVED: usize = 64 * 1024;
+
+/// What a small message may waste: allocators give memory in steps of 16 bytes anyway.
+const SPARED: usize = 15;
 
 /// The pieces of one channel's current message. Holds no memory between messages.
 #[derive(Debug)]
@@ -38,7 +41,12 @@ impl Reassembly {
 
     /// A packet with this many bytes begins: refused before any of them is stored if the message
     /// would get too large.
-    pub(super) fn begin(&mut self, data_len: usize, eof: bool) -> Result<(), MConnError> {
+    pub(super) fn begin(
+        &mut self,
+        data_len: usize,
+        eof: bool,
+        incoming: &mut impl Incoming,
+    ) -> Result<(), MConnError> {
         let size = self.buffer.len().saturating_add(data_len);
         if size > self.capacity {
             return Err(MConnError::MessageTooLarge {
@@ -49,7 +57,7 @@ impl Reassembly {
         }
         if self.buffer.capacity() == 0 && data_len != 0 {
             let expected = if eof { data_len } else { data_len.max(self.last_size) };
-            self.buffer.reserve_exact(expected.min(MAX_RESERVED).min(self.capacity));
+            self.buffer = incoming.buffer(expected.min(MAX_RESERVED).min(self.capacity));
         }
         Ok(())
     }
@@ -69,7 +77,7 @@ impl Reassembly {
         let mut message = std::mem::take(&mut self.buffer);
         self.last_size = message.len();
         // A message may stay with a reactor for long; what it wastes is not in any budget.
-        if message.capacity() > message.len() + message.len() / 8 {
+        if message.capacity() > message.len() + (message.len() / 8).max(SPARED) {
             message.shrink_to_fit();
         }
         message

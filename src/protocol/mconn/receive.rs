@@ -4,7 +4,7 @@
 //! the opened frames straight into the channel's buffer. Any other valid form is collected first.
 
 use super::{
-    MConnError,
+    Incoming, MConnError,
     packet::{LONGEST_HEADER, PING, Packet, Recognised, packet_len, recognise},
     reassembly::{Reassembly, grow},
 };
@@ -69,18 +69,22 @@ impl Receiver {
 
     /// Consumes bytes from the front of `input` up to the first thing that they complete, or all
     /// of them.
-    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Received>, MConnError> {
+    pub(super) fn next(
+        &mut self,
+        input: &mut &[u8],
+        incoming: &mut impl Incoming,
+    ) -> Result<Option<Received>, MConnError> {
         loop {
             let received = match self.state {
                 State::Header if input.is_empty() => return Ok(None),
-                State::Header => self.header(input)?,
+                State::Header => self.header(input, incoming)?,
                 State::Data { rest, .. } | State::Unusual { rest }
                     if rest > 0 && input.is_empty() =>
                 {
                     return Ok(None);
                 }
                 State::Data { channel, eof, rest } => self.data(channel, eof, rest, input),
-                State::Unusual { rest } => self.unusual(rest, input)?,
+                State::Unusual { rest } => self.unusual(rest, input, incoming)?,
             };
             if received.is_some() {
                 return Ok(received);
@@ -88,7 +92,11 @@ impl Receiver {
         }
     }
 
-    fn header(&mut self, input: &mut &[u8]) -> Result<Option<Received>, MConnError> {
+    fn header(
+        &mut self,
+        input: &mut &[u8],
+        incoming: &mut impl Incoming,
+    ) -> Result<Option<Received>, MConnError> {
         let stored = self.header_len;
         let recognised = if stored == 0 {
             recognise(input, self.limit)
@@ -122,7 +130,7 @@ impl Receiver {
             }
             Recognised::Msg { header_len, channel_id, eof, data_len } => {
                 *input = &input[header_len - stored..];
-                self.begin(channel_id, eof, data_len)
+                self.begin(channel_id, eof, data_len, incoming)
             }
             Recognised::Other { prefix_len, len } => {
                 *input = &input[prefix_len.saturating_sub(stored)..];
@@ -141,6 +149,7 @@ impl Receiver {
         channel_id: i64,
         eof: bool,
         data_len: usize,
+        incoming: &mut impl Incoming,
     ) -> Result<Option<Received>, MConnError> {
         let channel = self
             .channels
@@ -149,7 +158,7 @@ impl Receiver {
             .ok_or(MConnError::UnknownChannel(channel_id))?;
         let reassembly = &mut self.channels[channel];
         let before = reassembly.held();
-        reassembly.begin(data_len, eof)?;
+        reassembly.begin(data_len, eof, incoming)?;
         self.held = self.held - before + reassembly.held();
         if data_len == 0 {
             return Ok(self.end(channel, eof));
@@ -187,7 +196,12 @@ impl Receiver {
         })
     }
 
-    fn unusual(&mut self, rest: usize, input: &mut &[u8]) -> Result<Option<Received>, MConnError> {
+    fn unusual(
+        &mut self,
+        rest: usize,
+        input: &mut &[u8],
+        incoming: &mut impl Incoming,
+    ) -> Result<Option<Received>, MConnError> {
         let (piece, left) = input.split_at(rest.min(input.len()));
         *input = left;
         let before = self.unusual.capacity();
@@ -208,7 +222,7 @@ impl Receiver {
             Packet::Ping => Some(Received::Ping { is_usual: false }),
             Packet::Pong => Some(Received::Pong { is_usual: false }),
             Packet::Msg { channel_id, eof, data } => {
-                let received = self.begin(channel_id, eof, data.len())?;
+                let received = self.begin(channel_id, eof, data.len(), incoming)?;
                 match self.state {
                     State::Data { channel, eof, rest } => {
                         self.data(channel, eof, rest, &mut &*data)

@@ -197,8 +197,8 @@ enum FarLink {
 struct Taker<'a>(&'a mut Vec<(usize, Payload)>);
 
 impl Incoming for Taker<'_> {
-    fn message(&mut self, channel: usize, payload: Payload) -> Flow {
-        self.0.push((channel, payload));
+    fn message(&mut self, channel: usize, message: Vec<u8>) -> Flow {
+        self.0.push((channel, message.into()));
         Flow::Continue
     }
 }

@@ -143,8 +143,8 @@ struct Taker<'a> {
 }
 
 impl Incoming for Taker<'_> {
-    fn message(&mut self, channel: usize, payload: Payload) -> Flow {
-        self.got[channel].push(payload.into_vec());
+    fn message(&mut self, channel: usize, message: Vec<u8>) -> Flow {
+        self.got[channel].push(message);
         if self.stops { Flow::Stop } else { Flow::Continue }
     }
 }

@@ -73,9 +73,9 @@ struct Collected<'a> {
 }
 
 impl Incoming for Collected<'_> {
-    fn message(&mut self, channel: usize, payload: Payload) -> Flow {
-        assert!(payload.len() <= CHANNELS[channel].1);
-        self.messages.push((channel, payload.to_vec()));
+    fn message(&mut self, channel: usize, message: Vec<u8>) -> Flow {
+        assert!(message.len() <= CHANNELS[channel].1);
+        self.messages.push((channel, message));
         if self.stops.flag() { Flow::Stop } else { Flow::Continue }
     }
 }
