@@ -58,7 +58,9 @@ fn a_banned_node_is_disconnected_and_kept_out_in_both_directions() {
     assert_eq!(dial(&alice.0, at(id, listener.local_addr().unwrap())), Err(banned(id)));
     assert_untouched(&listener);
     // Others at the same address are not meant.
-    connect(&node().0, &alice.0);
+    let other = node();
+    let address = handle.peer_address().unwrap();
+    assert_eq!(knock(&other.0, address, &events), Ok(other.0.handle().id()));
     assert_eq!(handle.unban(id), Ok(ban));
     assert_eq!(
         knock(&bob.0, handle.peer_address().unwrap(), &alice.0.handle().subscribe()),
