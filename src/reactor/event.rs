@@ -33,24 +33,31 @@ pub enum Event {
 /// [`into_payload`](Self::into_payload) or [`into_parts`](Self::into_parts) as soon as the bytes are
 /// taken over.
 pub struct Envelope {
-    permit: Permit,
-    channel: ChannelId,
+    peer: Peer,
+    /// Which of the session's channels.
+    channel: usize,
     payload: Payload,
 }
 
 impl Envelope {
-    pub(crate) fn new(permit: Permit, channel: ChannelId, payload: Payload) -> Self {
-        Self { permit, channel, payload }
+    /// What a message of this size costs.
+    pub(crate) fn cost(payload_bytes: usize) -> usize {
+        payload_bytes + ENVELOPE_OVERHEAD
+    }
+
+    /// A message whose cost was charged.
+    pub(crate) fn new(peer: Peer, channel: usize, payload: Payload) -> Self {
+        Self { peer, channel, payload }
     }
 
     /// Who sent it.
     pub fn peer(&self) -> &Peer {
-        &self.permit.peer
+        &self.peer
     }
 
     /// The channel it came on.
     pub fn channel(&self) -> ChannelId {
-        self.channel
+        self.peer.session().channels[self.channel].id
     }
 
     /// Its bytes.
@@ -59,62 +66,31 @@ impl Envelope {
     }
 
     /// Takes the bytes and returns the budget at once: from here on they are the caller's memory.
-    pub fn into_payload(mut self) -> Payload {
-        std::mem::take(&mut self.payload)
+    pub fn into_payload(self) -> Payload {
+        self.payload.clone()
     }
 
     /// All of it, to hand on; the budget is returned at once, as by
     /// [`into_payload`](Self::into_payload).
-    pub fn into_parts(mut self) -> (Peer, ChannelId, Payload) {
-        (self.permit.peer.clone(), self.channel, std::mem::take(&mut self.payload))
+    pub fn into_parts(self) -> (Peer, ChannelId, Payload) {
+        (self.peer.clone(), self.channel(), self.payload.clone())
     }
 }
 
 impl Drop for Envelope {
     fn drop(&mut self) {
-        self.permit.peer.session().recycle(std::mem::take(&mut self.payload));
+        let payload = std::mem::take(&mut self.payload);
+        let session = self.peer.session();
+        session.release(session.channels[self.channel].reactor, Self::cost(payload.len()));
+        // Here, not when it is complete: this thread is the application's.
+        self.peer.count_received(self.channel, &payload);
+        session.recycle(payload);
     }
 }
 
 impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Envelope({} {} {:?})", self.peer(), self.channel, self.payload)
-    }
-}
-
-/// A message's share of a budget, returned on drop.
-pub(crate) struct Permit {
-    peer: Peer,
-    /// Which of the session's channels.
-    channel: usize,
-    cost: usize,
-    /// The message, if it is to be counted by its type.
-    unnamed: Option<Payload>,
-}
-
-impl Permit {
-    /// What a message of this size costs.
-    pub(crate) fn cost(payload_bytes: usize) -> usize {
-        payload_bytes + ENVELOPE_OVERHEAD
-    }
-
-    /// For a message whose cost was charged.
-    pub(crate) fn new(peer: Peer, channel: usize, payload: &Payload) -> Self {
-        let is_named = peer.session().channels[channel].types.is_some();
-        let unnamed = is_named.then(|| payload.clone());
-        Self { peer, channel, cost: Self::cost(payload.len()), unnamed }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let session = self.peer.session();
-        let channel = &session.channels[self.channel];
-        session.release(channel.reactor, self.cost);
-        // Here, not when it is complete: this thread is the application's.
-        if let Some(message) = self.unnamed.take() {
-            self.peer.count_received(self.channel, &message);
-        }
+        write!(f, "Envelope({} {} {:?})", self.peer(), self.channel(), self.payload)
     }
 }
 
@@ -126,11 +102,10 @@ mod tests {
     #[test]
     fn the_parts_of_an_envelope_hold_nothing_of_the_budget() {
         let peer = peer(1);
-        let cost = Permit::cost(5);
+        let cost = Envelope::cost(5);
         let envelope = || {
             _ = peer.session().budget(0).charge(cost);
-            let payload = "bytes".into();
-            Envelope::new(Permit::new(peer.clone(), 0, &payload), CHANNEL, payload)
+            Envelope::new(peer.clone(), 0, "bytes".into())
         };
         let used = || peer.session().budget(0).used();
         let held = envelope();

@@ -22,7 +22,6 @@ pub(crate) use broadcast::tests::peer as peer_without_connection;
 pub use broadcast::{BroadcastHandle, SendOutcomes, start_broadcast};
 pub use counters::ChannelStatus;
 pub use disconnect::{Blame, DisconnectReason, LocalFault, Room};
-pub(crate) use event::Permit;
 pub use event::{Envelope, Event};
 pub use inbox::{Inbox, Progress};
 pub(crate) use inboxes::{Inboxes, Revocable, Revoker};

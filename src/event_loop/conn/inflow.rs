@@ -7,7 +7,7 @@ use crate::{
     event_loop::{LoopSettings, delivered::Delivered, inbox::Watched, spares::Spares},
     payload::Payload,
     protocol::mconn::{Flow, Incoming},
-    reactor::{Envelope, Event, Inbox, Peer, Permit, Session},
+    reactor::{Envelope, Event, Inbox, Peer, Session},
     time::Mono,
     wake::Charged,
 };
@@ -96,8 +96,8 @@ impl Inflow {
                     self.waiting[reactor].parked = VecDeque::new();
                     break;
                 };
-                self.parked -= Permit::cost(payload.len());
-                parking.parked -= Permit::cost(payload.len());
+                self.parked -= Envelope::cost(payload.len());
+                parking.parked -= Envelope::cost(payload.len());
                 self.deliver(session, reactor, channel, payload, parking, inbox);
             }
         }
@@ -134,8 +134,8 @@ impl Inflow {
             self.stalled = Some((channel, payload));
             return Flow::Stop;
         }
-        self.parked += Permit::cost(payload.len());
-        parking.parked += Permit::cost(payload.len());
+        self.parked += Envelope::cost(payload.len());
+        parking.parked += Envelope::cost(payload.len());
         self.waiting[reactor].parked.push_back((channel, payload));
         Flow::Continue
     }
@@ -149,13 +149,12 @@ impl Inflow {
         parking: &mut Parking,
         inbox: &mut Watched<impl Inbox>,
     ) {
-        let cost = Permit::cost(payload.len());
+        let cost = Envelope::cost(payload.len());
         parking.delivered.charge(reactor, cost);
         if session.budget(reactor).charge(cost) == Charged::Paused {
             self.waiting[reactor].is_blocked = true;
         }
-        let permit = Permit::new(Peer::new(session.clone()), channel, &payload);
-        let envelope = Envelope::new(permit, session.channels[channel].id, payload);
+        let envelope = Envelope::new(Peer::new(session.clone()), channel, payload);
         inbox.hold(reactor, Event::Message(envelope));
         self.has_delivered = true;
     }
