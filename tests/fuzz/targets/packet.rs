@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tmp2p::{
-    ChannelDescriptor, Payload,
+    ChannelDescriptor,
     internals::protocol::{
         mconn::{Flow, Incoming, MConn, packet::Packet},
         wire::{decode_varint, put_varint},
