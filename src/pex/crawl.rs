@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{PexCore, Purpose};
+use super::{PexCore, Purpose, neighbour::Neighbour};
 use crate::{
     addrbook::{KnownAddress, Placement},
     address::PeerAddress,
@@ -93,10 +93,12 @@ impl PexCore {
         self.settings.is_enabled && self.settings.is_seed
     }
 
-    /// Attempts and sessions of the crawl.
+    /// Attempts and sessions of the crawl; not of those who stay, and would hold it up for as long.
     fn num_crawled(&self) -> usize {
-        let sessions = self.dialed().filter(|n| n.purpose() == Some(Purpose::Crawl));
-        sessions.count() + self.dials.num_for(Purpose::Crawl)
+        let is_crawled = |n: &&Neighbour| {
+            n.purpose() == Some(Purpose::Crawl) && !self.standings.is_reserved(&n.facts.id)
+        };
+        self.dialed().filter(is_crawled).count() + self.dials.num_for(Purpose::Crawl)
     }
 
     /// How long an address is not to be crawled: a while since the last attempt, more if it failed.

@@ -2,7 +2,7 @@
 
 use tmp2p::{
     Config, NetAddress, PeerAddress, internals::pex::PexMessage, internals::protocol::secret::Null,
-    internals::time::Wall,
+    internals::switch::Control, internals::time::Wall,
 };
 
 use crate::{
@@ -98,6 +98,41 @@ fn a_crawled_session_closes_on_its_answer_or_in_time() {
     assert!(world.session(seed, mute).is_some());
     world.run_for(15 * SECOND);
     assert_eq!(world.num_peers(seed), 0);
+}
+
+/// The fault: a seed with as many unconditional peers as it may crawl at a time crawled nobody else.
+#[test]
+fn who_is_crawled_and_may_stay_holds_up_nobody() {
+    for is_from_the_start in [true, false] {
+        let mut world = internet(27);
+        let [guests, others] =
+            [2, 10].map(|n| (0..n).map(|_| world.join(quiet())).collect::<Vec<_>>());
+        let ids: Vec<_> = guests.iter().map(|guest| world.nodes[*guest].id).collect();
+        let unconditional_peer_ids = if is_from_the_start { ids } else { Vec::new() };
+        let config = Config { crawl_concurrency: 2, unconditional_peer_ids, ..seed() };
+        let seed = world.join(config);
+        let addrs = |world: &World<Null>, of: &[usize]| -> Vec<_> {
+            of.iter().map(|node| world.net_addr(*node)).collect()
+        };
+        // They owe an answer, for which they have 15 s.
+        guests.iter().for_each(|guest| world.mute(*guest));
+        let to_guests = addrs(&world, &guests);
+        world.tell(seed, to_guests.iter().copied());
+        assert!(world.run_until(SECOND, |world| world.num_peers(seed) == 2));
+        if !is_from_the_start {
+            for addr in to_guests {
+                world.control(seed, Control::AddPersistent(addr.into()));
+            }
+        }
+        let to_others = addrs(&world, &others);
+        world.tell(seed, to_others.iter().copied());
+        world.run_for(60 * SECOND);
+        assert_eq!(world.num_peers(seed), 2, "they stay");
+        let book = world.nodes[seed].pex.core.book();
+        let is_verified =
+            |addr: &&NetAddress| book.get(&addr.id()).is_some_and(|known| known.verified.is_some());
+        assert!(to_others.iter().filter(is_verified).count() >= 8);
+    }
 }
 
 #[test]
