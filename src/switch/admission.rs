@@ -193,7 +193,7 @@ impl SwitchCore {
         is_counted.then(|| addr.group_key(true))
     }
 
-    fn most_inbound(&self) -> usize {
+    pub(super) fn most_inbound(&self) -> usize {
         self.settings.limits.max_num_inbound_peers.min(self.settings.most_inbound)
     }
 

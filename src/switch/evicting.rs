@@ -74,12 +74,14 @@ impl SwitchCore {
             }
             self.weigh_at = now.mono + WEIGH_PAUSE;
         }
-        let is_guest = |conn: &Conn| {
-            conn.stage == Stage::Up
-                && conn.direction == Direction::Inbound
-                && conn.is_limited()
-                && conn.ending.is_none()
-        };
+        let is_inbound = |conn: &Conn| conn.direction == Direction::Inbound && conn.is_limited();
+        let has_come = |(_, conn): &(_, &Conn)| is_inbound(conn) && conn.stage != Stage::Filtering;
+        // Nobody goes for a limit that was lowered, and nobody comes for who goes by himself.
+        if self.peers.iter().filter(has_come).count() > self.most_inbound() {
+            return self.refuse(newcomer, DisconnectReason::Full(Room::Inbound), now);
+        }
+        let is_guest =
+            |conn: &Conn| is_inbound(conn) && conn.stage == Stage::Up && conn.ending.is_none();
         let guests = self.peers.iter().filter(|(_, conn)| is_guest(conn));
         let sessions = guests.map(|(id, _)| id).collect();
         self.outputs.push_back(Output::Weigh { newcomer, sessions });

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use tmp2p::{
-    Config, Direction, DisconnectReason, NodeId, NodeKey, Room, SwitchEvent,
+    Config, Direction, DisconnectReason, Limits, NodeId, NodeKey, Room, SwitchEvent,
     internals::protocol::secret::Null, internals::switch::Control,
 };
 
@@ -165,6 +165,40 @@ fn a_full_node_gives_a_silent_guests_place_to_another_network() {
         assert_eq!(come(&mut world, b, 13, "14.0.0.1").err(), Some(NO_ROOM), "the last ones stay");
         world.run_for(6 * SECOND);
         assert_eq!(left(&world, b).last(), Some(&(id, DisconnectReason::Replaced)));
+    }
+}
+
+/// The fault: where there were more guests than there may be any more, each that was replaced was one
+/// more for good, and the limit was never reached.
+#[test]
+fn nobody_replaces_a_guest_of_whom_there_are_too_many() {
+    for is_lowered in [true, false] {
+        let mut world = World::<Null>::new(1);
+        let b = world.add(node(|c| {
+            c.max_num_inbound_peers = if is_lowered { 4 } else { 3 };
+            c.unconditional_peer_ids = if is_lowered { Vec::new() } else { vec![raw_id(0)] };
+        }));
+        let mut guests: Vec<RawPeer> = (0..4)
+            .map(|n| come(&mut world, b, n, &format!("11.0.{n}.1")).expect("there is room"))
+            .collect();
+        world.run_for(62 * SECOND);
+        world.control(
+            b,
+            match is_lowered {
+                true => Control::SetLimits(Limits {
+                    max_num_inbound_peers: 3,
+                    max_num_outbound_peers: 0,
+                }),
+                false => Control::RemoveUnconditional(raw_id(0)),
+            },
+        );
+        assert_eq!(come(&mut world, b, 10, "12.0.0.1").err(), Some(NO_ROOM));
+        assert_eq!(left(&world, b), [], "nobody goes for it");
+        guests[0].close();
+        world.run_for(SECOND);
+        assert!(come(&mut world, b, 10, "12.0.0.1").is_ok(), "three are as many as there may be");
+        world.run_for(6 * SECOND);
+        assert_eq!(world.nodes[b].switch.num_limited(Direction::Inbound), 3);
     }
 }
 
