@@ -317,8 +317,10 @@ impl SwitchCore {
         let failures = match attempt.origin {
             Origin::Persistent => self.persistent_failed(&attempt.addr.id(), &reason),
             Origin::Operator => 1,
-            Origin::Discovery { failures, .. } if reason.blame() == Blame::Machine => failures,
-            Origin::Discovery { failures, .. } => failures.saturating_add(1),
+            Origin::Discovery { failures, .. } => match reason.blame() {
+                Blame::Peer | Blame::Network => failures.saturating_add(1),
+                Blame::Machine | Blame::Nobody => failures,
+            },
         };
         let Attempt { addr, origin, reply, .. } = attempt;
         let id = addr.id();

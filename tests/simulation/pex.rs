@@ -10,7 +10,8 @@ use std::{
 use crossbeam_channel::Receiver;
 use rand::{SeedableRng, rngs::StdRng};
 use tmp2p::{
-    BookKey, ConnId, Event, MemoryStore, NetAddress, NodeId, Peer, PeerAddress, crossbeam_channel,
+    Blame, BookKey, ConnId, Event, MemoryStore, NetAddress, NodeId, Peer, PeerAddress,
+    crossbeam_channel,
     internals::addrbook::{Book, BookLimits, BookSettings, BookStore},
     internals::drive::{Core, Driver},
     internals::event_loop::Command,
@@ -138,10 +139,14 @@ impl SimPex {
         self.takes_event = self.choose(dice);
         let input = self.next_input();
         let about = self.about(&input);
-        let before = about.and_then(|(id, _)| self.record(&id));
+        let before = about.and_then(|(id, ..)| self.record(&id));
+        // Whom it has dialed when it hears that he is persistent it has dialed not knowing that.
+        if matches!(input, PexInput::Notice(Notice::Standing { .. })) {
+            self.step(PexInput::Timeout);
+        }
         self.step(input);
         let effects = std::mem::take(&mut self.effects);
-        if let (Some((id, most)), Some(before)) = (about, before)
+        if let (Some((id, attempts, failures)), Some(before)) = (about, before)
             && let Some(after) = self.record(&id)
         {
             let is_of = |input: &&Input| {
@@ -149,8 +154,8 @@ impl SimPex {
                 addr.id() == id
             };
             let dials = effects.inputs.iter().filter(is_of).count() as u32;
-            assert!(after.0 <= before.0 + most + dials, "{id}: {dials} dials, {after:?}");
-            assert!(after.1 <= before.1 + 1, "{id}: more than one failure, {after:?}");
+            assert!(after.0 <= before.0 + attempts + dials, "{id}: {dials} dials, {after:?}");
+            assert!(after.1 <= before.1 + failures, "{id}: of {before:?} became {after:?}");
         }
         if self.core.is_stopped() {
             self.events = crossbeam_channel::never();
@@ -176,17 +181,19 @@ impl SimPex {
         takes_event
     }
 
-    /// Whom an input is about, and how many attempts it may count.
-    fn about(&self, input: &PexInput) -> Option<(NodeId, u32)> {
+    /// Whom an input is about, and how many attempts and failures it may count.
+    fn about(&self, input: &PexInput) -> Option<(NodeId, u32, u32)> {
         match input {
-            PexInput::Notice(Notice::DialFailed { addr, origin, .. }) => {
+            PexInput::Notice(Notice::DialFailed { addr, origin, reason }) => {
+                let is_failure = matches!(reason.blame(), Blame::Peer | Blame::Network);
                 // What peer exchange has asked for is counted when it asks.
-                Some((addr.id(), u32::from(!origin.is_discovery())))
+                let is_attempt = is_failure && !origin.is_discovery();
+                Some((addr.id(), is_attempt.into(), is_failure.into()))
             }
-            PexInput::PeerUp(facts) => Some((facts.id, 0)),
+            PexInput::PeerUp(facts) => Some((facts.id, 0, 0)),
             PexInput::Message { conn, .. } | PexInput::PeerDown { conn, .. } => {
                 let mut sessions = self.core.sessions();
-                sessions.find(|(of, _)| of == conn).map(|(_, id)| (id, 0))
+                sessions.find(|(of, _)| of == conn).map(|(_, id)| (id, 0, 1))
             }
             _ => None,
         }
@@ -268,6 +275,8 @@ impl Driver for SimPex {
                 }
             }
             PexOutput::Dial { addr, origin } => {
+                let persistent = &self.core.standings().persistent;
+                assert!(!persistent.contains(&addr.id()), "{addr} is the switch's to dial");
                 self.dials.push((self.shown.wall, addr.clone()));
                 let request = Request::Dial { addr, origin, reply: None };
                 effects.inputs.push(Input::Request(request));

@@ -1,5 +1,7 @@
 //! Persistent peers are never bad, and peer exchange knows at once who is one.
 
+use std::time::Duration;
+
 use tmp2p::{
     ChannelDescriptor, Config, Direction, NetAddress, SwitchEvent,
     internals::pex::PexMessage,
@@ -12,11 +14,11 @@ use crate::{
     internet::{SECOND, addr, internet, quiet},
     node::key_of,
     options::Options,
-    world::World,
+    world::{Actor, World},
 };
 
 /// The longest pause with its jitter, and the attempt itself.
-const BACK: std::time::Duration = std::time::Duration::from_secs(80);
+const BACK: Duration = Duration::from_secs(80);
 
 fn keeps(peer: NetAddress) -> Config {
     Config { persistent_peers: vec![peer.into()], ..Config::default() }
@@ -32,6 +34,56 @@ fn a_persistent_peer_that_is_never_there_is_never_bad_and_the_switchs_to_dial() 
     assert!(!world.was_ever_bad(node, gone.id()));
     assert!(world.asked_to_dial(node, gone.id()).is_empty());
     assert!(world.nodes[node].pex.core.book().get(&gone.id()).unwrap().dial_failures > 500);
+}
+
+/// That he is persistent and that he is to be dialed cross: the switch tells the one while peer exchange
+/// asks for the other. He is being dialed, or connected, or between two attempts.
+#[test]
+fn who_is_dialed_as_he_becomes_persistent_is_counted_once_and_not_asked_for_again() {
+    for (spread, is_there) in [(HOUR, true), (Duration::ZERO, true), (Duration::ZERO, false)] {
+        let mut world = internet(108);
+        let node = world.join(Config { dial_spread: spread, ..Config::default() });
+        let peer = world.join(quiet());
+        let (at, id) = (world.net_addr(peer), world.nodes[peer].id);
+        if !is_there {
+            world.kill(peer);
+        }
+        world.tell(node, [at]);
+        assert!(world.asked_to_dial(node, id).is_empty());
+        // It has to look for peers meanwhile, and does so as soon as it can.
+        world.hold(Actor::Pex(node), 60 * SECOND);
+        world.control(node, Control::AddPersistent(at.into()));
+        world.run_for(90 * SECOND);
+        assert_eq!(world.asked_to_dial(node, id).len(), 1);
+        let failures = world.failures(node, id);
+        let in_book = |world: &World<Null>| {
+            let known = world.nodes[node].pex.core.book().get(&id).unwrap().clone();
+            (known.attempts, known.dial_failures)
+        };
+        let of_switch = world.states(node).into_iter().find(|state| state.id == Some(id)).unwrap();
+        match is_there {
+            true => {
+                let why = if spread == HOUR { "already_dialing" } else { "duplicate_id" };
+                assert_eq!(failures, [why]);
+                assert_eq!((in_book(&world), of_switch.failures), ((0, 0), 0));
+                let is_none_in_a_row = |event: &SwitchEvent| {
+                    matches!(event, SwitchEvent::DialFailed { failures: 0, .. })
+                };
+                assert!(world.nodes[node].events.iter().any(is_none_in_a_row));
+            }
+            false => {
+                // One attempt more than there would have been, which is none of the switch's.
+                let count = failures.len() as u32;
+                assert!(count > 2 && failures.iter().all(|kind| *kind == "dial_timeout"));
+                assert_eq!((in_book(&world), of_switch.failures), ((count, count), count - 1));
+                world.revive(peer);
+            }
+        }
+        assert!(world.run_until(HOUR, |w| w.session(node, peer).is_some()));
+        world.run_for(HOUR);
+        assert_eq!(world.asked_to_dial(node, id).len(), 1);
+        assert!(!world.was_ever_bad(node, id));
+    }
 }
 
 /// It authenticates itself and then has no place for us.
