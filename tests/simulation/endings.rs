@@ -145,14 +145,14 @@ fn a_peer_that_has_ended_the_stream_owes_no_pong() {
 fn a_flush_loses_nothing_with_tiny_kernel_buffers() {
     for seed in seeds(20) {
         let mut dice = Dice::new(seed);
-        let least = Duration::from_micros(dice.range(1..=5000) as u64);
-        let weather = Weather {
-            latency: (least, 2 * least),
-            send_buffer: dice.range(1..=3000),
-            recv_buffer: dice.range(1..=3000),
-            chops: true,
-            rearms: false,
-        };
+        let least = dice.range(1..=5000) as u64;
+        let (send_buffer, recv_buffer) = (dice.range(1..=3000), dice.range(1..=3000));
+        // Who has authenticated itself has 3 s for its NodeInfo. Until that is there the other end may
+        // have two frames to read, each time at least a fourth of the buffer on average, and back and
+        // forth is four times the least latency at most: 1.7 s.
+        let least = Duration::from_micros(least.min(50 * recv_buffer as u64));
+        let latency = (least, 2 * least);
+        let weather = Weather { latency, send_buffer, recv_buffer, chops: true, rearms: false };
         let mut world = World::<Null>::with(seed, weather);
         let options = Options::with(|c| c.close_timeout = Duration::from_secs(3600));
         let (a, b) = (world.add(options.clone()), world.add(options));
@@ -171,6 +171,25 @@ fn a_flush_loses_nothing_with_tiny_kernel_buffers() {
         assert_eq!(accepted, delivered);
         assert_eq!(world.down(b, 0, at_b.conn()), Some(DisconnectReason::Eof));
         world.stop_all();
+    }
+}
+
+/// Nothing waits for anything but the line: each byte goes as soon as there is room for it.
+#[test]
+fn a_handshake_byte_by_byte_takes_as_long_as_its_bytes() {
+    for seed in seeds(10) {
+        for (send_buffer, recv_buffer) in [(1, 1), (1, 3000), (3000, 1)] {
+            for chops in [false, true] {
+                let latency = (MS / 10, MS / 5);
+                let weather = Weather { latency, send_buffer, recv_buffer, chops, rearms: false };
+                let mut world = World::<Null>::with(seed, weather);
+                // Key, proof and NodeInfo, a frame each, and for each byte of them there and back.
+                let longest = (35 + 2 * 1044) * 2 * latency.1;
+                let options = Options::with(|c| c.handshake_timeout = longest);
+                let (a, b) = (world.add(options.clone()), world.add(options));
+                world.connect(a, b);
+            }
+        }
     }
 }
 
