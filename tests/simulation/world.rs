@@ -63,13 +63,15 @@ pub(crate) fn unheard<T: 'static>() -> Reply<T> {
 }
 
 /// The seeds of a test: that of `TMP2P_SEED` alone, if it is set; `TMP2P_SEEDS` times as many, if
-/// that is.
+/// that is, or of `m..n` times as many those that `m` times would not have.
 pub(crate) fn seeds(count: u64) -> impl Iterator<Item = u64> {
-    let number = |name| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
-    match number("TMP2P_SEED") {
-        Some(seed) => seed..=seed,
-        None => 1..=count * number("TMP2P_SEEDS").unwrap_or(1),
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    if let Ok(seed) = std::env::var("TMP2P_SEED") {
+        return number(&seed)..=number(&seed);
     }
+    let times = std::env::var("TMP2P_SEEDS").unwrap_or_else(|_| "1".to_owned());
+    let (without, times) = times.split_once("..").unwrap_or(("0", &times));
+    count * number(without) + 1..=count * number(times)
 }
 
 impl<C: Cipher> Drop for World<C> {
