@@ -200,10 +200,12 @@ impl SwitchHandle {
 
     /// What was counted since the start, and how many peers there are now. Stays after the stop.
     pub fn metrics(&self) -> Metrics {
+        let tally = self.0.shared.tally.lock();
         let (peers, now) = (self.peers(), self.num_peers());
         let statuses = peers.iter().map(Peer::status);
         let channels = self.node_info().channels().iter().copied();
-        let mut metrics = self.0.shared.tally.lock().with_sessions(channels, statuses);
+        let mut metrics = tally.with_sessions(channels, statuses);
+        drop(tally);
         let types = self.0.started.get().map_or(&[][..], |started| &started.message_types);
         metrics.message_types = types.iter().map(|of| (of.channel, of.status())).collect();
         metrics.bans = self.bans().len();

@@ -181,10 +181,12 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
     /// Tells every reactor of a session that is over.
     fn dismiss(&mut self, conn: ConnId, reason: DisconnectReason) {
         let Some(peer) = self.sessions.remove(&conn) else { return };
+        // Held until it is retired: who adds up meanwhile would count it twice, or not at all.
+        let mut tally = self.shared.tally.lock();
         // First, so that who was told of the end does not find the session listed.
         self.shared.peers.write().remove(&peer.id());
         self.lineup.dismiss(&peer, reason, self.clock.mono());
-        self.shared.tally.lock().retire(&peer.status());
+        tally.retire(&peer.status());
     }
 
     fn resolve(&mut self, request: ResolveRequest) {
