@@ -50,7 +50,9 @@ fn the_log_has_counts_and_a_bounded_number_of_lines() {
     let lines: Vec<&str> = shown.iter().map(String::as_str).collect();
     assert!(lines.iter().all(|line| !line.contains('\n')), "a record each: {shown:#?}");
     assert_eq!(lines[0], "0 candidates, 0 dialing, 0 connected, 1 reconnecting, 38 bad, 2 banned");
-    assert!(lines[1].starts_with(&format!("reconnecting {gone}, 1 failed attempt,")), "{lines:#?}");
+    // A busy machine has seen more than one by then.
+    assert!(lines[1].starts_with(&format!("reconnecting {gone}, ")), "{lines:#?}");
+    assert!(lines[1].contains(" failed attempt"), "{lines:#?}");
     assert!(lines[1].ends_with(": connection refused"), "{lines:#?}");
     assert!(lines[2].starts_with(&format!("bad          {}, for another 3", id(2))), "{lines:#?}");
     assert!(lines[2].ends_with(": sends nonsense"), "{lines:#?}");

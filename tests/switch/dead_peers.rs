@@ -20,7 +20,9 @@ fn redialing_dead_persistent_peers_degrades_the_node() {
             _ => format!("{}@gone-{n}.invalid:26656", NodeKey::generate().id()).parse().unwrap(),
         }
     };
-    let config = Config { persistent_peers: (0..50).map(dead).collect(), ..unlimited() };
+    let dial_timeout = Config::default().dial_timeout;
+    let persistent_peers = (0..50).map(dead).collect();
+    let config = Config { persistent_peers, dial_timeout, ..unlimited() };
     let (alice, _bob, started) = (node_from(config), node(), Instant::now());
     let (told, mut failed, from) = (alice.0.handle().subscribe(), 0, ticks());
     // The busiest time: pauses only grow.

@@ -227,12 +227,13 @@ fn names_are_resolved_by_the_given_resolver() {
     assert!(asked.iter().all(|(_, port)| *port == 26656));
 }
 
-/// Does not answer before it is let go.
-struct Stuck(crossbeam_channel::Receiver<()>);
+/// Tells that it was asked, and does not answer before it is let go.
+struct Stuck(crossbeam_channel::Sender<()>, crossbeam_channel::Receiver<()>);
 
 impl Resolver for Stuck {
     fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
-        let _ = self.0.recv();
+        let _ = self.0.send(());
+        let _ = self.1.recv();
         Ok(vec![SocketAddr::from(([127, 0, 0, 1], 1))])
     }
 }
@@ -240,13 +241,15 @@ impl Resolver for Stuck {
 #[test]
 fn a_resolver_that_does_not_answer_holds_up_nobody() {
     let (release, stuck) = crossbeam_channel::bounded(0);
+    let (entered, enters) = crossbeam_channel::unbounded();
     let mut builder = builder(unlimited());
-    builder.resolver(Stuck(stuck));
+    builder.resolver(Stuck(entered, stuck));
     let _reactor =
         builder.reactor(ReactorSpec::new("test").channel(ChannelDescriptor::new(CHANNEL))).unwrap();
     let alice = builder.start().unwrap();
     let id = NodeKey::generate().id();
     let ticket = alice.handle().dial(format!("{id}@slow.example:1").parse().unwrap());
+    next(&enters);
     let bob = node();
     connect(&alice, &bob.0);
     // The thread that hangs in the resolver is not waited for.

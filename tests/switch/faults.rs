@@ -21,7 +21,7 @@ fn nagle_and_delayed_ack_stalls() {
             (0..60).map(|_| write_write_read(to, there, back, here)).collect();
         times.sort();
         let median = times[times.len() / 2];
-        assert!(median < Duration::from_millis(20), "{name}: {median:?}");
+        assert!(median < Duration::from_millis(40), "{name}: {median:?}");
     }
 }
 
@@ -70,7 +70,7 @@ fn high_priority_message_waits_behind_bulk() {
     /// between two lines of this test. In one queue for both it would be all 4 MiB.
     const AHEAD: usize = 1 << 20;
     let start = || {
-        let mut builder = builder(Config { send_rate: 4_000_000, ..unlimited() });
+        let mut builder = builder(Config { send_rate: 1_000_000, ..unlimited() });
         let channels = [
             ChannelDescriptor::new(BULK).priority(1).send_queue_capacity(MESSAGES),
             ChannelDescriptor::new(VOTE).priority(10),

@@ -169,11 +169,7 @@ fn no_decision_is_a_refusal() {
             assert_eq!(refused, Err(filtered(why)), "{kind:?}");
             // Outbound as well, and the switch lives on.
             let reason = dial(&node.0, node_from(unlimited()).0.handle().peer_address().unwrap());
-            if kind == Kind::Connection {
-                assert_eq!(reason, Err(filtered(why)));
-            } else {
-                assert!(reason.is_err(), "{kind:?}");
-            }
+            assert_eq!(reason, Err(filtered(why)), "{kind:?}");
             assert!(node.0.handle().peers().is_empty());
         }
         // What comes too late changes nothing.

@@ -87,6 +87,8 @@ fn node() -> (Switch, Reactor) {
         allow_duplicate_ip: true,
         max_num_inbound_peers: 1000,
         exempt_cidrs: vec!["127.0.0.0/8".parse().unwrap()],
+        dial_timeout: DEADLINE,
+        handshake_timeout: DEADLINE,
         ..Config::default()
     };
     let info = NodeInfo::new("test-chain", "test").unwrap();

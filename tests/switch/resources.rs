@@ -29,8 +29,9 @@ fn a_stopped_switch_leaves_no_thread_and_no_descriptor() {
                 connect(&from.0, &to.0);
             }
         }
-        let (threads, _) = resources();
+        until("every thread has its name", || resources().0.values().sum::<usize>() >= 12);
         let expected = ["p2p-loop", "p2p-pex", "p2p-switch"].map(|name| (name.to_owned(), 4));
+        let threads = resources().0;
         assert_eq!(threads, BTreeMap::from(expected), "however many connections there are");
         let held: Vec<_> =
             nodes.iter().map(|(s, _)| (s.handle().peers(), s.handle().clone())).collect();

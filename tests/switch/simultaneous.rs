@@ -1,7 +1,5 @@
 //! Two nodes that dial each other at the same moment. The interop tests do it a thousand times.
 
-use std::time::Duration;
-
 use crate::mesh::all_dial_each_other;
 
 /// 105 pairs.
@@ -11,6 +9,5 @@ fn simultaneous_dials() {
     println!("{seen:?}");
     assert!(seen.refused > 0, "no two connections met: {seen:?}");
     assert_eq!(seen.pairs, 105);
-    // At once: not when the time is over that a second connection may wait, 3 s.
-    assert!(seen.took < Duration::from_millis(2500), "{seen:?}");
+    // That it is at once is proven in virtual time.
 }

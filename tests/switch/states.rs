@@ -45,12 +45,13 @@ fn each_node_is_in_one_state_with_what_is_known_of_it() {
     handle.ban(ip("1.2.3.4"), None, "for good").unwrap();
     // A ban is what counts of a node that is bad, too.
     handle.mark_bad(banned, HOUR, "lies").unwrap();
+    let mut states = BTreeMap::new();
     until("it has failed and pauses", || {
-        let lost = &states(&alice.0)[&lost.id()];
+        states = self::states(&alice.0);
+        let lost = &states[&lost.id()];
         lost.failures > 0 && lost.state == ConnectionState::Reconnecting
     });
     drop(told);
-    let states = states(&alice.0);
     assert_eq!(states.len(), 6, "{states:#?}");
 
     let state = &states[&lost.id()];
@@ -398,4 +399,34 @@ fn what_happened_is_counted() {
     check();
     alice.0.stop(DEADLINE).unwrap();
     check();
+}
+
+/// The fault: who added up while a session ended counted it twice, or not at all.
+#[test]
+fn what_was_counted_is_never_less_later_while_sessions_end() {
+    let (alice, bob) = (node(), node());
+    let handle = alice.0.handle().clone();
+    let sent = move || handle.metrics().channels[&CHANNEL.into()].sent_bytes;
+    let (over, ends) = tmp2p::crossbeam_channel::bounded::<()>(0);
+    let reads = sent.clone();
+    let reader = std::thread::spawn(move || {
+        let mut last = 0;
+        while ends.try_recv().is_err_and(|error| error.is_empty()) {
+            let now = reads();
+            assert!(now >= last, "{now} bytes, and there were {last}");
+            last = now;
+        }
+        last
+    });
+    for session in 1..=100 {
+        let (to_bob, _) = pair(&alice, &bob);
+        to_bob.send(CHANNEL, vec![1; 1000]).unwrap();
+        message(&bob.1);
+        to_bob.stop("next session");
+        assert_eq!(down(&alice.1).0, to_bob);
+        down(&bob.1);
+        until("it is retired", || sent() == session * 1000);
+    }
+    drop(over);
+    assert!(reader.join().unwrap() <= 100_000, "nothing is counted twice");
 }

@@ -30,6 +30,11 @@ pub(crate) fn local() -> Config {
         max_num_inbound_peers: 1000,
         // A node that looks for peers by itself is another matter.
         pex: false,
+        // A test that answers for a filter, or is one end of a handshake, may be held up.
+        connection_filter_timeout: DEADLINE,
+        peer_filter_timeout: DEADLINE,
+        dial_timeout: DEADLINE,
+        handshake_timeout: DEADLINE,
         exempt_cidrs: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         ..Config::default()
     }
@@ -304,7 +309,7 @@ pub(crate) fn pair(a: &(Switch, Reactor), b: &(Switch, Reactor)) -> (Peer, Peer)
 
 /// Looks at what has no event of its own, a counter, until it is so.
 #[track_caller]
-pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < deadline, "not in time: {what}");
