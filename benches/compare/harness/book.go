@@ -107,6 +107,9 @@ func book(release Release, args []string, _ *os.File, output, errs io.Writer) er
 	if err := parse(f, args, errs); err != nil {
 		return err
 	}
+	if err := unless(true, release.Lacks.Books); err != nil {
+		return err
+	}
 	if *count < 1 {
 		return fmt.Errorf("-count wants a number above 0, not %d", *count)
 	}

@@ -6,11 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 )
 
-const usage = `usage: compare listen | dial | drain | book [flags]; -h after the subcommand shows its flags
+const usage = `usage: compare listen | dial | hold | drain | broadcast | rtt | mixed | book [flags]
+-h after the subcommand shows its flags
 `
 
 // Main runs the program of a release on the process's own streams and exits.
@@ -21,13 +21,18 @@ func Main(release Release) {
 // Run runs one subcommand and returns its exit code.
 func Run(release Release, args []string, input *os.File, output, errs io.Writer) int {
 	subcommands := map[string]func(Release, []string, *os.File, io.Writer, io.Writer) error{
-		"listen": listen, "dial": dial, "drain": drain, "book": book,
+		"listen": listen, "dial": dial, "hold": hold, "drain": drain, "broadcast": broadcast, "rtt": rtt,
+		"mixed": mixed, "book": book,
 	}
 	if len(args) == 0 || subcommands[args[0]] == nil {
 		fmt.Fprint(errs, usage)
 		return 2
 	}
 	err := subcommands[args[0]](release, args[1:], input, output, errs)
+	var reason cannot
+	if errors.As(err, &reason) {
+		err = report(output, refused{args[0], release.Version, string(reason)})
+	}
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
 	}
@@ -38,6 +43,25 @@ func Run(release Release, args []string, input *os.File, output, errs io.Writer)
 	return 0
 }
 
+// cannot is why a release has no such figure: a result, not a failure.
+type cannot string
+
+func (c cannot) Error() string { return string(c) }
+
+type refused struct {
+	Program string `json:"program"`
+	Version string `json:"version"`
+	Cannot  string `json:"cannot"`
+}
+
+// unless refuses what the release lacks, if it is asked for.
+func unless(asked bool, lack string) error {
+	if asked && lack != "" {
+		return cannot(lack)
+	}
+	return nil
+}
+
 // common are the flags of both sides of a handshake.
 type common struct {
 	network string
@@ -46,7 +70,7 @@ type common struct {
 
 func (c *common) register(f *flag.FlagSet) {
 	f.StringVar(&c.network, "network", "compare", "network announced and required")
-	f.UintVar(&c.channel, "channel", 0x30, "the only channel announced")
+	f.UintVar(&c.channel, "channel", bulkChannel, "the only channel announced")
 }
 
 func parse(f *flag.FlagSet, args []string, errs io.Writer) error {
@@ -62,30 +86,4 @@ func parse(f *flag.FlagSet, args []string, errs io.Writer) error {
 
 func report(output io.Writer, result any) error {
 	return json.NewEncoder(output).Encode(result)
-}
-
-// start makes a switch; port 0 is replaced by a free port before, since a switch announces the address it is given.
-// Another process may take the port in between, hence the retries.
-func start(release Release, options SwitchOptions, sink Sink) (Switch, string, error) {
-	host, port, err := net.SplitHostPort(options.Address)
-	if err != nil {
-		return nil, "", err
-	}
-	for attempt := 0; ; attempt++ {
-		if port == "0" {
-			probe, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-			if err != nil {
-				return nil, "", err
-			}
-			options.Address = probe.Addr().String()
-			probe.Close()
-		}
-		sw, err := release.NewSwitch(options, sink)
-		if err == nil {
-			return sw, sw.ID() + "@" + options.Address, nil
-		}
-		if port != "0" || attempt == 20 {
-			return nil, "", err
-		}
-	}
 }

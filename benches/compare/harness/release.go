@@ -4,34 +4,66 @@ package harness
 
 import (
 	"crypto/ed25519"
-	"net"
+	"time"
 )
 
-// Release is one released p2p package; `v034` and `v038` have one each.
+// Release is one released p2p package; each folder beside this one has its own.
 type Release struct {
 	Version   string
 	NewSwitch func(SwitchOptions, Sink) (Switch, error)
-	// Handshake makes the secret connection, exchanges node infos and waits for the answer to one ping, with the
-	// release's own code. It closes nothing.
-	Handshake func(Handshake) error
-	Books     BookMaker
+	// Connect makes a connection as a peer does, without a switch, until the listener's side of it runs.
+	Connect func(ConnectOptions) (Conn, error)
+	Books   BookMaker // without New where there is no address book
+	Lacks   Lacks
+}
+
+// Lacks says why something cannot be measured of a release; empty where it can.
+type Lacks struct {
+	Packets  string // a size of packets
+	Queues   string // a queue that sends wait in
+	Rates    string // limits on the rate
+	Throttle string // a flush throttle
+	Books    string // an address book
+	Note     string // what to know beside a figure of mixed
+}
+
+// Channel is one that a switch has, with a reactor of its own.
+type Channel struct {
+	ID       byte
+	Priority int
 }
 
 // SwitchOptions are the release's default configuration but for these; duplicate IPs are allowed.
 type SwitchOptions struct {
 	Address    string // host:port, no port 0
 	Network    string
-	Channel    byte
+	Channels   []Channel
 	MaxInbound int
-	Queue      int   // capacity of the send queue
-	Packet     int   // largest packet payload
-	Rate       int64 // bytes per second both ways, 0 for the default
+	Queue      int           // capacity of a send queue
+	Packet     int           // largest packet payload
+	Rate       int64         // bytes per second both ways, 0 for the default
+	Throttle   time.Duration // of flushing, below 0 for the default
 }
 
-// Sink is told by the switch's only reactor.
+// IDs are those of the channels.
+func (o SwitchOptions) IDs() []byte {
+	ids := make([]byte, len(o.Channels))
+	for n, channel := range o.Channels {
+		ids[n] = channel.ID
+	}
+	return ids
+}
+
+// Peer is the other end of a connection. Send returns false if the message was not taken.
+type Peer interface {
+	Send(channel byte, payload []byte) bool
+}
+
+// Sink is told by a switch's reactors.
 type Sink struct {
-	Added    func(send func(payload []byte) bool)
-	Received func(bytes int)
+	Added func(Peer) // once for each peer
+	// Received gets what is valid until it returns.
+	Received func(from Peer, channel byte, payload []byte)
 }
 
 // Switch is one running switch.
@@ -39,14 +71,24 @@ type Switch interface {
 	ID() string
 	// Dial blocks until the peer at id@host:port was added or refused.
 	Dial(address string) error
+	// Peers is how many are connected.
+	Peers() int
 	Stop()
 }
 
-// Handshake is one dialer's side.
-type Handshake struct {
-	Conn    net.Conn
-	Key     ed25519.PrivateKey
+// ConnectOptions are one dialer's side.
+type ConnectOptions struct {
+	Address string // host:port
 	ID      string // what the listener must prove to be
+	Key     ed25519.PrivateKey
 	Network string
 	Channel byte
+	Timeout time.Duration
+}
+
+// Conn is a connection without a switch.
+type Conn interface {
+	// Echo sends a message and waits until the listener has sent it back. Once.
+	Echo(payload []byte) error
+	Close()
 }

@@ -1,9 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"time"
 
+	"github.com/tendermint/tendermint/config"
 	"github.com/tendermint/tendermint/crypto/ed25519"
+	"github.com/tendermint/tendermint/libs/log"
 	"github.com/tendermint/tendermint/libs/protoio"
 	"github.com/tendermint/tendermint/p2p"
 	"github.com/tendermint/tendermint/p2p/conn"
@@ -15,20 +20,87 @@ import (
 // maxPacket is far above a ping or pong; nothing else comes on a fresh connection.
 const maxPacket = 2048
 
-// handshake does what the transport's dial does, whose own entry only the switch can call.
-func handshake(h harness.Handshake) error {
-	key := ed25519.PrivKey(h.Key)
-	secret, err := conn.MakeSecretConnection(h.Conn, key)
+// connect does what the transport's dial does, whose own entry only the switch can call, and waits for the answer to
+// one ping.
+func connect(o harness.ConnectOptions) (harness.Conn, error) {
+	stream, err := net.DialTimeout("tcp", o.Address, o.Timeout)
 	if err != nil {
+		return nil, err
+	}
+	if err := stream.SetDeadline(time.Now().Add(o.Timeout)); err != nil {
+		return nil, errors.Join(err, stream.Close())
+	}
+	secret, err := handshake(stream, o)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("handshake: %w", err), stream.Close())
+	}
+	return &connection{secret: secret, options: o}, nil
+}
+
+func handshake(stream net.Conn, o harness.ConnectOptions) (*conn.SecretConnection, error) {
+	key := ed25519.PrivKey(o.Key)
+	secret, err := conn.MakeSecretConnection(stream, key)
+	if err != nil {
+		return nil, err
+	}
+	if id := p2p.PubKeyToID(secret.RemotePubKey()); string(id) != o.ID {
+		return nil, fmt.Errorf("connected to %s, not %s", id, o.ID)
+	}
+	ours := nodeInfo(p2p.PubKeyToID(key.PubKey()), "127.0.0.1:0", o.Network, []byte{o.Channel})
+	if err := exchangeNodeInfo(secret, ours); err != nil {
+		return nil, err
+	}
+	return secret, ping(secret)
+}
+
+// connection is the release's own once it has carried a message.
+type connection struct {
+	secret  *conn.SecretConnection
+	running *conn.MConnection
+	options harness.ConnectOptions
+}
+
+func (c *connection) Echo(payload []byte) error {
+	if err := c.secret.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
-	if id := p2p.PubKeyToID(secret.RemotePubKey()); string(id) != h.ID {
-		return fmt.Errorf("connected to %s, not %s", id, h.ID)
-	}
-	if err := exchangeNodeInfo(secret, nodeInfo(p2p.PubKeyToID(key.PubKey()), "127.0.0.1:0", h.Network, h.Channel)); err != nil {
+	answered, failed := make(chan int, 1), make(chan any, 1)
+	channels := []*conn.ChannelDescriptor{{ID: c.options.Channel, Priority: 1}}
+	received := func(_ byte, answer []byte) { answered <- len(answer) }
+	cfg := p2p.MConnConfig(config.DefaultP2PConfig())
+	c.running = conn.NewMConnectionWithConfig(c.secret, channels, received, func(reason interface{}) {
+		select {
+		case failed <- reason:
+		default:
+		}
+	}, cfg)
+	// Its channels have none by themselves.
+	c.running.SetLogger(log.NewNopLogger())
+	if err := c.running.Start(); err != nil {
 		return err
 	}
-	return ping(secret)
+	if !c.running.Send(c.options.Channel, payload) {
+		return errors.New("a Send failed")
+	}
+	select {
+	case length := <-answered:
+		if length != len(payload) {
+			return fmt.Errorf("%d bytes came back, not %d", length, len(payload))
+		}
+		return nil
+	case reason := <-failed:
+		return fmt.Errorf("the connection ended: %v", reason)
+	case <-time.After(c.options.Timeout):
+		return errors.New("no answer came")
+	}
+}
+
+// Close ignores errors: the listener may have closed first.
+func (c *connection) Close() {
+	if c.running != nil {
+		_ = c.running.Stop()
+	}
+	_ = c.secret.Close()
 }
 
 func exchangeNodeInfo(secret *conn.SecretConnection, ours p2p.DefaultNodeInfo) error {

@@ -7,7 +7,7 @@ import (
 	"tmp2p.test/compare/harness"
 )
 
-var release = harness.Release{Version: version.TMCoreSemVer, NewSwitch: newSwitch, Handshake: handshake, Books: books}
+var release = harness.Release{Version: version.TMCoreSemVer, NewSwitch: newSwitch, Connect: connect, Books: books}
 
 func main() {
 	harness.Main(release)
