@@ -16,6 +16,7 @@ mod mixed;
 mod node;
 mod pipe;
 mod rtt;
+mod slow;
 mod yardstick;
 
 #[path = "../common/mod.rs"]
@@ -27,7 +28,7 @@ use common::{Args, Outcome, Reporter};
 
 use crate::{
     attacker::Attack, broadcast::Broadcast, drain::Drain, handshakes::Handshakes, idle::Idle,
-    mixed::Mixed, node::Packet, yardstick::Yardstick,
+    mixed::Mixed, node::Packet, slow::Slow, yardstick::Yardstick,
 };
 
 #[global_allocator]
@@ -86,6 +87,7 @@ enum Case {
     Rtt,
     RttOneCore,
     Mixed(Mixed),
+    Slow(Slow),
     Broadcast(Broadcast),
     Handshakes(Handshakes),
     Idle(Idle),
@@ -109,6 +111,7 @@ fn cases() -> Vec<Case> {
     }
     cases.extend([Case::Rtt, Case::RttOneCore]);
     cases.extend([Mixed::DefaultRate, Mixed::Unlimited].map(Case::Mixed));
+    cases.extend([0, 20, 100, 250].map(|delay_ms| Case::Slow(Slow { delay_ms })));
     cases.extend([1024, 65_536].map(|size| Case::Broadcast(Broadcast { size })));
     cases.extend([1, 16].map(|concurrent| Case::Handshakes(Handshakes { concurrent })));
     cases.extend([100, 500, 1000].map(|peers| Case::Idle(Idle { peers })));
@@ -126,6 +129,7 @@ impl Case {
             Self::Rtt => rtt::NAME.to_owned(),
             Self::RttOneCore => rtt::NAME_ONE_CORE.to_owned(),
             Self::Mixed(mixed) => mixed.name().to_owned(),
+            Self::Slow(slow) => slow.name(),
             Self::Broadcast(broadcast) => broadcast.name(),
             Self::Handshakes(handshakes) => handshakes.name(),
             Self::Idle(idle) => idle.name(),
@@ -147,6 +151,7 @@ impl Case {
             Self::Rtt => rtt::report(args, reporter),
             Self::RttOneCore => rtt::report_one_core(args, reporter),
             Self::Mixed(mixed) => mixed.report(args, reporter),
+            Self::Slow(slow) => slow.report(args, reporter),
             Self::Broadcast(broadcast) => reporter.outcome(name, broadcast.line(args, yardstick)),
             Self::Handshakes(handshakes) => handshakes.report(args, reporter),
             Self::Idle(idle) => idle.report(args, reporter),

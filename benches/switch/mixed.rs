@@ -16,12 +16,12 @@ use crate::{
     node::{Packet, connect, node_info, wait_for_peer},
 };
 
-const BULK: u8 = 0x30;
-const BULK_SIZE: usize = 64 * 1024;
+pub(crate) const BULK: u8 = 0x30;
+pub(crate) const BULK_SIZE: usize = 64 * 1024;
 
-const IMPORTANT: u8 = 0x31;
-const IMPORTANT_SIZE: usize = 200;
-const PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const IMPORTANT: u8 = 0x31;
+pub(crate) const IMPORTANT_SIZE: usize = 200;
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
 /// Most milliseconds that the slowest hundredth should take, without limits on the rate.
 const GOAL_P99_MS: f64 = 8.0;
@@ -147,14 +147,14 @@ impl Mixed {
 }
 
 /// A node with two reactors, as a real one has them: each has its own thread.
-struct Node {
-    switch: Switch,
-    bulk: Reactor,
-    important: Reactor,
+pub(crate) struct Node {
+    pub(crate) switch: Switch,
+    pub(crate) bulk: Reactor,
+    pub(crate) important: Reactor,
 }
 
 impl Node {
-    fn start(config: Config) -> Outcome<Self> {
+    pub(crate) fn start(config: Config) -> Outcome<Self> {
         let mut builder = Switch::builder(config, NodeKey::generate(), node_info()?);
         let bulk = builder
             .reactor(ReactorSpec::new("bulk").channel(ChannelDescriptor::new(BULK).priority(1)))?;
