@@ -54,14 +54,24 @@ impl Commonware {
         Self { context: Mutex::new(context), windows: Mutex::default() }
     }
 
+    /// That of a new node of this process.
     fn window(&self, number: u64, channel: usize, setup: Setup) -> Arc<Semaphore> {
-        let messages = (WINDOW / setup.max_message.max(1)).clamp(8, 512);
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        windows
-            .entry((number, channel))
-            .or_insert_with(|| Arc::new(Semaphore::new(messages)))
-            .clone()
+        let window = window(setup);
+        windows.insert((number, channel), window.clone());
+        window
     }
+
+    /// That towards a node; of one in another process nothing is known, and each has its own.
+    fn window_to(&self, number: u64, channel: usize, setup: Setup) -> Arc<Semaphore> {
+        let windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.get(&(number, channel)).cloned().unwrap_or_else(|| window(setup))
+    }
+}
+
+fn window(setup: Setup) -> Arc<Semaphore> {
+    let messages = (WINDOW / setup.max_message.max(1)).clamp(8, 512);
+    Arc::new(Semaphore::new(messages))
 }
 
 fn key(number: u64) -> PrivateKey {
@@ -123,11 +133,11 @@ impl Stack for Commonware {
         let always = Quota::with_period(Duration::from_micros(1)).ok_or("no such rate")?;
         config.allowed_handshake_rate_per_ip = always.allow_burst(NonZero::<u32>::MAX);
         config.allowed_handshake_rate_per_subnet = always.allow_burst(NonZero::<u32>::MAX);
+        config.peer_connection_cooldown = Duration::from_millis(10);
         config.tracked_peer_sets = count(1);
         if !is_listener {
             // Not how long a connection takes, but how long one waits before.
             config.dial_frequency = Duration::from_millis(10);
-            config.peer_connection_cooldown = Duration::from_millis(10);
         }
         let (mut network, mut oracle) = Network::new(context.child("network"), config);
         // Accepted, and not dialed.
@@ -231,8 +241,8 @@ impl Node for CommonwareNode {
         while !self.connected().contains(&peer) {
             sleep(Duration::from_millis(1)).await;
         }
-        let windows =
-            (0..self.setup.channels).map(|channel| self.stack.window(number, channel, self.setup));
+        let windows = (0..self.setup.channels)
+            .map(|channel| self.stack.window_to(number, channel, self.setup));
         Ok(CommonwarePeer {
             peer,
             senders: Mutex::new(self.senders.clone()),

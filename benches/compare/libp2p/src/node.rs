@@ -10,8 +10,11 @@ use std::{
 
 use futures::{AsyncReadExt as _, StreamExt as _};
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder, multiaddr::Protocol, noise,
-    swarm::SwarmEvent, tcp, yamux,
+    Multiaddr, PeerId, StreamProtocol, Swarm, SwarmBuilder,
+    multiaddr::Protocol,
+    noise,
+    swarm::{SwarmEvent, dial_opts::DialOpts},
+    tcp, yamux,
 };
 use libp2p_stream as stream;
 use measure::{Bytes, Node, Outcome, Peer, Setup, Sink, Then};
@@ -135,7 +138,9 @@ async fn run(
             },
             request = requests.recv() => {
                 let Some((address, id, answer)) = request else { return };
-                match swarm.dial(address) {
+                // From the port that it listens on by default, which another connection may have had.
+                let dial = DialOpts::peer_id(id).addresses(vec![address]).allocate_new_port();
+                match swarm.dial(dial.build()) {
                     Ok(()) => waiting.push((id, answer)),
                     Err(error) => {
                         let _ = answer.send(Err(error.to_string()));
