@@ -167,8 +167,8 @@ pub struct Config {
     /// what one packet can make this node reserve. Default 1 MiB.
     pub max_recv_packet_size: usize,
     /// Bytes up to which a channel's send queue takes messages beyond its capacity in number; 0
-    /// leaves the number alone to decide, as the reference does. Default 128 KiB, so that two messages
-    /// of 64 KiB fit: with a capacity of one message each costs two changes of threads.
+    /// leaves the number alone to decide, as the reference does. Default 256 KiB, so that several
+    /// messages of 64 KiB fit: with a capacity of one message each costs two changes of threads.
     pub send_queue_bytes: usize,
     /// How long sending waits for a place in the queue. A peer that takes less than a frame (1 KiB) of
     /// what is queued for it in three times as long is disconnected. Default 10 s
@@ -339,7 +339,7 @@ impl Default for Config {
             pong_timeout: Duration::from_secs(45),
             unsolicited_pong_interval: Duration::from_secs(20),
             max_recv_packet_size: MIB,
-            send_queue_bytes: 128 * KIB,
+            send_queue_bytes: 256 * KIB,
             send_timeout: Duration::from_secs(10),
             reactor_budget: MIB,
             delivered_total: 256 * MIB,
