@@ -60,8 +60,8 @@ impl ChannelDescriptor {
     ///
     /// Called with the payload, on the thread that sends it and on the one that lets go of what it
     /// received ([`Envelope`](crate::Envelope)); never on the event loop's. It should be quick, such as a
-    /// look at the first byte. 64 names are counted for each channel, further ones as `other`, and so is
-    /// a message at which it panics.
+    /// look at the first byte. 64 names are counted for each channel, further ones as `other`. After a
+    /// panic, which is logged as an error, it is not called again, and all are `other`.
     pub fn message_type(mut self, name: fn(&[u8]) -> &'static str) -> Self {
         self.message_type = Some(name);
         self

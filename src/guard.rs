@@ -1,12 +1,22 @@
 //! Code of the application on threads of the library: hooks, filters, resolvers, loggers, and the
 //! `Drop` of what it left with us. A panic in it must not end the thread.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// Runs code of the application; `None` if it panicked.
 pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
-    // What it panicked with is the application's, too, and dropping it may panic: it is kept for ever.
-    catch_unwind(AssertUnwindSafe(run)).map_err(std::mem::forget).ok()
+    catch_unwind(AssertUnwindSafe(run)).map_err(let_go).ok()
+}
+
+/// What it panicked with is the application's, too, and dropping it may panic: it is kept for ever,
+/// unless it is a text, as it nearly always is. A peer may make something panic again and again.
+fn let_go(thrown: Box<dyn Any + Send>) {
+    if !thrown.is::<&'static str>() && !thrown.is::<String>() {
+        std::mem::forget(thrown);
+    }
 }
 
 /// The target of the log's lines, as the reference names the module: they stay the same wherever the

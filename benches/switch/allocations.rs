@@ -16,7 +16,7 @@ use crate::{
 const SIZE: usize = 65_536;
 
 /// Most allocations of both nodes per message.
-const GOAL: f64 = 6.0;
+const GOAL: f64 = 5.0;
 
 static IS_COUNTING: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -8,12 +8,15 @@ use std::{
 use tmp2p::{ChannelDescriptor, Payload};
 
 use crate::{
-    common::{Args, Line, Outcome},
+    common::{Args, Goal, Line, Outcome},
     node::{CHANNEL, Node, Packet, connect, wait_for_peer},
     yardstick::{self, Meter, Throughput, Yardstick},
 };
 
 const PEERS: usize = 7;
+
+/// The least part of the bare pipe's throughput that all peers together get of large messages.
+const GOAL: f64 = 0.85;
 
 /// How long one message may wait for a place in every queue.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,7 +36,10 @@ impl Broadcast {
         let runs = (0..args.runs())
             .map(|_| yardstick.around(|| self.run(bytes)))
             .collect::<Outcome<Vec<_>>>()?;
-        Ok(yardstick::line(self.name(), &runs))
+        let line = yardstick::line(self.name(), &runs);
+        let ratio = line.ratio_median();
+        let is_large = self.size == 65_536;
+        Ok(if is_large { line.goal(Goal::at_least("ratio", GOAL, ratio)) } else { line })
     }
 
     /// `bytes` to each receiver.

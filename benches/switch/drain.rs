@@ -40,19 +40,26 @@ impl Drain {
             .collect::<Outcome<Vec<_>>>()?;
         let mut line = yardstick::line(self.name(), &runs);
         let (ratio, cpu_ratio) = (line.ratio_median(), line.cpu_ratio_median());
-        match (self.size, self.senders, self.packet, self.queue) {
-            (65_536, 1, Packet::Default, None) => {
-                line = line.goal(Goal::at_least("ratio", 0.65, ratio));
-                if let Some(cpu_ratio) = cpu_ratio {
-                    line = line.goal(Goal::at_most("cpu_ratio", 1.5, cpu_ratio));
-                }
-            }
-            (1024, _, Packet::Default, None) => {
-                line = line.goal(Goal::at_least("ratio", 0.35, ratio));
-            }
-            _ => {}
+        let (least, most_cpu) = self.goals();
+        if let Some(least) = least {
+            line = line.goal(Goal::at_least("ratio", least, ratio));
+        }
+        if let (Some(most), Some(cpu_ratio)) = (most_cpu, cpu_ratio) {
+            line = line.goal(Goal::at_most("cpu_ratio", most, cpu_ratio));
         }
         Ok(line)
+    }
+
+    /// The least part of the bare pipe's throughput, and the most of its processor time.
+    fn goals(&self) -> (Option<f64>, Option<f64>) {
+        match (self.size, self.senders, self.packet, self.queue) {
+            (65_536 | 524_288, _, Packet::Default, None) => (Some(0.85), Some(1.2)),
+            (65_536 | 524_288, _, Packet::Max, None) => (Some(0.9), None),
+            (1024, 1 | 8, Packet::Default, None) => (Some(0.55), None),
+            (1024, _, Packet::Default, None) => (Some(0.5), None),
+            (1024, _, _, Some(_)) => (Some(0.65), Some(1.5)),
+            _ => (None, None),
+        }
     }
 
     fn run(&self, bytes: usize) -> Outcome<Throughput> {

@@ -10,8 +10,8 @@ use crate::{
     common::{Args, Goal, Line, Outcome, Reporter, Summary, descriptor_limit},
 };
 
-/// Most KiB of memory per idle peer.
-const GOAL_KIB: f64 = 12.0;
+/// Most KiB of memory per idle peer, of 1000.
+const GOAL_KIB: f64 = 5.0;
 
 /// Most CPU seconds per 20 s, with any number of peers: 3 % of a core.
 const GOAL_CPU: f64 = 0.6;
@@ -59,7 +59,12 @@ impl Idle {
         let of = |figure: fn(&Run) -> f64| Summary::of(runs.iter().map(figure));
         let value = of(|run| run.kib_per_peer);
         Ok(Line::new(self.name(), value, "KiB/peer")
-            .goal(Goal::at_most("KiB", GOAL_KIB, value.median))
+            // With few peers it is the node's own memory that is shared out.
+            .goal(Goal::at_most(
+                "KiB",
+                if self.peers < 1000 { 12.0 } else { GOAL_KIB },
+                value.median,
+            ))
             .goal(Goal::at_most("CPU s", GOAL_CPU, of(|run| run.cpu_s_per_20s).median))
             .also("cpu_s_per_20s", of(|run| run.cpu_s_per_20s).median)
             .also("rss_kib", of(|run| run.rss_kib).median)

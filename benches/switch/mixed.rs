@@ -24,7 +24,7 @@ pub(crate) const IMPORTANT_SIZE: usize = 200;
 pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
 /// Most milliseconds that the slowest hundredth should take, without limits on the rate.
-const GOAL_P99_MS: f64 = 8.0;
+const GOAL_P99_MS: f64 = 4.0;
 
 /// What should be left of the bulk's rate.
 const GOAL_BULK: f64 = 0.5;

@@ -24,7 +24,7 @@ const TURNS: usize = 10;
 
 /// On one processor a round trip should take no longer than so many hops. (On several the figure
 /// depends on which of two modes the idle processors are in.)
-const GOAL_ONE_CORE: f64 = 2.5;
+const GOAL_ONE_CORE: f64 = 2.0;
 
 /// One run, microseconds.
 #[derive(Clone, Copy)]

@@ -58,6 +58,7 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// incomplete    reassembly_pool + M
 /// sessions      (max_num_inbound_peers + max_num_outbound_peers) × 200 KiB
 /// strangers     max_pending_handshakes × 20 KiB + 10 MiB
+/// spares        1 MiB
 /// ```
 ///
 /// With the defaults and the six reactors of a full node of v0.34, whose largest messages are of
@@ -73,8 +74,10 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// strangers and has not read. One peer alone can make a node hold `reactor_budget` + *M* per
 /// reactor, `parking_per_peer` + *M* beside, and one incomplete message per channel.
 ///
-/// What is to be sent is the application's: per peer and channel at most 4 × `send_queue_bytes`, or one
-/// message; what is sent to many peers is held once.
+/// Spares are the memory of small messages that reactors have let go, for the next ones.
+///
+/// What is to be sent is the application's: per peer and channel at most 2 × `send_queue_bytes` and three
+/// messages, with broadcasts that wait for a place 5 × as much; what is sent to many peers is held once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where to listen for peers. `None` listens nowhere: the node only dials.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     ids::ConnId,
+    payload::Spare,
     protocol::secret::{Cipher, KeyAgreement},
     reactor::{DisconnectReason, Inbox},
     time::{Mono, Now, earliest},
@@ -25,6 +26,8 @@ pub struct LoopCore<S, I, C: Cipher> {
     listener: Listener,
     is_stopped: bool,
     posts: Posts,
+    /// Scratch.
+    came_back: Vec<Spare>,
 }
 
 impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
@@ -41,6 +44,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             listener: Listener::default(),
             is_stopped: false,
             posts: Posts::default(),
+            came_back: Vec::new(),
         }
     }
 
@@ -67,7 +71,8 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     pub fn take_posts(&mut self, mailbox: &Mailbox, now: Now) {
         let mut posts = std::mem::take(&mut self.posts);
         mailbox.take(&mut posts);
-        mailbox.take_spares(|spare| self.cx.spares.put(spare));
+        mailbox.take_spares(&mut self.came_back);
+        self.came_back.drain(..).for_each(|spare| self.cx.spares.put(spare));
         self.cx.now = now;
         for command in posts.commands.drain(..) {
             self.handle_command(command, now);

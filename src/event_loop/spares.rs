@@ -40,13 +40,20 @@ impl Spares {
     /// Keeps it, if it is of a size that messages get.
     pub(super) fn put(&mut self, spare: Spare) {
         let capacity = spare.capacity();
-        if self.len < MOST_SPARES
-            && let Some((class, bytes)) = class(capacity)
-            && bytes == capacity
-        {
-            self.classes[class].push(spare);
-            self.len += 1;
+        let Some((class, bytes)) = class(capacity) else { return };
+        if bytes != capacity {
+            return;
         }
+        if self.len >= MOST_SPARES {
+            // What is used now and not there is worth more than what there is most of.
+            if !self.classes[class].is_empty() {
+                return;
+            }
+            let fullest = self.classes.iter_mut().max_by_key(|class| class.len());
+            self.len -= usize::from(fullest.and_then(Vec::pop).is_some());
+        }
+        self.classes[class].push(spare);
+        self.len += 1;
     }
 
     /// An empty buffer for a message of this size.
@@ -55,7 +62,10 @@ impl Spares {
         let Some(mut spare) = self.classes[class].pop() else { return Vec::with_capacity(bytes) };
         self.len -= 1;
         let buffer = spare.take_buffer();
-        self.emptied.push(spare);
+        // That of a message that never was whole is left over.
+        if self.emptied.len() < MOST_SPARES {
+            self.emptied.push(spare);
+        }
         buffer
     }
 
@@ -133,9 +143,14 @@ mod tests {
             spares.put(Payload::from(Vec::from([0; 16])).into_spare().unwrap());
         }
         assert_eq!(spares.len, MOST_SPARES);
-        for _ in 0..MOST_SPARES {
-            drop(spares.buffer(1));
+        // Other sizes are used now.
+        spares.put(Payload::from(Vec::from([0; 32])).into_spare().unwrap());
+        assert_eq!(spares.len, MOST_SPARES);
+        assert_eq!((spares.classes[0].len(), spares.classes[1].len()), (MOST_SPARES - 1, 1));
+        for _ in 0..2 * MOST_SPARES {
+            drop((spares.buffer(1), spares.buffer(32)));
         }
+        assert_eq!((spares.len, spares.emptied.len()), (0, MOST_SPARES));
         for len in [17, MOST_BYTES + 1] {
             spares.put(Payload::from(vec![0; len]).into_spare().unwrap());
         }

@@ -565,9 +565,9 @@ pub(super) mod tests {
         core.handle_input(PexInput::Timeout, Now { mono: deadline, wall: SystemTime::UNIX_EPOCH });
         assert!(outputs(&mut core).is_empty());
         assert_eq!(core.next_deadline(), Some(at(120_000).mono));
-        // It stands still a nanosecond before the end.
+        // It stands still just before the end, by the coarsest of the clocks.
         let end = at(3_600_000).wall;
-        let now = Now { mono: deadline, wall: end - Duration::from_nanos(1) };
+        let now = Now { mono: deadline, wall: end - Duration::from_nanos(100) };
         core.handle_input(PexInput::Timeout, now);
         assert!(core.next_deadline().unwrap().since(now.mono) >= Duration::from_millis(10));
         core.handle_input(PexInput::Timeout, Now { mono: deadline, wall: end });

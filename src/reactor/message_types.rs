@@ -5,19 +5,24 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
+use log::Level;
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::{channel::ChannelDescriptor, guard::guarded, ids::ChannelId};
+use crate::{
+    channel::ChannelDescriptor,
+    guard::{guarded, tell},
+    ids::ChannelId,
+};
 
 /// Names that are kept for a channel: a function that makes them of a peer's bytes does not fill our
 /// memory with counters.
 const MAX_NAMES: usize = 64;
-/// What further names count as, and messages whose function panicked.
+/// What further names count as, and all messages once the function has panicked.
 const OTHER: &str = "other";
 
 /// What was counted of one type of message of a channel since the switch started, over all sessions.
@@ -40,6 +45,8 @@ pub struct MessageTypeStatus {
 pub struct MessageTypes {
     pub(crate) channel: ChannelId,
     name: fn(&[u8]) -> &'static str,
+    /// It is not called again: peers send what it panics at as often as they like.
+    has_panicked: AtomicBool,
     counters: Mutex<BTreeMap<&'static str, Arc<TypeCounters>>>,
 }
 
@@ -56,16 +63,32 @@ impl MessageTypes {
     /// `None`: nobody names the channel's messages.
     pub fn of(descriptor: &ChannelDescriptor) -> Option<Arc<Self>> {
         let (channel, name) = (descriptor.id, descriptor.message_type?);
-        Some(Arc::new(Self { channel, name, counters: Mutex::default() }))
+        let (has_panicked, counters) = Default::default();
+        Some(Arc::new(Self { channel, name, has_panicked, counters }))
     }
 
     /// Where this message is counted. Runs code of the application.
     pub(crate) fn counters(&self, message: &[u8]) -> Arc<TypeCounters> {
-        let name = guarded(|| (self.name)(message)).unwrap_or(OTHER);
+        let name = self.name(message).unwrap_or(OTHER);
         let mut counters = self.counters.lock();
         let is_full = counters.len() >= MAX_NAMES;
         let name = if is_full && !counters.contains_key(name) { OTHER } else { name };
         counters.entry(name).or_default().clone()
+    }
+
+    fn name(&self, message: &[u8]) -> Option<&'static str> {
+        if self.has_panicked.load(Relaxed) {
+            return None;
+        }
+        let name = guarded(|| (self.name)(message));
+        if name.is_none() && !self.has_panicked.swap(true, Relaxed) {
+            let channel = self.channel;
+            tell!(
+                Level::Error,
+                "what names the messages of channel {channel} has panicked; they are not told apart any more"
+            );
+        }
+        name
     }
 
     /// What was counted so far, by name.
@@ -106,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_made_of_a_peers_bytes_are_bounded_and_a_panic_is_one_of_the_others() {
+    fn names_made_of_a_peers_bytes_are_bounded_and_after_a_panic_all_are_others() {
         let name = |message: &[u8]| match message {
             [] => panic!("a panic on purpose, in a function that names messages"),
             bytes => &*String::from_utf8_lossy(bytes).into_owned().leak(),
@@ -115,12 +138,14 @@ mod tests {
         for n in 0..10_000 {
             types.counters(format!("name {n}").as_bytes()).on_received(7);
         }
-        types.counters(b"").on_sent(0);
         types.counters(b"name 0").on_sent(6);
+        for message in [&b""[..], b"name 0"] {
+            types.counters(message).on_sent(message.len());
+        }
         let status = types.status();
         assert_eq!(status.len(), MAX_NAMES + 1);
         assert_eq!((status["name 0"].sent_bytes, status["name 0"].received_bytes), (6, 7));
-        assert_eq!((status[OTHER].sent_messages, status[OTHER].sent_bytes), (1, 0));
+        assert_eq!((status[OTHER].sent_messages, status[OTHER].sent_bytes), (2, 6));
         let others = 10_000 - MAX_NAMES as u64;
         assert_eq!(
             (status[OTHER].received_messages, status[OTHER].received_bytes),

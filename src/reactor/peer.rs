@@ -56,8 +56,8 @@ pub struct PeerStatus {
     /// Last measured round trip of a ping; `None` before the first.
     pub rtt: Option<Duration>,
     /// What we send to the peer now, bytes per second, over the last second or two; 0 after two seconds
-    /// of silence. Counted as [`Config::send_rate`](crate::Config::send_rate) does: in packets, pings
-    /// among them, before they are sealed.
+    /// of silence. Counted in packets, pings among them, before they are sealed;
+    /// [`Config::send_rate`](crate::Config::send_rate) charges something for each frame beside.
     #[doc(alias = "SendMonitor")]
     pub send_rate: u64,
     /// The same for what the peer sends to us and we have read.

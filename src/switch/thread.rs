@@ -111,7 +111,10 @@ impl Shared {
         self.waiting.close();
         self.dialing.store(0, Relaxed);
         self.subscribers.lock().end(&reason);
+        let mut tally = self.tally.lock();
         let peers = std::mem::take(&mut *self.peers.write());
+        peers.values().for_each(|peer| tally.retire(&peer.status()));
+        drop(tally);
         drop(peers);
     }
 
@@ -184,9 +187,12 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
         // Held until it is retired: who adds up meanwhile would count it twice, or not at all.
         let mut tally = self.shared.tally.lock();
         // First, so that who was told of the end does not find the session listed.
-        self.shared.peers.write().remove(&peer.id());
+        let is_listed = self.shared.peers.write().remove(&peer.id()).is_some();
         self.lineup.dismiss(&peer, reason, self.clock.mono());
-        tally.retire(&peer.status());
+        // Unless a stop that did not wait for this thread has done it.
+        if is_listed {
+            tally.retire(&peer.status());
+        }
     }
 
     fn resolve(&mut self, request: ResolveRequest) {

@@ -216,7 +216,7 @@ fn random_options(dice: &mut Dice) -> Options {
     config.reactor_budget = *dice.pick(&[1, 2000, 1 << 20]);
     config.parking_per_peer = *dice.pick(&[1, 3000, 4 << 20]);
     config.parking_total = config.parking_per_peer.max(*dice.pick(&[1, 10_000, 256 << 20]));
-    config.send_queue_bytes = *dice.pick(&[0, 1000, 64 << 10]);
+    config.send_queue_bytes = *dice.pick(&[0, 1000, 256 << 10]);
     config.max_packet_msg_payload_size = *dice.pick(&[2, 100, 1024]);
     (config.send_rate, config.recv_rate) =
         *dice.pick(&[(0, 0), (64_000, 64_000), (5_120_000, 5_120_000)]);

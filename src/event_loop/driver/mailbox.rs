@@ -22,7 +22,8 @@ pub struct Mailbox {
     clock: Box<dyn Fn() -> Mono + Send + Sync>,
     posts: Mutex<Posts>,
     /// Memory of messages that reactors have let go. The loop is not woken for it.
-    spares: Mutex<Vec<Spare>>,
+    /// `None`: the loop is over. Nobody waits for this lock: a spare that is missed costs little.
+    spares: Mutex<Option<Vec<Spare>>>,
     /// `None`: the loop is over.
     wake: Mutex<Option<Wake>>,
 }
@@ -61,7 +62,7 @@ impl Mailbox {
             sleeper: Sleeper::new(),
             clock: Box::new(clock),
             posts: Mutex::default(),
-            spares: Mutex::default(),
+            spares: Mutex::new(Some(Vec::new())),
             wake: Mutex::new(Some(wake)),
         }
     }
@@ -71,7 +72,8 @@ impl Mailbox {
         let closed = Posts { is_closed: true, ..Posts::default() };
         let left = std::mem::replace(&mut *self.posts.lock(), closed);
         let wake = self.wake.lock().take();
-        drop((left, wake));
+        let spares = self.spares.lock().take();
+        drop((left, wake, spares));
     }
 
     /// Posts a command.
@@ -94,9 +96,13 @@ impl Mailbox {
         into.dirty.append(&mut posts.dirty);
     }
 
-    /// Hands out what came back since the last call.
-    pub(crate) fn take_spares(&self, put: impl FnMut(Spare)) {
-        self.spares.lock().drain(..).for_each(put);
+    /// Puts what came back since the last call into `into`, which is empty.
+    pub(crate) fn take_spares(&self, into: &mut Vec<Spare>) {
+        if let Some(mut spares) = self.spares.try_lock()
+            && let Some(spares) = &mut *spares
+        {
+            std::mem::swap(into, spares);
+        }
     }
 
     /// The loop is about to block: whether it may. See [`Sleeper::may_sleep`].
@@ -139,8 +145,10 @@ impl Notify for Mailbox {
             return;
         }
         let Some(spare) = payload.into_spare() else { return };
-        let mut spares = self.spares.lock();
-        if spares.len() < MOST_SPARES {
+        let Some(mut spares) = self.spares.try_lock() else { return };
+        if let Some(spares) = &mut *spares
+            && spares.len() < MOST_SPARES
+        {
             spares.push(spare);
         }
     }

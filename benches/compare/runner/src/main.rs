@@ -76,7 +76,7 @@ fn compare(args: &Args, cases: &[Case]) -> Result<bool, String> {
     let table = format!("{}\n{}", head(args), table::table(cases, &programs, &results));
     println!("{table}");
     eprintln!("all lines: {}", log.display());
-    if args.writes() {
+    if args.writes() && is_well {
         let (readme, chart) =
             (root.join("benches/README.md"), root.join("benches/compare/chart.svg"));
         let text = fs::read_to_string(&readme).map_err(|error| error.to_string())?;

@@ -62,8 +62,18 @@ impl Results {
         };
         let (first, second) = case.kind.figures();
         let value = line[first].as_f64().ok_or_else(|| format!("no {first} in {line}"))?;
+        if !value.is_finite() || value < 0.0 || (first == "mb_per_s" && value == 0.0) {
+            return Err(format!("{first} is {value} in {line}"));
+        }
         cell.first.push(value);
-        cell.second.extend(second.and_then(|second| line[second].as_f64()));
+        if let Some(second) = second {
+            match line[second].as_f64() {
+                Some(value) => cell.second.push(value),
+                // Not every system tells it.
+                None if second.contains("cpu") => {}
+                None => return Err(format!("no {second} in {line}")),
+            }
+        }
         cell.ratios.extend(bare.map(|bare| value / bare));
         Ok(())
     }
