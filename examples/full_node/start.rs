@@ -40,13 +40,13 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let max_tx_bytes = settings.max_tx_bytes(args)?;
     let p2p = settings.p2p()?;
     let rpc_laddr = settings.rpc_laddr(args)?;
-    // Before anything begins: a port may be in use.
-    let rpc = http::Listening::bind("rpc", &rpc_laddr)?;
     let mut info = settings.node_info(args, &chain_id)?;
     if !rpc_laddr.is_empty() {
         let text: Vec<String> = rpc_laddr.iter().map(ToString::to_string).collect();
         info = info.with_rpc_address(text.join(","));
     }
+    // Before anything begins, since a port may be in use, and after what is written wrong is told.
+    let rpc = http::Listening::bind("rpc", &rpc_laddr)?;
     let key = settings.home.key(&settings.node_key_file)?;
     let mut config = opening::of_node(p2p, &key);
     let public_key = key.public_key();

@@ -19,9 +19,10 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let chain_id = settings.chain_id(args)?;
     let p2p = settings.p2p()?;
-    // Before anything begins: a port may be in use.
-    let http = http::Listening::bind("http", &settings.http(args)?)?;
+    let http = settings.http(args)?;
     let info = settings.node_info(args, &chain_id)?;
+    // Before anything begins, since a port may be in use, and after what is written wrong is told.
+    let http = http::Listening::bind("http", &http)?;
     let key = settings.home.key(&settings.node_key_file)?;
     let mut config = opening::of_node(p2p, &key);
     book::place(&mut config, &settings.home)?;

@@ -4,7 +4,9 @@ use std::fs;
 
 use tmp2p::NodeKey;
 
-use crate::program::{Program, assert_prints, assert_refused, assert_runs, command};
+use crate::program::{
+    Program, assert_prints, assert_refused, assert_runs, at_a_free_port, command,
+};
 
 const ID: &str = "ed99ea2d90b79612618deaed7cdde9e9786223b7";
 
@@ -244,7 +246,8 @@ fn a_generated_key_is_shown_and_never_replaced() {
         fs::write(&file, "{}").unwrap();
         for verb in ["gen-node-key", "show-node-id", "init", "start"] {
             let mut spoiled = command(program, home.path());
-            assert_refused(spoiled.args([verb, "--chain-id", "c"]), &["node_key.json"]);
+            let spoiled = at_a_free_port(&mut spoiled).args([verb, "--chain-id", "c"]);
+            assert_refused(spoiled, &["node_key.json"]);
             assert_eq!(fs::read(&file).unwrap(), b"{}");
         }
     }

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use crate::program::{assert_refused, command};
+use crate::program::{assert_refused, at_a_free_port, command};
 
 /// Each setting with a value that is refused, wherever it is read, and what is said of it. A value that
 /// does not count cannot be.
@@ -67,6 +67,9 @@ fn every_setting_outside_of_p2p_counts_in_file_variable_and_flag() {
                     start.args(["--chain-id", "c"]);
                 }
                 start.args(["--p2p.laddr", "tcp://127.0.0.1:0"]);
+                if *key != "rpc.laddr" {
+                    at_a_free_port(&mut start);
+                }
                 start
             };
             let in_file = match key.split_once('.') {

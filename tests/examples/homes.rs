@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tmp2p::NodeKey;
 
 use crate::{
-    program::{Program, assert_prints, assert_refused, assert_runs, command},
+    program::{Program, assert_prints, assert_refused, assert_runs, at_a_free_port, command},
     settings::case,
 };
 
@@ -27,6 +27,7 @@ fn a_link_to_nothing_is_told_with_its_target() {
             let [link, target] = of(link);
             let mut command = command(program, home);
             command.args([verb, "--chain-id", "c", "--p2p.laddr", "tcp://127.0.0.1:0"]);
+            at_a_free_port(&mut command);
             assert_refused(&mut command, &[&link, &target, "a link to", "correct the link"]);
         };
         let whole = link(&format!("{program}-home"));

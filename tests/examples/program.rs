@@ -42,6 +42,12 @@ pub(crate) fn bare(name: &str, home: &Path) -> Command {
     command
 }
 
+/// Whoever runs the tests may have a node that has the port which is ours where none is written.
+#[allow(dead_code, reason = "the interop tests, which share this file, have homes of their own")]
+pub(crate) fn at_a_free_port(command: &mut Command) -> &mut Command {
+    command.env("TM_RPC_LADDR", "tcp://127.0.0.1:0")
+}
+
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Output {
     command.output().unwrap()
