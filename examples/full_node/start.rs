@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
         info = info.with_rpc_address(text.join(","));
     }
     // Before anything begins, since a port may be in use, and after what is written wrong is told.
-    let rpc = http::Listening::bind("rpc", &rpc_laddr)?;
+    let rpc = http::Listening::bind("rpc", "--rpc.laddr", &rpc_laddr)?;
     let key = settings.home.key(&settings.node_key_file)?;
     let mut config = opening::of_node(p2p, &key);
     let public_key = key.public_key();

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &Args, settings: &Settings) -> Result<(), Failure> {
     let http = settings.http(args)?;
     let info = settings.node_info(args, &chain_id)?;
     // Before anything begins, since a port may be in use, and after what is written wrong is told.
-    let http = http::Listening::bind("http", &http)?;
+    let http = http::Listening::bind("http", "--http", &http)?;
     let key = settings.home.key(&settings.node_key_file)?;
     let mut config = opening::of_node(p2p, &key);
     book::place(&mut config, &settings.home)?;

@@ -201,7 +201,7 @@ pub struct Config {
     /// closed hard. Default 5 s.
     pub close_timeout: Duration,
     /// How long messages that came before the end of a connection wait for their reactor to
-    /// make room; 0 gives them up at once. Default 10 s.
+    /// make room; 0 gives them up at once. Until then the node is a peer. Default 10 s.
     pub drain_timeout: Duration,
 
     /// Accepted connections that are no sessions yet, at any time. A new one beyond it takes the place

@@ -12,7 +12,8 @@ use crate::ids::ChannelId;
 pub struct ChannelStatus {
     /// The channel.
     pub channel: ChannelId,
-    /// Messages in the send queue: accepted or waiting.
+    /// Messages in the send queue: accepted or waiting. What the event loop has taken from it and not
+    /// cut into packets, at most a full queue more, is counted nowhere.
     pub queued: usize,
     /// Messages cut into packets.
     pub sent_messages: u64,
@@ -22,7 +23,8 @@ pub struct ChannelStatus {
     pub received_messages: u64,
     /// Their payload bytes.
     pub received_bytes: u64,
-    /// Messages that were refused, timed out, or dropped at the session's end.
+    /// Messages that were refused, timed out, or dropped at the session's end. A `try_send` that finds
+    /// the queue full is a refusal each time, though the caller keeps the message.
     pub dropped: u64,
 }
 

@@ -177,7 +177,8 @@ impl SwitchHandle {
     }
 
     /// Bans a node, an address or a range: its connections end, and there are no others, in either
-    /// direction, for so long (`None`: until it is lifted). The target need not be known. Kept
+    /// direction, for so long (`None`: until it is lifted). It takes the place of an earlier ban of the same
+    /// target, also of a longer one. The target need not be known. Kept
     /// in the [`BookStore`](crate::BookStore), if there is one, whose write is waited for, a second at
     /// most: lists go through [`ban_many`](Self::ban_many), and a thread that reads events has better
     /// things to do where disks may hang.

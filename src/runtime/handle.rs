@@ -305,7 +305,9 @@ impl fmt::Debug for SwitchHandle {
 }
 
 impl DialTicket {
-    /// Waits until the dial has succeeded (every reactor has been told of the peer) or failed.
+    /// Waits until the dial has succeeded (every reactor has been told of the peer) or failed. The other
+    /// node may refuse us after that: its answer is that it closes
+    /// ([`RefusedAfterHandshake`](DisconnectReason::RefusedAfterHandshake)).
     ///
     /// # Errors
     /// Why there is no session.

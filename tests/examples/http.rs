@@ -347,7 +347,7 @@ fn a_port_in_use_is_found_before_anything_starts() {
         let mut command = command(program, home.path());
         command.args(["--chain-id", "c", "--p2p.laddr", "tcp://127.0.0.1:0"]);
         command.args([flag, &format!("tcp://127.0.0.1:0,{addr}")]).stdout(Stdio::piped());
-        assert_refused(&mut command, &[service, &addr, "in use", "free address"]);
+        assert_refused(&mut command, &[service, &addr, "in use", "free address", flag]);
         assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
     }
 }

@@ -70,12 +70,16 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Takes the addresses, so that one that is in use is known before anything else starts.
-    pub(crate) fn bind(service: &'static str, addrs: &[ListenAddress]) -> Result<Self, Failure> {
+    /// Takes the addresses, of which this flag tells, so that one that is in use is known before anything else starts.
+    pub(crate) fn bind(
+        service: &'static str,
+        flag: &str,
+        addrs: &[ListenAddress],
+    ) -> Result<Self, Failure> {
         let bind = |addr: &ListenAddress| {
             laddr::bind(addr).map_err(|why| {
                 Failure::Usage(format!(
-                    "{service} address {addr}: {why}; give a free address of this machine"
+                    "{service} address {addr}: {why}; give a free address of this machine with {flag}"
                 ))
             })
         };
