@@ -28,16 +28,7 @@ mod tests {
     fn every_measurement_has_a_figure_or_says_why_not() {
         Runner::new(Config::new()).start(|context| async move {
             let stack = Arc::new(Commonware::new(context));
-            for (args, figure) in [
-                ("drain -seconds 0.1 -size 1024 -senders 4", "mb_per_s"),
-                ("drain -seconds 0.1 -packet 4194304", "cannot"),
-                ("broadcast -seconds 0.1 -peers 3", "mb_per_s"),
-                ("rtt -seconds 0.1", "p50_us"),
-                ("rtt -seconds 0.1 -throttle 0s", "cannot"),
-                ("mixed -seconds 0.3", "p99_ms"),
-                ("mixed -seconds 0.3 -delay 20ms", "held_kib"),
-                ("mixed -seconds 0.3 -rate default", "cannot"),
-            ] {
+            for (args, figure) in measure::EACH {
                 let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
                 let line = measure::measure(stack.clone(), &args[0], &args[1..]).await;
                 let line = line.unwrap_or_else(|error| panic!("{args:?}: {error}")).to_string();

@@ -58,16 +58,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn every_measurement_has_a_figure_or_says_why_not() {
         for is_buffered in [false, true] {
-            for (args, figure) in [
-                ("drain -seconds 0.1 -size 1024 -senders 4", "mb_per_s"),
-                ("drain -seconds 0.1 -packet 4194304", "cannot"),
-                ("broadcast -seconds 0.1 -peers 3", "mb_per_s"),
-                ("rtt -seconds 0.1", "p50_us"),
-                ("rtt -seconds 0.1 -throttle 0s", "cannot"),
-                ("mixed -seconds 0.3", "p99_ms"),
-                ("mixed -seconds 0.3 -delay 20ms", "held_kib"),
-                ("mixed -seconds 0.3 -rate default", "cannot"),
-            ] {
+            for (args, figure) in measure::EACH {
                 let line = measured(is_buffered, args).await;
                 assert!(line.contains(&format!("\"{figure}\":")), "{args}: {line}");
             }

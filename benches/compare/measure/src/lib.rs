@@ -24,6 +24,18 @@ pub const BULK: usize = 0;
 /// The one of small important messages.
 pub const IMPORTANT: usize = 1;
 
+/// Each measurement in short, and a field that its line must have: what every program tests itself with.
+pub const EACH: [(&str, &str); 8] = [
+    ("drain -seconds 0.1 -size 1024 -senders 4", "mb_per_s"),
+    ("drain -seconds 0.1 -packet 4194304", "cannot"),
+    ("broadcast -seconds 0.1 -peers 3", "mb_per_s"),
+    ("rtt -seconds 0.1", "p50_us"),
+    ("rtt -seconds 0.1 -throttle 0s", "cannot"),
+    ("mixed -seconds 0.3", "p99_ms"),
+    ("mixed -seconds 0.3 -delay 20ms", "held_kib"),
+    ("mixed -seconds 0.3 -rate default", "cannot"),
+];
+
 /// A library that is measured.
 pub trait Stack: Sized + Send + Sync + 'static {
     /// A running node.
