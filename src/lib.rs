@@ -171,7 +171,7 @@ pub use ban::{Ban, BanOrigin, BanTarget, BanTargetError};
 pub use channel::{ChannelDescriptor, DEFAULT_RECV_MESSAGE_CAPACITY};
 pub use config::{Config, ConfigError, PexBias};
 pub use crossbeam_channel;
-pub use event_loop::ListenError;
+pub use event_loop::{EventLoopStatus, ListenError};
 pub use identity::{BadSignature, NodeId, NodeIdError, NodeKey, NodeKeyError, PublicKey};
 pub use ids::{ChannelId, ConnId, Direction};
 pub use node_info::{Incompatible, MAX_NODE_INFO_SIZE, NodeInfo, NodeInfoError};

@@ -18,6 +18,19 @@ pub(crate) fn text(chain_id: &str, metrics: &Metrics, book: Option<Counts>) -> S
     page.one("sessions_total", "counter", "Sessions that began.", metrics.sessions);
     let help = "Times that the system refused to accept connections.";
     page.one("accept_failures_total", "counter", help, metrics.accept_failures);
+    let event_loop = &metrics.event_loop;
+    let counted = [
+        ("accepted_total", "Connections accepted.", event_loop.accepted),
+        ("socket_read_bytes_total", "Bytes read from all sockets.", event_loop.read_bytes),
+        ("socket_written_bytes_total", "Bytes written to all sockets.", event_loop.written_bytes),
+        ("loop_turns_total", "Turns of the event loop.", event_loop.turns),
+        ("loop_long_turns_total", "Turns that lasted longer than 2 ms.", event_loop.long_turns),
+    ];
+    for (name, help, count) in counted {
+        page.one(name, "counter", help, count);
+    }
+    let longest = event_loop.longest_turn.as_secs_f64();
+    page.one("loop_longest_turn_seconds", "gauge", "The longest turn since the start.", longest);
 
     type Of = fn(&ChannelStatus) -> u64;
     let per_channel: [(&str, &str, &str, Of); 6] = [

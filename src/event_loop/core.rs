@@ -1,9 +1,9 @@
 //! The event loop's decisions, without a socket, a clock or a thread.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use super::{
-    Command, LoopSettings, Mailbox, Posts, Readiness, Report, Sockets,
+    Command, Counters, LoopSettings, Mailbox, Posts, Readiness, Report, Sockets,
     conn::{Conn, Context, Next},
     listener::Listener,
     ports::LISTENER,
@@ -55,6 +55,16 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     pub fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
         self.listener.note();
         self.cx.sockets.listen(addr)
+    }
+
+    /// What is counted, for those that are to read it.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.cx.counters.clone()
+    }
+
+    /// The turn and what it has led to are over; the driver tells, for it has the clock.
+    pub fn end_turn(&self, now: Mono) {
+        self.cx.counters.on_turn(now - self.cx.now.mono);
     }
 
     /// The sockets, for the driver that waits on them.

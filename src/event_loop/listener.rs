@@ -62,7 +62,10 @@ impl Listener {
     ) -> Option<SocketAddr> {
         self.left -= 1;
         let error = match cx.sockets.accept(slot) {
-            Ok(remote) => return Some(canonical(remote)),
+            Ok(remote) => {
+                cx.counters.on_accepted();
+                return Some(canonical(remote));
+            }
             Err(error) => error,
         };
         match error.kind() {

@@ -8,6 +8,7 @@
 mod command;
 mod conn;
 mod core;
+mod counters;
 mod delivered;
 mod door;
 mod driver;
@@ -21,6 +22,7 @@ mod table;
 pub use crate::ban::BanTable;
 pub use command::{Command, Established, Report};
 pub use core::LoopCore;
+pub use counters::{Counters, EventLoopStatus};
 pub use door::GateSettings;
 pub(crate) use door::{Buckets, Counts, Pace, around, networks};
 pub use driver::{ListenError, Mailbox, MioSockets, Posts, SocketOptions};

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use crate::{
     address::{NetAddress, PeerAddress},
     clock::Clock,
-    event_loop::{Command, Mailbox},
+    event_loop::{Command, Counters, Mailbox},
     identity::NodeId,
     ids::{ChannelId, Direction},
     node_info::NodeInfo,
@@ -58,6 +58,7 @@ pub(super) struct Started {
     /// With channels and address.
     pub(super) node_info: NodeInfo,
     pub(super) local_addr: Option<SocketAddr>,
+    pub(super) counters: Arc<Counters>,
     /// Of channels whose messages somebody names.
     pub(super) message_types: Vec<Arc<MessageTypes>>,
 }
@@ -206,8 +207,11 @@ impl SwitchHandle {
         let channels = self.node_info().channels().iter().copied();
         let mut metrics = tally.with_sessions(channels, statuses);
         drop(tally);
-        let types = self.0.started.get().map_or(&[][..], |started| &started.message_types);
-        metrics.message_types = types.iter().map(|of| (of.channel, of.status())).collect();
+        if let Some(started) = self.0.started.get() {
+            let types = started.message_types.iter();
+            metrics.message_types = types.map(|of| (of.channel, of.status())).collect();
+            metrics.event_loop = started.counters.status();
+        }
         metrics.bans = self.bans().len();
         (metrics.outbound_peers, metrics.inbound_peers) = (now.outbound, now.inbound);
         metrics.dialing = now.dialing;

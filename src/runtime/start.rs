@@ -117,6 +117,7 @@ impl SwitchBuilder {
             pex: book.handle(),
             node_info,
             local_addr: event_loop.local_addr,
+            counters: event_loop.counters.clone(),
             message_types: plan.channels.iter().filter_map(|(c, _)| MessageTypes::of(c)).collect(),
         };
         let (handle, mut unstarted) = (self.handle.clone(), std::mem::take(&mut self.unstarted));

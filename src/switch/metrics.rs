@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::SwitchEvent;
 use crate::{
+    event_loop::EventLoopStatus,
     ids::ChannelId,
     reactor::{ChannelStatus, MessageTypeStatus, PeerStatus},
 };
@@ -39,6 +40,8 @@ pub struct Metrics {
     pub disconnects: BTreeMap<&'static str, u64>,
     /// Times that the system refused to accept connections.
     pub accept_failures: u64,
+    /// What the thread of all sockets has counted.
+    pub event_loop: EventLoopStatus,
 }
 
 /// What adds up over time: everything but what is to be looked up at the moment of asking.

@@ -401,6 +401,28 @@ fn what_happened_is_counted() {
     check();
 }
 
+#[test]
+fn what_the_loop_counts_is_what_went_over_the_wire() {
+    let (alice, bob) = (node(), node());
+    let (to_bob, _) = pair(&alice, &bob);
+    for size in [1, 1000, 100_000] {
+        to_bob.send(CHANNEL, vec![1; size]).unwrap();
+        message(&bob.1);
+    }
+    let (of_alice, of_bob) = (alice.0.handle().clone(), bob.0.handle().clone());
+    alice.0.stop(DEADLINE).unwrap();
+    down(&bob.1);
+    let [alice, bob_now] = [&of_alice, &of_bob].map(|handle| handle.metrics().event_loop);
+    assert_eq!(bob_now.read_bytes, alice.written_bytes, "Bob reads to the end");
+    assert!(alice.written_bytes > 101_001, "{alice:?}");
+    assert!((1000..=bob_now.written_bytes).contains(&alice.read_bytes), "{alice:?}, {bob_now:?}");
+    assert_eq!(alice.accepted + bob_now.accepted, 1);
+    assert!(alice.turns > 0 && alice.longest_turn > Duration::ZERO, "{alice:?}");
+    // It stays after the stop.
+    bob.0.stop(DEADLINE).unwrap();
+    assert!(of_bob.metrics().event_loop.read_bytes == alice.written_bytes);
+}
+
 /// The fault: who added up while a session ended counted it twice, or not at all.
 #[test]
 fn what_was_counted_is_never_less_later_while_sessions_end() {

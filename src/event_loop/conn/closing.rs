@@ -192,6 +192,6 @@ fn discard<S: Sockets, I: Inbox>(socket: &mut Socket, cx: &mut Context<S, I>) ->
         return false;
     }
     let quantum = cx.quantum;
-    socket.read(&mut cx.sockets, &mut cx.scratch[..quantum]);
+    socket.read(&mut cx.sockets, &cx.counters, &mut cx.scratch[..quantum]);
     socket.may_read()
 }

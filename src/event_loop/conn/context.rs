@@ -1,10 +1,12 @@
 //! What of the loop a connection may touch in its run: all but the table in which it is.
 
-use std::{collections::VecDeque, time::SystemTime};
+use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
 use super::inflow::Parking;
 use crate::{
-    event_loop::{LoopSettings, Report, Sockets, door::Door, inbox::Watched, spares::Spares},
+    event_loop::{
+        Counters, LoopSettings, Report, Sockets, door::Door, inbox::Watched, spares::Spares,
+    },
     protocol::secret::{FRAME_SEALED, KeyAgreement},
     reactor::Inbox,
     time::{Mono, Now},
@@ -33,6 +35,7 @@ pub(in crate::event_loop) struct Context<S, I> {
     pub(in crate::event_loop) spares: Spares,
     pub(in crate::event_loop) parking: Parking,
     pub(in crate::event_loop) door: Door,
+    pub(in crate::event_loop) counters: Arc<Counters>,
     /// Bytes of unfinished messages over all connections.
     pub(in crate::event_loop) pooled: usize,
     pub(in crate::event_loop) reports: VecDeque<Report>,
@@ -61,6 +64,7 @@ impl<S: Sockets, I: Inbox> Context<S, I> {
             spares: Spares::default(),
             parking: Parking::new(&settings),
             door: Door::new(settings.gate.clone()),
+            counters: Arc::default(),
             pooled: 0,
             reports: VecDeque::new(),
             key_agreement,

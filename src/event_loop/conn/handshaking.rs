@@ -217,6 +217,6 @@ impl<C: Cipher> Handshaking<C> {
 
 fn read<S: Sockets, I: Inbox>(socket: &mut Socket, cx: &mut Context<S, I>) {
     // Through the shared buffer: a stranger that is silent makes us hold nothing.
-    let read = socket.read(&mut cx.sockets, &mut cx.scratch[..HANDSHAKE_READ]);
+    let read = socket.read(&mut cx.sockets, &cx.counters, &mut cx.scratch[..HANDSHAKE_READ]);
     socket.inbuf.extend_from_slice(&cx.scratch[..read]);
 }

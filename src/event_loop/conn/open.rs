@@ -200,7 +200,11 @@ impl<C: Cipher> Open<C> {
             let mut filled = have;
             if have < FRAME_SEALED && socket.may_read() {
                 let wanted = cx.quantum.min(allowance.max(FRAME_SEALED));
-                filled += socket.read(&mut cx.sockets, &mut cx.scratch[have..have + wanted]);
+                filled += socket.read(
+                    &mut cx.sockets,
+                    &cx.counters,
+                    &mut cx.scratch[have..have + wanted],
+                );
             }
             has_read = filled > have;
             let mut delivery = Delivery {

@@ -5,7 +5,7 @@ use std::io;
 
 use super::Context;
 use crate::{
-    event_loop::{Readiness, Sockets},
+    event_loop::{Counters, Readiness, Sockets},
     reactor::{DisconnectReason, Inbox},
 };
 
@@ -67,7 +67,12 @@ impl Socket {
     }
 
     /// Reads once into the buffer; the bytes read. See [`Sockets::short_is_blocked`].
-    pub(super) fn read(&mut self, sockets: &mut impl Sockets, buffer: &mut [u8]) -> usize {
+    pub(super) fn read(
+        &mut self,
+        sockets: &mut impl Sockets,
+        counters: &Counters,
+        buffer: &mut [u8],
+    ) -> usize {
         match sockets.read(self.slot, buffer) {
             Ok(0) => {
                 self.readable = false;
@@ -75,6 +80,7 @@ impl Socket {
                 0
             }
             Ok(read) => {
+                counters.on_read(read);
                 // A short read has emptied the socket, and new bytes make a new edge; but the
                 // edge of a hang-up was told already.
                 let is_full = read == buffer.len();
@@ -112,6 +118,7 @@ impl Socket {
                 Err(_) => self.write_failed = true,
             }
         }
+        cx.counters.on_written(taken);
         if !self.has_output() || self.write_failed {
             self.drop_output(cx);
         }

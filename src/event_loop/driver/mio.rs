@@ -18,7 +18,9 @@ use super::Mailbox;
 use crate::{
     ban::BanTable,
     clock::Clock,
-    event_loop::{Command, LISTENER, LoopCore, LoopSettings, Readiness, Report, Reports, Sockets},
+    event_loop::{
+        Command, Counters, LISTENER, LoopCore, LoopSettings, Readiness, Report, Reports, Sockets,
+    },
     guard::guarded,
     protocol::secret::{ChaCha, KeyAgreement},
     reactor::Inbox,
@@ -208,6 +210,7 @@ fn advice(error: &io::Error) -> &'static str {
 pub(crate) struct LoopThread {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) local_addr: Option<SocketAddr>,
+    pub(crate) counters: Arc<Counters>,
     /// Tells whether it ended as it should; else it had panicked.
     pub(crate) thread: Thread<bool>,
 }
@@ -237,6 +240,7 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
     };
     let key_agreement = Box::new(KeyAgreement::generate);
     let core = LoopCore::<_, _, ChaCha>::new(prepare(local_addr), sockets, inbox, key_agreement);
+    let counters = core.counters();
     // Before the loop accepts anybody.
     mailbox.command(Command::Bans(bans));
     let posts = mailbox.clone();
@@ -250,7 +254,7 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
         }
         is_sound
     })?;
-    Ok(LoopThread { mailbox, local_addr, thread })
+    Ok(LoopThread { mailbox, local_addr, counters, thread })
 }
 
 fn run<I: Inbox>(
@@ -268,6 +272,7 @@ fn run<I: Inbox>(
         while let Some(told) = core.poll_report() {
             reports.report(told);
         }
+        core.end_turn(clock.mono());
         if core.is_stopped() {
             return;
         }
