@@ -108,7 +108,7 @@ fn at_switch(sessions: usize, run: u64) -> f64 {
             conn: conn(n),
             ticket: None,
             id: id(n),
-            node_info: Box::new(info.clone().with_id(id(n))),
+            node_info: Arc::new(info.clone().with_id(id(n))),
             direction: Direction::Inbound,
             remote: (ip(n), 26656).into(),
         })

@@ -166,7 +166,7 @@ pub struct Established {
     /// The authenticated ID.
     pub id: NodeId,
     /// The peer's NodeInfo: valid, compatible, with the authenticated ID.
-    pub node_info: Box<NodeInfo>,
+    pub node_info: Arc<NodeInfo>,
     /// Who dialed.
     pub direction: Direction,
     /// The socket's remote address.

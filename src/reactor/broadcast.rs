@@ -116,7 +116,7 @@ pub(crate) mod tests {
         let admission = Admission {
             conn: ConnId::new(0, number.into(), 0),
             id,
-            node_info: Box::new(node_info),
+            node_info: Arc::new(node_info),
             direction: Direction::Inbound,
             remote_addr: ([10, 0, 0, number], 1).into(),
             dialed_addr: None,

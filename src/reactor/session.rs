@@ -117,7 +117,7 @@ pub struct Admission {
     /// The peer's authenticated ID.
     pub id: NodeId,
     /// The peer's NodeInfo.
-    pub node_info: Box<NodeInfo>,
+    pub node_info: Arc<NodeInfo>,
     /// Who dialed.
     pub direction: Direction,
     /// The socket's remote address.
@@ -138,7 +138,7 @@ pub struct Admission {
 pub struct Session {
     pub(crate) conn: ConnId,
     pub(crate) id: NodeId,
-    pub(crate) node_info: Box<NodeInfo>,
+    pub(crate) node_info: Arc<NodeInfo>,
     pub(crate) direction: Direction,
     pub(crate) remote_addr: SocketAddr,
     pub(crate) dialed_addr: Option<PeerAddress>,

@@ -1,6 +1,6 @@
 //! Candidates that filters are asked about, and whose answers are missing.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use crate::{
     identity::NodeId,
@@ -21,7 +21,7 @@ pub struct Candidate {
     /// outbound connection; nobody knows, for one of an inbound connection.
     pub id: Option<NodeId>,
     /// What it says of itself; for peer filters only.
-    pub node_info: Option<Box<NodeInfo>>,
+    pub node_info: Option<Arc<NodeInfo>>,
 }
 
 /// What a decision is about.

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use super::{attempt::Attempt, network::Networks};
@@ -23,7 +24,7 @@ pub(super) struct Conn {
     pub(super) id: NodeId,
     pub(super) remote: SocketAddr,
     pub(super) direction: Direction,
-    pub(super) node_info: Box<NodeInfo>,
+    pub(super) node_info: Arc<NodeInfo>,
     /// The attempt that it came from, until it is known how that ended.
     pub(super) attempt: Option<Attempt>,
     /// When it was established.
@@ -74,7 +75,8 @@ pub(super) enum Parked {
 /// The connections.
 #[derive(Debug, Default)]
 pub(super) struct PeerSet {
-    conns: BTreeMap<ConnId, Conn>,
+    /// Boxed: nodes of a map that grows at its end stay half empty, 290 bytes a connection.
+    conns: BTreeMap<ConnId, Box<Conn>>,
     /// **Invariant:** all connections, by node.
     by_id: BTreeSet<(NodeId, ConnId)>,
     /// **Invariant:** exactly the connections that are `Introducing` or `Up`, one per ID.
@@ -102,7 +104,7 @@ pub(super) struct Held {
 impl PeerSet {
     pub(super) fn insert(&mut self, id: ConnId, new: Conn) {
         self.by_id.insert((new.id, id));
-        self.conns.insert(id, new);
+        self.conns.insert(id, Box::new(new));
         self.tally(id, true);
     }
 
@@ -112,27 +114,27 @@ impl PeerSet {
         let conn = self.conns.remove(&id)?;
         self.unlist(conn.id, id);
         self.by_id.remove(&(conn.id, id));
-        Some(conn)
+        Some(*conn)
     }
 
     pub(super) fn get(&self, id: ConnId) -> Option<&Conn> {
-        self.conns.get(&id)
+        self.conns.get(&id).map(Box::as_ref)
     }
 
     /// For everything but what the lists and counts depend on.
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.conns.get_mut(&id)
+        self.conns.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ConnId, &Conn)> {
-        self.conns.iter().map(|(id, conn)| (*id, conn))
+        self.conns.iter().map(|(id, conn)| (*id, &**conn))
     }
 
     /// The connections with this node.
     pub(super) fn of(&self, node: &NodeId) -> impl Iterator<Item = (ConnId, &Conn)> {
         let first = ConnId::new(0, 0, 0);
         let conns = self.by_id.range((*node, first)..).take_while(move |(of, _)| of == node);
-        conns.filter_map(|(_, id)| Some((*id, self.conns.get(id)?)))
+        conns.filter_map(|(_, id)| Some((*id, self.get(*id)?)))
     }
 
     /// Puts the connection into another stage, and on the lists where it belongs.
@@ -292,7 +294,7 @@ mod tests {
             id: node,
             remote: (ip, 1).into(),
             direction: if is_inbound { Direction::Inbound } else { Direction::Outbound },
-            node_info: Box::new(NodeInfo::new("test", "test").unwrap()),
+            node_info: Arc::new(NodeInfo::new("test", "test").unwrap()),
             attempt: None,
             established: Mono::ZERO,
             stage: Stage::New,

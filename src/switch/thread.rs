@@ -353,7 +353,7 @@ mod tests {
         let admission = Admission {
             conn: ConnId::new(0, 1, 0),
             id,
-            node_info: Box::new(
+            node_info: Arc::new(
                 NodeInfo::new("chain", "peer")
                     .unwrap()
                     .with_id(id)

@@ -342,7 +342,7 @@ impl Run {
         self.model.conns.insert(conn, entry);
         self.open.insert(conn, None);
         let expected = self.model.expected(conn, self.now);
-        let node_info = Box::new(INFO.clone().with_id(id));
+        let node_info = std::sync::Arc::new(INFO.clone().with_id(id));
         let established = Established { conn, ticket, id, node_info, direction, remote };
         self.happen(Some(Input::Report(Report::Established(established))));
         self.compare(conn, expected);

@@ -33,7 +33,7 @@ pub(in crate::event_loop) struct AwaitingAdmission<C: Cipher> {
 
 enum Question {
     /// The switch is asked when it has time.
-    Unasked(Box<NodeInfo>),
+    Unasked(Arc<NodeInfo>),
     /// `Established` was reported.
     Asked {
         /// A reactor was faster than the switch's `Admit`, which brings what is to be flushed.
@@ -49,7 +49,7 @@ impl<C: Cipher> AwaitingAdmission<C> {
     /// Who has dialed waits, and the switch is asked at once; others have their turn.
     pub(super) fn new<S: Sockets, I: Inbox>(
         link: link::Established<C>,
-        node_info: Box<NodeInfo>,
+        node_info: Arc<NodeInfo>,
         origin: Origin,
         facts: &Facts,
         socket: &Socket,
@@ -92,7 +92,7 @@ impl<C: Cipher> AwaitingAdmission<C> {
     fn tell<S: Sockets, I: Inbox>(
         &mut self,
         ticket: Option<u64>,
-        node_info: Box<NodeInfo>,
+        node_info: Arc<NodeInfo>,
         facts: &Facts,
         socket: &Socket,
         cx: &mut Context<S, I>,

@@ -294,7 +294,7 @@ fn session(cx: &Context<Wire, Events>) -> Arc<Session> {
     let admission = Admission {
         conn: id(),
         id: their_id(),
-        node_info: Box::new(link_settings(2, "chain").node_info),
+        node_info: Arc::new(link_settings(2, "chain").node_info),
         direction: Direction::Inbound,
         remote_addr: remote(),
         dialed_addr: None,

@@ -39,6 +39,13 @@ const EVENTS_PER_POLL: usize = 1024;
 /// 32 KiB, at the same throughput.
 const NOTSENT_LOWAT: (u64, u64) = (8 << 10, 32 << 10);
 
+/// `SO_RCVBUF` of connections within this machine (the kernel doubles it for its own records). Such a
+/// line has no rate of its own, so whatever the sender is ahead of us waits here, megabytes of it, in
+/// front of everything urgent; and its round trips are so short that no rate needs more. Measured:
+/// half of the small messages beside saturated bulk took 1.7 ms without it, 0.4 ms with it, at the same
+/// throughput. Lines between machines are left to the kernel, which knows their round trips.
+const LOCAL_RECV_BUFFER: usize = 128 << 10;
+
 /// What the driver sets on every socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
@@ -54,13 +61,22 @@ impl SocketOptions {
         Self { notsent_lowat: lowat as u32 }
     }
 
-    fn apply(&self, stream: &TcpStream) {
+    fn apply(&self, stream: &TcpStream, remote: SocketAddr) {
         // A socket that the peer has reset already refuses options; reading tells of it.
         let socket = SockRef::from(stream);
         let _ = socket.set_tcp_nodelay(true);
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = socket.set_tcp_notsent_lowat(self.notsent_lowat);
+        if is_local(stream, remote) {
+            let _ = socket.set_recv_buffer_size(LOCAL_RECV_BUFFER);
+        }
     }
+}
+
+/// Whether both ends are on this machine.
+fn is_local(stream: &TcpStream, remote: SocketAddr) -> bool {
+    let ip = remote.ip().to_canonical();
+    ip.is_loopback() || stream.local_addr().is_ok_and(|own| own.ip().to_canonical() == ip)
 }
 
 /// Connections that the kernel keeps until they are accepted; it takes `somaxconn` if that is less.
@@ -83,8 +99,8 @@ impl MioSockets {
         Self { registry, listener: None, streams: Vec::new(), spare: spare(), options }
     }
 
-    fn insert(&mut self, slot: u32, mut stream: TcpStream) -> io::Result<()> {
-        self.options.apply(&stream);
+    fn insert(&mut self, slot: u32, mut stream: TcpStream, remote: SocketAddr) -> io::Result<()> {
+        self.options.apply(&stream, remote);
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(&mut stream, Token(slot as usize), interest)?;
         let slot = slot as usize;
@@ -125,7 +141,7 @@ impl Sockets for MioSockets {
 
     fn connect(&mut self, slot: u32, addr: SocketAddr) -> io::Result<()> {
         let stream = TcpStream::connect(addr)?;
-        self.insert(slot, stream)
+        self.insert(slot, stream, addr)
     }
 
     fn connect_result(&mut self, slot: u32) -> io::Result<bool> {
@@ -143,7 +159,7 @@ impl Sockets for MioSockets {
     fn accept(&mut self, slot: u32) -> io::Result<SocketAddr> {
         let listener = self.listener.as_ref().ok_or(io::ErrorKind::WouldBlock)?;
         let (stream, addr) = listener.accept()?;
-        self.insert(slot, stream)?;
+        self.insert(slot, stream, addr)?;
         Ok(addr)
     }
 
@@ -303,5 +319,38 @@ fn run<I: Inbox>(
             };
             core.handle_readiness(event.token().0 as u32, readiness);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_received_within_the_machine_waits_in_a_small_buffer() {
+        let mut poll = Poll::new().unwrap();
+        let options = SocketOptions::for_send_rate(0);
+        let mut sockets = MioSockets::new(poll.registry().try_clone().unwrap(), options);
+        let addr = sockets.listen(([127, 0, 0, 1], 0).into()).unwrap();
+        sockets.connect(0, addr).unwrap();
+        let mut events = Events::with_capacity(8);
+        let accepted = loop {
+            match sockets.accept(1) {
+                Ok(remote) => break remote,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            poll.poll(&mut events, None).unwrap();
+        };
+        for slot in [0, 1] {
+            let stream = sockets.stream(slot).unwrap();
+            let buffer = SockRef::from(&*stream).recv_buffer_size().unwrap();
+            // Linux doubles what it is asked for.
+            let factor = if cfg!(target_os = "linux") { 2 } else { 1 };
+            assert_eq!(buffer, factor * LOCAL_RECV_BUFFER);
+        }
+        let stream = sockets.stream(1).unwrap();
+        assert!(is_local(stream, accepted));
+        assert!(is_local(stream, "[::ffff:127.0.0.1]:9".parse().unwrap()));
+        assert!(!is_local(stream, "192.0.2.1:9".parse().unwrap()), "the kernel knows that line");
     }
 }

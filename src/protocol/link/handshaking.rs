@@ -1,5 +1,7 @@
 //! Secret connection, then both NodeInfos.
 
+use std::sync::Arc;
+
 use super::{Established, LinkError, LinkSettings, MAX_NODE_INFO_FRAMES};
 use crate::{
     identity::NodeId,
@@ -40,7 +42,7 @@ pub enum Step<C: Cipher> {
     /// One expensive step (about 110 µs) was done; call again, now or later.
     Stepped(Handshaking<C>),
     /// The peer is authenticated, its NodeInfo is valid and compatible.
-    Established(Established<C>, Box<NodeInfo>),
+    Established(Established<C>, Arc<NodeInfo>),
 }
 
 /// A handshake that has failed.
@@ -83,7 +85,7 @@ impl<C: Cipher> Handshaking<C> {
                 Ok(Some(theirs)) => {
                     let Exchange { sealer, opener, peer_id, plain: rest, .. } = *exchange;
                     let established = Established { sealer, opener, peer_id, rest };
-                    Ok(Step::Established(established, Box::new(theirs)))
+                    Ok(Step::Established(established, Arc::new(theirs)))
                 }
                 Err(error) => Err(Failed { error, peer_id: Some(exchange.peer_id) }),
             },
