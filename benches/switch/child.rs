@@ -85,7 +85,8 @@ impl Child {
         Ok(())
     }
 
-    fn spawn(mut command: Command) -> Outcome<Self> {
+    /// Whatever is to be run.
+    pub(crate) fn spawn(mut command: Command) -> Outcome<Self> {
         let program = command.get_program().to_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process =

@@ -16,6 +16,8 @@ mod mixed;
 mod node;
 mod pipe;
 mod rtt;
+#[cfg_attr(not(target_os = "linux"), path = "shaped/elsewhere.rs")]
+mod shaped;
 mod slow;
 mod yardstick;
 
@@ -76,7 +78,7 @@ fn child_role() -> Option<Outcome<()>> {
             Some(attacker::stand(places, unconditional, persistent))
         }
         [child::ATTACK, name, addr] => Some(attacker::attack(name, addr)),
-        _ => None,
+        _ => shaped::child_role(&args),
     }
 }
 
@@ -88,6 +90,7 @@ enum Case {
     RttOneCore,
     Mixed(Mixed),
     Slow(Slow),
+    Shaped,
     Broadcast(Broadcast),
     Handshakes(Handshakes),
     Idle(Idle),
@@ -112,6 +115,7 @@ fn cases() -> Vec<Case> {
     cases.extend([Case::Rtt, Case::RttOneCore]);
     cases.extend([Mixed::DefaultRate, Mixed::Unlimited].map(Case::Mixed));
     cases.extend([0, 20, 100, 250].map(|delay_ms| Case::Slow(Slow { delay_ms })));
+    cases.push(Case::Shaped);
     cases.extend([1024, 65_536].map(|size| Case::Broadcast(Broadcast { size })));
     cases.extend([1, 16].map(|concurrent| Case::Handshakes(Handshakes { concurrent })));
     cases.extend([100, 500, 1000].map(|peers| Case::Idle(Idle { peers })));
@@ -130,6 +134,7 @@ impl Case {
             Self::RttOneCore => rtt::NAME_ONE_CORE.to_owned(),
             Self::Mixed(mixed) => mixed.name().to_owned(),
             Self::Slow(slow) => slow.name(),
+            Self::Shaped => shaped::NAME.to_owned(),
             Self::Broadcast(broadcast) => broadcast.name(),
             Self::Handshakes(handshakes) => handshakes.name(),
             Self::Idle(idle) => idle.name(),
@@ -152,6 +157,7 @@ impl Case {
             Self::RttOneCore => rtt::report_one_core(args, reporter),
             Self::Mixed(mixed) => mixed.report(args, reporter),
             Self::Slow(slow) => slow.report(args, reporter),
+            Self::Shaped => shaped::report(args, reporter),
             Self::Broadcast(broadcast) => reporter.outcome(name, broadcast.line(args, yardstick)),
             Self::Handshakes(handshakes) => handshakes.report(args, reporter),
             Self::Idle(idle) => idle.report(args, reporter),

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tmp2p::{ChannelDescriptor, Config, Event, NodeKey, Payload, Reactor, ReactorSpec, Switch};
+use tmp2p::{
+    ChannelDescriptor, Config, Event, NodeKey, Payload, Peer, Reactor, ReactorSpec, Switch,
+};
 
 use crate::{
     common::{Args, Goal, Line, Outcome, Reporter, Summary, percentile},
@@ -92,27 +94,19 @@ impl Mixed {
         let alone = args.pick(Duration::from_millis(1500), Duration::from_millis(150));
         let origin = Instant::now();
         let (delivered, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let important = || -> Outcome<()> {
-            let mut due = Instant::now();
-            for _ in 0..messages {
-                let now = Instant::now();
-                // What is late is not made up for: like a ticker.
-                due = (due + PAUSE).max(now);
-                thread::sleep(due - now);
-                let mut message = vec![0; IMPORTANT_SIZE];
-                let sent = origin.elapsed().as_nanos() as u64;
-                message[..8].copy_from_slice(&sent.to_le_bytes());
-                peer.send(IMPORTANT, message)?;
-            }
-            Ok(())
-        };
+        let clock = || origin.elapsed().as_nanos() as u64;
+        let important = || tick(&peer, messages, clock);
         let sleep = || {
             thread::sleep(alone);
             Ok(())
         };
         thread::scope(|scope| {
             let counting = scope.spawn(|| count(&far.bulk, &delivered));
-            let timing = scope.spawn(|| time(&far.important, origin));
+            let timing = scope.spawn(|| {
+                let mut times = Vec::new();
+                time(&far.important, clock, |took| times.push(took));
+                times
+            });
             let pouring = scope.spawn(|| -> Outcome<()> {
                 let payload = Payload::from(vec![0x5a; BULK_SIZE]);
                 while !stop.load(Relaxed) {
@@ -173,7 +167,8 @@ fn rate(delivered: &AtomicUsize, work: impl FnOnce() -> Outcome<()>) -> Outcome<
     Ok(bytes as f64 / 1e6 / start.elapsed().as_secs_f64())
 }
 
-fn count(bulk: &Reactor, delivered: &AtomicUsize) {
+/// Adds up the bytes that come, until a session ends.
+pub(crate) fn count(bulk: &Reactor, delivered: &AtomicUsize) {
     for event in bulk.events() {
         match event {
             Event::Message(envelope) => {
@@ -185,19 +180,32 @@ fn count(bulk: &Reactor, delivered: &AtomicUsize) {
     }
 }
 
-/// Milliseconds that each message took.
-fn time(important: &Reactor, origin: Instant) -> Vec<f64> {
-    let mut times = Vec::new();
+/// Sends so many important messages, each with the time at which it was sent, in nanoseconds.
+pub(crate) fn tick(peer: &Peer, messages: usize, clock: impl Fn() -> u64) -> Outcome<()> {
+    let mut due = Instant::now();
+    for _ in 0..messages {
+        let now = Instant::now();
+        // What is late is not made up for: like a ticker.
+        due = (due + PAUSE).max(now);
+        thread::sleep(due - now);
+        let mut message = vec![0; IMPORTANT_SIZE];
+        message[..8].copy_from_slice(&clock().to_le_bytes());
+        peer.send(IMPORTANT, message)?;
+    }
+    Ok(())
+}
+
+/// Tells of each important message how many milliseconds it took, until a session ends.
+pub(crate) fn time(important: &Reactor, clock: impl Fn() -> u64, mut tell: impl FnMut(f64)) {
     for event in important.events() {
         match event {
             Event::Message(envelope) => {
-                let now = origin.elapsed().as_nanos() as u64;
+                let now = clock();
                 let sent = envelope.payload().first_chunk().copied().map_or(0, u64::from_le_bytes);
-                times.push((now - sent) as f64 / 1e6);
+                tell((now - sent) as f64 / 1e6);
             }
             Event::PeerDown(..) => break,
             _ => {}
         }
     }
-    times
 }
