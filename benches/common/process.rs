@@ -1,20 +1,19 @@
-//! What the system says of this process. Linux only: elsewhere there is nothing to print.
+//! What the system says of this process. Most of it Linux only: elsewhere there is nothing to print.
 
 use std::fs;
 
-/// Clock ticks a second in `/proc`: 100 on every Linux, whatever the kernel's own tick is.
-const TICKS_PER_SECOND: f64 = 100.0;
-
-/// Processor time of all threads so far, ended ones included, user and system, in seconds. Comes
-/// in steps of 10 ms.
+/// Processor time of all threads so far, ended ones included, user and system, in seconds.
+#[cfg(unix)]
 pub(crate) fn cpu_seconds() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the program's name in brackets and may hold blanks.
-    let (_, fields) = stat.rsplit_once(')')?;
-    // Fields 14 and 15 (proc_pid_stat(5)); the first one here is the third.
-    let mut times = fields.split_whitespace().skip(11).map(str::parse::<f64>);
-    let (user, system) = (times.next()?.ok()?, times.next()?.ok()?);
-    Some((user + system) / TICKS_PER_SECOND)
+    use rustix::time::{ClockId, clock_gettime};
+
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Some(used.tv_sec as f64 + used.tv_nsec as f64 / 1e9)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn cpu_seconds() -> Option<f64> {
+    None
 }
 
 /// Resident memory in KiB.

@@ -1,10 +1,13 @@
-//! Inbound connections per second: secret connection, NodeInfo, running peer, gone.
+//! What an inbound connection costs who listens: secret connection, NodeInfo, running peer, gone.
+//! How many a second there are depends on the dialers too, which share the machine.
 
 use std::{env, ffi::OsString};
 
+use serde_json::Value;
+
 use crate::{
     child::{self, Child},
-    common::{Args, Goal, Line, Outcome, Reporter, Summary, descriptor_limit},
+    common::{Args, Goal, Line, Outcome, Reporter, Summary, cpu_seconds, descriptor_limit},
     node::NETWORK,
 };
 
@@ -26,7 +29,16 @@ struct Run {
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
-    listener_cpu_us: Option<f64>,
+    /// For each connection, of the listener's process alone.
+    listener_cpu_us: f64,
+}
+
+impl Run {
+    fn of(dialed: &Value, listener_cpu_us: f64) -> Outcome<Self> {
+        let [per_second, p50_ms, p99_ms] =
+            ["per_second", "p50_ms", "p99_ms"].map(|key| child::number(dialed, key));
+        Ok(Self { per_second: per_second?, p50_ms: p50_ms?, p99_ms: p99_ms?, listener_cpu_us })
+    }
 }
 
 impl Handshakes {
@@ -37,6 +49,9 @@ impl Handshakes {
     /// With Go's programs at hand, theirs and ours take turns.
     pub(crate) fn report(&self, args: &Args, reporter: &mut Reporter) {
         let name = self.name();
+        if cpu_seconds().is_none() {
+            return reporter.skip(&name, "needs Unix, which tells processor time");
+        }
         if let Some(limit) = descriptor_limit().filter(|limit| *limit < SPARE) {
             let why = format!("needs {SPARE} descriptors, the limit is {limit} (ulimit -n)");
             return reporter.skip(&name, &why);
@@ -55,31 +70,25 @@ impl Handshakes {
             }
         }
         let of = |figure: fn(&Run) -> f64| Summary::of(ours.iter().map(figure));
-        let mut line = Line::new(self.name(), of(|run| run.per_second), "1/s")
+        let cpu = of(|run| run.listener_cpu_us);
+        let mut line = Line::new(self.name(), cpu, "us of the listener")
+            .also("listener_cpu_us_each", cpu.median)
+            .also("per_second", of(|run| run.per_second).median)
             .also("p50_ms", of(|run| run.p50_ms).median)
             .also("p99_ms", of(|run| run.p99_ms).median);
-        if let Some(cpu) = Summary::of_all(ours.iter().map(|run| run.listener_cpu_us)) {
-            line = line.also("listener_cpu_us_each", cpu.median);
-        }
         if let Some((_, version)) = theirs.first() {
             let turns = ours.iter().zip(&theirs);
-            let ratio = Summary::of(turns.map(|(ours, (go, _))| ours.per_second / go.per_second));
+            let ratio =
+                Summary::of(turns.map(|(ours, (go, _))| ours.listener_cpu_us / go.listener_cpu_us));
             let go = |figure: fn(&Run) -> f64| {
                 Summary::of(theirs.iter().map(|(run, _)| figure(run))).median
             };
             line = line
                 .ratio(ratio, format!("go-v{version}"))
+                .goal(Goal::at_most("ratio", GOAL, ratio.median))
+                .also("go_listener_cpu_us_each", go(|run| run.listener_cpu_us))
                 .also("go_per_s", go(|run| run.per_second))
                 .also("go_p50_ms", go(|run| run.p50_ms));
-            let cpu = |runs: Vec<&Run>| Summary::of_all(runs.iter().map(|run| run.listener_cpu_us));
-            let go = cpu(theirs.iter().map(|(run, _)| run).collect());
-            if let (Some(ours), Some(go)) = (cpu(ours.iter().collect()), go) {
-                line = line.also("go_listener_cpu_us_each", go.median).goal(Goal::at_most(
-                    "listener's CPU of Go's",
-                    GOAL,
-                    ours.median / go.median,
-                ));
-            }
         }
         Ok(line)
     }
@@ -90,15 +99,14 @@ impl Handshakes {
         let addr = child::text(&listening, "addr")?;
         let (n_arg, concurrent) = (n.to_string(), self.concurrent.to_string());
         let dialers = Child::start(&[child::DIALERS, addr, &n_arg, &concurrent])?;
-        let run = finish(dialers, n)?;
+        let dialed = finish(dialers, n)?;
         let stopped = listener.last_words()?;
         listener.finish()?;
         let added = child::number(&stopped, "peers_added")?;
         if added != n as f64 {
             return Err(format!("{added} of {n} peers reached the reactor").into());
         }
-        let cpu = stopped["cpu_s"].as_f64().map(|cpu| cpu * 1e6 / n as f64);
-        Ok(Run { listener_cpu_us: cpu, ..run })
+        Run::of(&dialed, child::number(&stopped, "cpu_s")? * 1e6 / n as f64)
     }
 
     /// The run and the version.
@@ -110,21 +118,19 @@ impl Handshakes {
         let (n_arg, concurrent) = (n.to_string(), self.concurrent.to_string());
         let dial = ["dial", "-addr", addr, "-network", NETWORK, "-n", &n_arg];
         let dial = [&dial[..], &["-concurrent", &concurrent]].concat();
-        let run = finish(Child::program(program, &dial)?, n)?;
+        let dialed = finish(Child::program(program, &dial)?, n)?;
         let stopped = listener.last_words()?;
         listener.finish()?;
-        Ok((Run { listener_cpu_us: stopped["cpu_us_each"].as_f64(), ..run }, version))
+        Ok((Run::of(&dialed, child::number(&stopped, "cpu_us_each")?)?, version))
     }
 }
 
 /// What the dialers say; ours and Go's say the same.
-fn finish(mut dialers: Child, n: usize) -> Outcome<Run> {
+fn finish(mut dialers: Child, n: usize) -> Outcome<Value> {
     let dialed = dialers.read_json()?;
     dialers.finish()?;
     if child::number(&dialed, "ok")? != n as f64 {
         return Err(format!("dialers: {dialed}").into());
     }
-    let [per_second, p50_ms, p99_ms] =
-        ["per_second", "p50_ms", "p99_ms"].map(|key| child::number(&dialed, key));
-    Ok(Run { per_second: per_second?, p50_ms: p50_ms?, p99_ms: p99_ms?, listener_cpu_us: None })
+    Ok(dialed)
 }

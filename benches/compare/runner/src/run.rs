@@ -76,7 +76,6 @@ fn merge(kind: Kind, lines: &[Value]) -> Value {
     let mut merged = lines.first().cloned().unwrap_or_default();
     let value = merged["value"].clone();
     match kind {
-        Kind::Handshakes => merged["per_second"] = value,
         Kind::Mixed => {
             if let Some(bulk) = lines.get(1) {
                 merged["bulk_mb_per_s"] = bulk["value"].clone();
@@ -250,7 +249,7 @@ mod tests {
         let mixed = [json!({ "value": 1.0, "p99_ms": 1.0 }), json!({ "value": 70.0 })];
         let merged = merge(Kind::Mixed, &mixed);
         assert_eq!((&merged["p99_ms"], &merged["bulk_mb_per_s"]), (&json!(1.0), &json!(70.0)));
-        let handshakes = json!({ "value": 900.0, "listener_cpu_us_each": 300.0 });
+        let handshakes = json!({ "value": 300.0, "per_second": 900.0 });
         let merged = merge(Kind::Handshakes, &[handshakes]);
         assert_eq!(merged["per_second"], 900.0);
         assert_eq!(merged["listener_cpu_us_each"], 300.0);
