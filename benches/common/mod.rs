@@ -10,7 +10,9 @@ mod stats;
 
 pub(crate) use args::Args;
 pub(crate) use bare::{Bare, CLEAR, PAYLOAD, SEALED};
-pub(crate) use process::{allowed_cpu, cpu_seconds, descriptor_limit, resident_kib};
+pub(crate) use process::{
+    allowed_cpu, cpu_seconds, descriptor_limit, forget_peak, peak_kib, resident_kib,
+};
 pub(crate) use report::{Goal, Line, Reporter};
 pub(crate) use stats::{Summary, percentile};
 

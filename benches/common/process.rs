@@ -21,6 +21,17 @@ pub(crate) fn resident_kib() -> Option<f64> {
     number("/proc/self/status", "VmRSS:")
 }
 
+/// The most that was ever resident, or since [`forget_peak`], in KiB.
+pub(crate) fn peak_kib() -> Option<f64> {
+    number("/proc/self/status", "VmHWM:")
+}
+
+/// From now on the peak is what is resident now. Where the system refuses, it stays what it was.
+pub(crate) fn forget_peak() {
+    // "5" resets it (proc_pid_clear_refs(5)).
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
 /// How many descriptors this process and its children may have open.
 pub(crate) fn descriptor_limit() -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;

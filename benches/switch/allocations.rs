@@ -1,8 +1,8 @@
-//! How often memory is asked for, per message.
+//! How often memory is asked for, per message, and how much of it is held.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     thread,
 };
 
@@ -20,14 +20,23 @@ const GOAL: f64 = 5.0;
 
 static IS_COUNTING: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicU64 = AtomicU64::new(0);
+/// Bytes asked for and not given back while it counted; below 0 if older memory was given back.
+static HELD: AtomicI64 = AtomicI64::new(0);
 
 /// The system's allocator, counting when asked to. Otherwise it costs one look at a flag.
 pub(crate) struct Counting;
 
 impl Counting {
-    fn note(&self) {
+    fn note(&self, bytes: usize) {
         if IS_COUNTING.load(Relaxed) {
             COUNT.fetch_add(1, Relaxed);
+            HELD.fetch_add(bytes as i64, Relaxed);
+        }
+    }
+
+    fn note_freed(&self, bytes: usize) {
+        if IS_COUNTING.load(Relaxed) {
+            HELD.fetch_sub(bytes as i64, Relaxed);
         }
     }
 }
@@ -35,27 +44,40 @@ impl Counting {
 // SAFETY: every call goes unchanged to the system's allocator, which keeps the contract.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.note();
+        self.note(layout.size());
         // SAFETY: the caller keeps the same contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        self.note();
+        self.note(layout.size());
         // SAFETY: the caller keeps the same contract.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        self.note();
+        self.note(size);
+        self.note_freed(layout.size());
         // SAFETY: the caller keeps the same contract.
         unsafe { System.realloc(memory, layout, size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        self.note_freed(layout.size());
         // SAFETY: the caller keeps the same contract.
         unsafe { System.dealloc(memory, layout) }
     }
+}
+
+/// From now on this process counts.
+pub(crate) fn watch() {
+    IS_COUNTING.store(true, Relaxed);
+}
+
+/// KiB that the program holds more than at [`watch`], as it asked for them: without what the allocator
+/// adds and keeps. Of use as a difference.
+pub(crate) fn held_kib() -> f64 {
+    HELD.load(Relaxed) as f64 / 1024.0
 }
 
 pub(crate) fn name(packet: Packet) -> String {

@@ -11,9 +11,7 @@ use tmp2p::{NodeKey, PeerAddress};
 use crate::{
     attacker::Attack,
     child::{self, Child},
-    common::{
-        Args, Goal, Line, Outcome, Reporter, Summary, allowed_cpu, descriptor_limit, percentile,
-    },
+    common::{Args, Goal, Line, Outcome, Reporter, Summary, descriptor_limit, percentile},
     dialer::Connection,
 };
 
@@ -98,7 +96,7 @@ fn run(attack: Attack, args: &Args) -> Outcome<Run> {
     let persistent = format!("{}@{KNOWN}:9", known.id());
     let args_of_victim =
         [child::STAND, &places.to_string(), &unknown.id().to_string(), &persistent];
-    let mut victim = start(0, &args_of_victim)?;
+    let mut victim = Child::start_apart(0, &args_of_victim)?;
     let addr = victim.read_json()?;
     let text = child::text(&addr, "addr")?.to_owned();
     let addr: PeerAddress = text.parse()?;
@@ -116,10 +114,10 @@ fn run(attack: Attack, args: &Args) -> Outcome<Run> {
     let time = args.pick(Duration::from_secs(3), Duration::from_millis(300));
     let p99_before_ms = round_trips(&mut pair, time)?;
     // The same attack on another node of this machine: what it costs in processor time alone.
-    let mut decoy = start(0, &args_of_victim)?;
+    let mut decoy = Child::start_apart(0, &args_of_victim)?;
     let decoy_addr = decoy.read_json()?;
     let mut attackers =
-        start(1, &[child::ATTACK, attack.name(), child::text(&decoy_addr, "addr")?])?;
+        Child::start_apart(1, &[child::ATTACK, attack.name(), child::text(&decoy_addr, "addr")?])?;
     attackers.read_json()?;
     let p99_beside_ms = round_trips(&mut pair, time)?;
     attackers.ask("")?;
@@ -127,7 +125,7 @@ fn run(attack: Attack, args: &Args) -> Outcome<Run> {
     decoy.finish()?;
     let before = victim.ask("")?;
 
-    let mut attackers = start(1, &[child::ATTACK, attack.name(), &text])?;
+    let mut attackers = Child::start_apart(1, &[child::ATTACK, attack.name(), &text])?;
     attackers.read_json()?;
     let p99_ms = round_trips(&mut pair, time)?;
     let patience = args.pick(PATIENCE, PATIENCE_QUICK);
@@ -153,15 +151,6 @@ fn run(attack: Attack, args: &Args) -> Outcome<Run> {
         descriptors: child::number(&during, "descriptors")?,
         per_second: child::number(&attacked, "per_second")?,
     })
-}
-
-/// Attackers are on other machines: where there are two processors, they have one of their own.
-fn start(nth: u32, args: &[&str]) -> Outcome<Child> {
-    let processors = thread::available_parallelism().map_or(1, |n| n.get());
-    match allowed_cpu() {
-        Some(first) if processors > 1 && child::has_taskset() => Child::start_on(first + nth, args),
-        _ => Child::start(args),
-    }
 }
 
 /// Milliseconds of the slowest hundredth.

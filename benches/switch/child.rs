@@ -5,24 +5,39 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Write},
     process::{self, ChildStdin, ChildStdout, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::common::Outcome;
+use crate::common::{Outcome, allowed_cpu};
 
 /// Role: a switch that listens and echoes.
 pub(crate) const LISTEN: &str = "--listen";
+/// Role: the same, with more pings.
+pub(crate) const IDLE: &str = "--idle";
+/// Role: the same, and counts what memory it holds.
+pub(crate) const HEAP: &str = "--heap";
 /// Role: dials and closes. `--dialers ADDR N CONCURRENT`.
 pub(crate) const DIALERS: &str = "--dialers";
-/// Role: dials and stays. `--hold ADDR N`.
+/// Role: dials, exchanges a message, stays and answers pings. `--hold ADDR N`.
 pub(crate) const HOLD: &str = "--hold";
+/// Role: dials, stays, reads all, and sends when told to. `--crowd ADDR N PER_SECOND`.
+pub(crate) const CROWD: &str = "--crowd";
+/// Role: a switch that broadcasts when told to.
+pub(crate) const FANOUT: &str = "--fanout";
+/// Role: a switch that passes some of what it receives to everybody.
+pub(crate) const GOSSIP: &str = "--gossip";
 /// Role: measures round trips. `--rtt SAMPLES`.
 pub(crate) const RTT: &str = "--rtt";
 /// Role: a switch that is attacked. `--stand PLACES UNCONDITIONAL PERSISTENT`.
 pub(crate) const STAND: &str = "--stand";
 /// Role: attacks. `--attack NAME ADDR`.
 pub(crate) const ATTACK: &str = "--attack";
+
+/// How long a listener may take to have as many peers as it should.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running child, killed when dropped.
 pub(crate) struct Child {
@@ -44,6 +59,16 @@ impl Child {
         let mut command = Command::new("taskset");
         command.args(["-c", &cpu.to_string()]).arg(std::env::current_exe()?).args(args);
         Self::spawn(command)
+    }
+
+    /// This program in another role, as if on the first or the second machine: where there are two
+    /// processors, each has one of its own.
+    pub(crate) fn start_apart(nth: u32, args: &[&str]) -> Outcome<Self> {
+        let processors = thread::available_parallelism().map_or(1, |n| n.get());
+        match allowed_cpu() {
+            Some(first) if processors > 1 && has_taskset() => Self::start_on(first + nth, args),
+            _ => Self::start(args),
+        }
     }
 
     /// Another program.
@@ -110,6 +135,18 @@ pub(crate) fn has_taskset() -> bool {
     let mut command = Command::new("taskset");
     command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Asks until the child has as many peers.
+pub(crate) fn wait_for_peers(child: &mut Child, question: &str, peers: usize) -> Outcome<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while number(&child.ask(question)?, "peers")? != peers as f64 {
+        if Instant::now() > deadline {
+            return Err(format!("the listener never had {peers} peers").into());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// A number in a child's answer.

@@ -2,7 +2,7 @@
 //! also what the Go programs' dialers do. Each connection has a key of its own.
 
 use std::{
-    io::{Read, Write, stdin},
+    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::{
         Mutex, PoisonError,
@@ -31,13 +31,17 @@ use crate::{
 };
 
 /// Connections that are made at a time where nobody says how many.
-const CONCURRENT: usize = 16;
+pub(crate) const CONCURRENT: usize = 16;
 
 /// For each step of a connection.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is exchanged before a connection idles.
 const MESSAGE: usize = 64 * 1024;
+
+/// Connections that share a source address: far fewer than it has ports, some of which are still
+/// those of runs before.
+const PER_SOURCE: usize = 1000;
 
 /// After so long a ping is due, on a clock that only this program moves.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
@@ -63,22 +67,20 @@ pub(crate) fn run(addr: &str, n: &str, concurrent: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// Dials `n` times, exchanges one message each way, says so, and stays connected until its input
-/// ends.
-pub(crate) fn hold(addr: &str, n: &str) -> Outcome<()> {
-    let (addr, n): (PeerAddress, usize) = (addr.parse()?, n.parse()?);
-    let dialed = dial_all(&addr, n, CONCURRENT, |mut connection| {
-        connection.exchange()?;
+/// Dials `n` times; all connections, each after `then`.
+pub(crate) fn dial_crowd(
+    addr: &PeerAddress,
+    n: usize,
+    then: impl Fn(&mut Connection) -> Outcome<()> + Sync,
+) -> Outcome<Vec<Connection>> {
+    let dialed = dial_all(addr, n, CONCURRENT, |mut connection| {
+        then(&mut connection)?;
         Ok(connection)
     });
-    if let Some(error) = dialed.first_error {
-        return Err(error);
+    match dialed.first_error {
+        None => Ok(dialed.made.into_iter().map(|(connection, _)| connection).collect()),
+        Some(error) => Err(error),
     }
-    println!("{}", json!({ "held": dialed.made.len() }));
-    for line in stdin().lines() {
-        line?;
-    }
-    Ok(())
 }
 
 struct Dialed<T> {
@@ -98,9 +100,11 @@ fn dial_all<T: Send>(
     let next = AtomicUsize::new(0);
     let results = Mutex::new((Vec::with_capacity(n), None));
     let work = || {
-        while let Some(key) = keys.get(next.fetch_add(1, Relaxed)) {
+        loop {
+            let number = next.fetch_add(1, Relaxed);
+            let Some(key) = keys.get(number) else { return };
             let start = Instant::now();
-            let result = Connection::dial(addr, key.clone()).and_then(&then);
+            let result = Connection::dial_from(source(number), addr, key.clone()).and_then(&then);
             let took = start.elapsed();
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
             match result {
@@ -120,6 +124,11 @@ fn dial_all<T: Send>(
     let elapsed = start.elapsed();
     let (made, first_error) = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     Dialed { made, first_error, elapsed }
+}
+
+/// Where connection `number` of many comes from.
+fn source(number: usize) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + (number / PER_SOURCE) as u32)
 }
 
 /// A connection from this address of the loopback network.
@@ -144,16 +153,21 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, authenticates, exchanges NodeInfos.
-    fn dial(addr: &PeerAddress, key: NodeKey) -> Outcome<Self> {
-        Self::dial_from(Ipv4Addr::LOCALHOST, addr, key)
+    /// Connects from an address of this machine, authenticates, exchanges NodeInfos.
+    pub(crate) fn dial_from(source: Ipv4Addr, addr: &PeerAddress, key: NodeKey) -> Outcome<Self> {
+        Self::dial_on(CHANNEL, source, addr, key)
     }
 
-    /// The same from another address of this machine.
-    pub(crate) fn dial_from(source: Ipv4Addr, addr: &PeerAddress, key: NodeKey) -> Outcome<Self> {
+    /// The same with another channel, its only one.
+    pub(crate) fn dial_on(
+        channel: u8,
+        source: Ipv4Addr,
+        addr: &PeerAddress,
+        key: NodeKey,
+    ) -> Outcome<Self> {
         let target = addr.net_address().ok_or("a name instead of an address")?;
         let mut stream = connect_from(source, target.socket_addr())?;
-        let settings = settings(key, &target)?;
+        let settings = settings(key, channel, &target)?;
         let agreement = KeyAgreement::generate().ok_or("no random numbers")?;
         let (mut input, mut out) = (Vec::new(), Vec::new());
         let mut link = Handshaking::start(&settings, agreement, Some(addr.id()), &mut out);
@@ -180,8 +194,7 @@ impl Connection {
 
     /// Sends a ping and waits for its pong: then the other side's connection runs.
     fn ping(mut self) -> Outcome<()> {
-        let now = Mono::ZERO + PING_INTERVAL;
-        self.link.handle_timeout(now)?;
+        self.link.handle_timeout(now())?;
         self.send(None)?;
         while self.link.rtt().is_none() {
             self.receive()?;
@@ -199,7 +212,13 @@ impl Connection {
         Ok(())
     }
 
-    fn exchange(&mut self) -> Outcome<()> {
+    /// The socket, the link, and what was received and not used.
+    pub(crate) fn into_parts(self) -> (TcpStream, Open<ChaCha>, Vec<u8>) {
+        (self.stream, self.link, self.input)
+    }
+
+    /// One large message each way; then nothing is kept for the next.
+    pub(crate) fn exchange(&mut self) -> Outcome<()> {
         self.echo(MESSAGE)?;
         self.input.shrink_to_fit();
         self.out = Vec::new();
@@ -209,8 +228,7 @@ impl Connection {
     /// Everything that is to be sent.
     fn send(&mut self, message: Option<Payload>) -> Outcome<()> {
         let mut source = Source(message);
-        let now = Mono::ZERO + PING_INTERVAL;
-        while self.link.fill(&mut self.out, &mut source, now)?.more {
+        while self.link.fill(&mut self.out, &mut source, now())?.more {
             self.write()?;
         }
         self.write()
@@ -218,13 +236,12 @@ impl Connection {
 
     /// Reads something; bytes of the messages that it completed.
     fn receive(&mut self) -> Outcome<usize> {
-        let mut counting = Counting(0);
+        let mut counting = Counting::default();
         read(&mut self.stream, &mut self.input)?;
         let whole = self.input.len() / SEALED * SEALED;
-        let now = Mono::ZERO + PING_INTERVAL;
-        let received = self.link.receive(&mut self.input[..whole], now, &mut counting)?;
+        let received = self.link.receive(&mut self.input[..whole], now(), &mut counting)?;
         self.input.drain(..received.consumed);
-        Ok(counting.0)
+        Ok(counting.bytes)
     }
 
     fn write(&mut self) -> Outcome<()> {
@@ -245,12 +262,12 @@ fn read(stream: &mut TcpStream, input: &mut Vec<u8>) -> Outcome<()> {
     }
 }
 
-fn settings(key: NodeKey, listener: &NetAddress) -> Outcome<LinkSettings> {
+fn settings(key: NodeKey, channel: u8, listener: &NetAddress) -> Outcome<LinkSettings> {
     // Nobody dials it; it only has to be one.
     let announced = listener.socket_addr().into();
     let node_info = node_info()?
         .with_id(key.id())
-        .with_channels([ChannelId::new(CHANNEL)])
+        .with_channels([ChannelId::new(channel)])
         .with_listen_addr(&announced);
     let mconn = MConnSettings {
         max_packet_msg_payload_size: 1024,
@@ -261,10 +278,16 @@ fn settings(key: NodeKey, listener: &NetAddress) -> Outcome<LinkSettings> {
         pong_timeout: TIMEOUT,
         unsolicited_pong_interval: TIMEOUT,
     };
-    Ok(LinkSettings { key, node_info, channels: [ChannelDescriptor::new(CHANNEL)].into(), mconn })
+    Ok(LinkSettings { key, node_info, channels: [ChannelDescriptor::new(channel)].into(), mconn })
 }
 
-struct Source(Option<Payload>);
+/// The time of a running connection, which stands still.
+pub(crate) fn now() -> Mono {
+    Mono::ZERO + PING_INTERVAL
+}
+
+/// One message to send, or none.
+pub(crate) struct Source(pub(crate) Option<Payload>);
 
 impl Outgoing for Source {
     fn take(&mut self, _: usize) -> Option<Payload> {
@@ -272,11 +295,17 @@ impl Outgoing for Source {
     }
 }
 
-struct Counting(usize);
+/// What came.
+#[derive(Default)]
+pub(crate) struct Counting {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
 
 impl Incoming for Counting {
     fn message(&mut self, _: usize, message: Vec<u8>) -> Flow {
-        self.0 += message.len();
+        self.messages += 1;
+        self.bytes += message.len();
         Flow::Continue
     }
 }

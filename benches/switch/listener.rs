@@ -10,6 +10,7 @@ use serde_json::json;
 use tmp2p::{ChannelDescriptor, Config, Event, Reactor};
 
 use crate::{
+    allocations,
     common::{Outcome, cpu_seconds, resident_kib},
     node::{CHANNEL, Node, Packet},
 };
@@ -36,8 +37,13 @@ pub(crate) fn serve(config: Config) -> Outcome<()> {
             let peers = handle.num_peers().inbound;
             let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
             let (rss, cpu) = (resident_kib(), cpu());
-            let figures =
-                json!({ "peers": peers, "rss_kib": rss, "cpu_s": cpu, "descriptors": open });
+            let figures = json!({
+                "peers": peers,
+                "rss_kib": rss,
+                "heap_kib": allocations::held_kib(),
+                "cpu_s": cpu,
+                "descriptors": open,
+            });
             println!("{figures}");
         }
         let cpu = cpu();

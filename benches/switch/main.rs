@@ -6,8 +6,11 @@ mod attack;
 mod attacker;
 mod broadcast;
 mod child;
+mod crowd;
 mod dialer;
 mod drain;
+mod fanout;
+mod gossip;
 mod handshakes;
 mod hop;
 mod idle;
@@ -71,8 +74,13 @@ fn child_role() -> Option<Outcome<()>> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match *args.as_slice() {
         [child::LISTEN] => Some(listener::run()),
+        [child::IDLE] => Some(idle::listen()),
+        [child::HEAP] => Some(idle::listen_counted()),
         [child::DIALERS, addr, n, concurrent] => Some(dialer::run(addr, n, concurrent)),
-        [child::HOLD, addr, n] => Some(dialer::hold(addr, n)),
+        [child::HOLD, addr, n] => Some(crowd::hold(addr, n)),
+        [child::CROWD, addr, n, per_second] => Some(crowd::run(addr, n, per_second)),
+        [child::FANOUT] => Some(fanout::run_child()),
+        [child::GOSSIP] => Some(gossip::run_child()),
         [child::RTT, samples] => Some(rtt::run_child(samples)),
         [child::STAND, places, unconditional, persistent] => {
             Some(attacker::stand(places, unconditional, persistent))
@@ -92,6 +100,8 @@ enum Case {
     Slow(Slow),
     Shaped,
     Broadcast(Broadcast),
+    Fanout,
+    Gossip,
     Handshakes(Handshakes),
     Idle(Idle),
     Allocations(Packet),
@@ -117,8 +127,9 @@ fn cases() -> Vec<Case> {
     cases.extend([0, 20, 100, 250].map(|delay_ms| Case::Slow(Slow { delay_ms })));
     cases.push(Case::Shaped);
     cases.extend([1024, 65_536].map(|size| Case::Broadcast(Broadcast { size })));
+    cases.extend([Case::Fanout, Case::Gossip]);
     cases.extend([1, 16].map(|concurrent| Case::Handshakes(Handshakes { concurrent })));
-    cases.extend([100, 500, 1000].map(|peers| Case::Idle(Idle { peers })));
+    cases.extend([10, 100, 500, 1000, 10_000].map(|peers| Case::Idle(Idle { peers })));
     cases.extend([Packet::Default, Packet::Max].map(Case::Allocations));
     cases.extend(Attack::ALL.map(Case::Attack));
     cases
@@ -136,6 +147,8 @@ impl Case {
             Self::Slow(slow) => slow.name(),
             Self::Shaped => shaped::NAME.to_owned(),
             Self::Broadcast(broadcast) => broadcast.name(),
+            Self::Fanout => fanout::name(),
+            Self::Gossip => gossip::name(),
             Self::Handshakes(handshakes) => handshakes.name(),
             Self::Idle(idle) => idle.name(),
             Self::Allocations(packet) => allocations::name(*packet),
@@ -144,7 +157,7 @@ impl Case {
     }
 
     fn is_measured_by_pipe(&self) -> bool {
-        matches!(self, Self::Pipe | Self::Drain(_) | Self::Broadcast(_))
+        matches!(self, Self::Pipe | Self::Drain(_) | Self::Broadcast(_) | Self::Fanout)
     }
 
     fn run(&self, name: &str, args: &Args, yardstick: &mut Yardstick, reporter: &mut Reporter) {
@@ -159,6 +172,8 @@ impl Case {
             Self::Slow(slow) => slow.report(args, reporter),
             Self::Shaped => shaped::report(args, reporter),
             Self::Broadcast(broadcast) => reporter.outcome(name, broadcast.line(args, yardstick)),
+            Self::Fanout => fanout::report(args, yardstick, reporter),
+            Self::Gossip => gossip::report(args, reporter),
             Self::Handshakes(handshakes) => handshakes.report(args, reporter),
             Self::Idle(idle) => idle.report(args, reporter),
             Self::Allocations(packet) => {
