@@ -16,7 +16,10 @@ use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use serde_json::{Value, json};
 use tmp2p::{
     Payload,
-    internals::protocol::{link::Open, secret::ChaCha},
+    internals::protocol::{
+        link::{MAX_BATCH_FRAMES, Open},
+        secret::ChaCha,
+    },
 };
 
 use crate::{
@@ -302,7 +305,7 @@ impl Member {
 
     fn send(&mut self, message: Option<Payload>) -> Outcome<()> {
         let mut source = Source(message);
-        while self.link.fill(&mut self.out, &mut source, dialer::now())?.more {}
+        while self.link.fill(&mut self.out, MAX_BATCH_FRAMES, &mut source, dialer::now())?.more {}
         self.write()
     }
 

@@ -18,7 +18,7 @@ use tmp2p::{
     ChannelDescriptor, ChannelId, NetAddress, NodeKey, Payload, PeerAddress,
     internals::protocol::{
         LinkSettings,
-        link::{Handshaking, Open, Step},
+        link::{Handshaking, MAX_BATCH_FRAMES, Open, Step},
         mconn::{Flow, Incoming, MConnSettings, Outgoing},
         secret::{ChaCha, KeyAgreement},
     },
@@ -228,7 +228,7 @@ impl Connection {
     /// Everything that is to be sent.
     fn send(&mut self, message: Option<Payload>) -> Outcome<()> {
         let mut source = Source(message);
-        while self.link.fill(&mut self.out, &mut source, now())?.more {
+        while self.link.fill(&mut self.out, MAX_BATCH_FRAMES, &mut source, now())?.more {
             self.write()?;
         }
         self.write()

@@ -157,7 +157,8 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         }
     }
 
-    /// Everything that is due or ready, once: timers, accepts, then each ready connection.
+    /// Everything that is due, then what is ready, each once: accepts, then connections, of which so
+    /// many are left for the next turn that this one stays short.
     pub fn run_turn(&mut self, now: Now) {
         self.cx.begin_turn(now);
         while let Some(slot) = self.table.pop_due(now.mono) {
@@ -171,9 +172,13 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         self.look_at_delivered();
         let first_accepted = self.cx.door.pool.next();
         self.accept();
-        let ready = self.table.num_ready();
-        self.cx.share_input(ready);
+        let ready = self.table.begin_runs();
+        self.cx.share_bytes(ready);
         for _ in 0..ready {
+            if self.cx.session_runs == 0 {
+                self.table.leave_over();
+                break;
+            }
             let Some(slot) = self.table.pop_ready() else { break };
             self.run(slot, Conn::run);
         }
@@ -255,7 +260,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     fn settle(&mut self, slot: u32, next: Next) {
         match next {
             Next::Over(reason) => self.finish(slot, reason),
-            Next::Again => self.table.set_ready(slot),
+            Next::Again => self.table.set_again(slot),
             Next::Wait => {}
         }
         let deadline = self.table.at(slot).and_then(Conn::next_deadline);

@@ -12,15 +12,21 @@ pub(super) struct Table<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     taken: usize,
-    /// Each slot at most once.
+    /// To whom something has happened. With `again`, each slot at most once.
     ready: VecDeque<u32>,
+    /// Those that an earlier turn has left over, then those that had a run and have more to do.
+    again: VecDeque<u32>,
+    /// How many of `again` may still have a run in this turn.
+    left_over: usize,
+    /// Who is next: one of those.
+    is_agains_turn: bool,
     deadlines: Deadlines<u32>,
 }
 
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
-    /// It is in `ready`; whatever becomes of it meanwhile.
+    /// It is in `ready` or `again`; whatever becomes of it meanwhile.
     is_ready: bool,
     /// The deadline for which it is armed.
     armed: Option<Mono>,
@@ -36,6 +42,9 @@ impl<T> Table<T> {
             free: Vec::new(),
             taken: 0,
             ready: VecDeque::new(),
+            again: VecDeque::new(),
+            left_over: 0,
+            is_agains_turn: false,
             deadlines: Deadlines::default(),
         }
     }
@@ -99,23 +108,51 @@ impl<T> Table<T> {
         self.slots.iter().filter_map(|slot| slot.entry.as_deref())
     }
 
-    /// It is the slot's turn after those that are ready already.
+    /// Something has happened to what is in the slot: its run comes after those to whom something has
+    /// happened before.
     pub(super) fn set_ready(&mut self, slot: u32) {
         if !std::mem::replace(&mut self.slots[slot as usize].is_ready, true) {
             self.ready.push_back(slot);
         }
     }
 
-    /// Whose turn it is. There may be nothing in it any more.
+    /// What is in the slot had a run, and has more to do in another turn.
+    pub(super) fn set_again(&mut self, slot: u32) {
+        if !std::mem::replace(&mut self.slots[slot as usize].is_ready, true) {
+            self.again.push_back(slot);
+        }
+    }
+
+    /// Runs begin; for how many slots.
+    pub(super) fn begin_runs(&mut self) -> usize {
+        self.left_over = self.again.len();
+        self.num_ready()
+    }
+
+    /// Who is to run. There may be nothing in the slot any more. Every other one is of those that were
+    /// left over: to whom something happens waits for no crowd, and no crowd waits for ever.
     pub(super) fn pop_ready(&mut self) -> Option<u32> {
-        let slot = self.ready.pop_front()?;
+        self.is_agains_turn = self.left_over > 0 && (!self.is_agains_turn || self.ready.is_empty());
+        let slot = if self.is_agains_turn {
+            self.left_over -= 1;
+            self.again.pop_front()?
+        } else {
+            self.ready.pop_front()?
+        };
         self.slots[slot as usize].is_ready = false;
         Some(slot)
     }
 
+    /// Those that had no run in this turn are left over, before those that had one.
+    pub(super) fn leave_over(&mut self) {
+        let mut had_one = self.again.split_off(self.left_over);
+        self.again.append(&mut self.ready);
+        self.again.append(&mut had_one);
+    }
+
     /// How many are ready.
     pub(super) fn num_ready(&self) -> usize {
-        self.ready.len()
+        self.ready.len() + self.again.len()
     }
 
     /// The slot is due then, or earlier if it was armed for an earlier time: who is due too early finds
@@ -167,29 +204,72 @@ mod tests {
         assert_eq!(table.iter().collect::<Vec<_>>(), [&"second"]);
     }
 
-    #[test]
-    fn each_has_one_turn_however_often_it_is_called() {
+    /// A table with so many slots that are taken.
+    fn of(len: u32) -> Table<u32> {
         let mut table = Table::new(0);
-        for name in ["a", "b"] {
+        for number in 0..len {
             let id = table.reserve();
-            table.put(id.slot(), Box::new(name));
+            table.put(id.slot(), Box::new(number));
         }
+        table
+    }
+
+    /// Who runs in a turn of so many runs; those of `again` have more to do each time.
+    fn turn(table: &mut Table<u32>, runs: usize, again: &[u32]) -> Vec<u32> {
+        let mut ran = Vec::new();
+        for _ in 0..table.begin_runs() {
+            if ran.len() == runs {
+                table.leave_over();
+                break;
+            }
+            let slot = table.pop_ready().unwrap();
+            ran.push(slot);
+            if again.contains(&slot) {
+                table.set_again(slot);
+            }
+        }
+        ran
+    }
+
+    #[test]
+    fn each_has_one_run_in_a_turn_however_often_it_is_called() {
+        let mut table = of(2);
         for slot in [0, 1, 0, 1, 0] {
             table.set_ready(slot);
         }
-        assert_eq!((table.num_ready(), table.pop_ready()), (2, Some(0)));
-        // Its next turn is after the others'.
-        table.set_ready(0);
-        assert_eq!(
-            (table.pop_ready(), table.pop_ready(), table.pop_ready()),
-            (Some(1), Some(0), None)
-        );
-        // What is gone has its turn, too, once, also if something else is in its place.
+        assert_eq!(table.num_ready(), 2);
+        assert_eq!(turn(&mut table, 9, &[0, 1]), [0, 1]);
+        assert_eq!(turn(&mut table, 9, &[0]), [0, 1]);
+        assert_eq!(turn(&mut table, 9, &[]), [0]);
+        assert!(turn(&mut table, 9, &[]).is_empty());
+        // What is gone has its run, too, once, also if something else is in its place.
         table.set_ready(1);
         table.release(1);
         let id = table.reserve();
         table.set_ready(id.slot());
-        assert_eq!((id.slot(), table.pop_ready(), table.pop_ready()), (1, Some(1), None));
+        assert_eq!((id.slot(), turn(&mut table, 9, &[])), (1, vec![1]));
+    }
+
+    #[test]
+    fn who_is_called_waits_for_no_crowd_and_no_crowd_waits_for_ever() {
+        let mut table = of(10);
+        (0..8).for_each(|slot| table.set_ready(slot));
+        assert_eq!(turn(&mut table, 4, &[0]), [0, 1, 2, 3]);
+        // The one that is never done is behind those that had no run at all.
+        (8..10).for_each(|slot| table.set_ready(slot));
+        assert_eq!(turn(&mut table, 4, &[8]), [4, 8, 5, 9]);
+        assert_eq!(turn(&mut table, 4, &[]), [6, 7, 0, 8]);
+        assert_eq!(table.num_ready(), 0);
+        // Some that are called all the time: the others have every other run.
+        let mut calls = [0; 10];
+        (0..10).for_each(|slot| table.set_ready(slot));
+        for _ in 0..20 {
+            for slot in turn(&mut table, 2, &[4, 5, 6, 7, 8, 9]) {
+                calls[slot as usize] += 1;
+            }
+            (0..4).for_each(|slot| table.set_ready(slot));
+        }
+        assert!(calls.iter().all(|calls| *calls >= 2), "{calls:?}");
     }
 
     #[test]

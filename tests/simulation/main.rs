@@ -46,5 +46,6 @@ mod schedule;
 mod sending;
 mod sockets;
 mod trouble;
+mod turns;
 mod weather;
 mod world;

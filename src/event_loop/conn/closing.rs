@@ -177,7 +177,8 @@ impl<C: Cipher> Leaving<C> {
         }
         let mut out = cx.spare_buffer();
         let mut supply = Supply { outflow: &mut self.outflow, session: &self.session };
-        let filled = self.link.fill(&mut out, &mut supply, cx.now.mono).map_err(drop)?;
+        let filled = self.link.fill(&mut out, cx.batch_frames(), &mut supply, cx.now.mono);
+        let filled = filled.map_err(drop)?;
         self.send_after = filled.throttled_until;
         self.is_flushing = filled.more;
         socket.out = out;

@@ -134,6 +134,7 @@ impl<C: Cipher> Open<C> {
         socket: &mut Socket,
         cx: &mut Context<S, I>,
     ) -> Next {
+        cx.session_runs = cx.session_runs.saturating_sub(1);
         self.try_run(facts, socket, cx).unwrap_or_else(|error| Next::Over(error.into()))
     }
 
@@ -267,7 +268,7 @@ impl<C: Cipher> Open<C> {
             }
             let mut out = cx.spare_buffer();
             let mut supply = Supply { outflow: &mut self.outflow, session: &self.session };
-            let filled = self.link.fill(&mut out, &mut supply, now)?;
+            let filled = self.link.fill(&mut out, cx.batch_frames(), &mut supply, now)?;
             self.is_pending = filled.more;
             self.send_after = filled.throttled_until;
             socket.out = out;

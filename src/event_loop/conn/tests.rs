@@ -16,7 +16,7 @@ use crate::{
     payload::Payload,
     protocol::{
         LinkSettings,
-        link::{self, Step},
+        link::{self, MAX_BATCH_FRAMES, Step},
         mconn::{Flow, Incoming, MConnSettings, Outgoing},
         secret::{ChaCha, Handshake, KeyAgreement, Null},
     },
@@ -243,7 +243,9 @@ impl Far {
     fn send(&mut self, message: &[u8], cx: &mut Context<Wire, Events>) {
         let Self::Open(link) = self else { panic!("it is not open") };
         let mut out = Vec::new();
-        _ = link.fill(&mut out, &mut Give(Some(message.to_vec().into())), Mono::ZERO).unwrap();
+        _ = link
+            .fill(&mut out, MAX_BATCH_FRAMES, &mut Give(Some(message.to_vec().into())), Mono::ZERO)
+            .unwrap();
         cx.sockets.to_us.extend(out);
     }
 

@@ -19,7 +19,7 @@ pub use error::LinkError;
 pub use established::Established;
 pub use handshaking::{Failed, Handshaking, Step};
 pub use limits::MAX_NODE_INFO_FRAMES;
-pub use open::{Open, Received};
+pub use open::{MAX_BATCH_FRAMES, Open, Received};
 
 /// What every connection of a switch needs to know of the switch.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use crate::{
 
 /// Frames of one write while a single channel is pending; `mconn` lowers it while several are.
 /// Measured: throughput is flat above 16, and 64 frames fill the 64 KiB that a read takes.
-const MAX_BATCH_FRAMES: usize = 64;
+pub const MAX_BATCH_FRAMES: usize = 64;
 
 /// A connection on which messages flow. After an error it keeps that error: everything that can fail
 /// fails with it.
@@ -98,18 +98,19 @@ impl<C: Cipher> Open<C> {
         Ok(Received { consumed, stopped: incoming.stopped })
     }
 
-    /// Seals what is pending into `out`, up to one batch.
+    /// Seals what is pending into `out`, up to so many frames; see [`MAX_BATCH_FRAMES`].
     ///
     /// # Errors
     /// Only those of before, and that the nonces are used up.
     pub fn fill(
         &mut self,
         out: &mut Vec<u8>,
+        max_frames: usize,
         outgoing: &mut impl Outgoing,
         now: Mono,
     ) -> Result<Filled, LinkError> {
         self.check()?;
-        let mut writer = self.sealer.writer(out, MAX_BATCH_FRAMES);
+        let mut writer = self.sealer.writer(out, max_frames);
         let filled = self.mconn.fill(&mut writer, outgoing, now);
         // What was sealed before the last nonce may still go out; the next call ends the session.
         self.error = writer.finish().err().map(LinkError::Nonce);
@@ -226,6 +227,6 @@ impl<C: Cipher> Sink for FrameWriter<'_, C> {
     }
 
     fn limit_frames(&mut self, frames: usize) {
-        self.set_max_frames(frames);
+        self.set_max_frames(frames.min(self.max_frames()));
     }
 }

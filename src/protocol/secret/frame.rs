@@ -102,6 +102,11 @@ impl<C: Cipher> FrameWriter<'_, C> {
         begun.saturating_add(self.max_frames.saturating_sub(self.frames).saturating_mul(FRAME_DATA))
     }
 
+    /// How many frames the batch may have.
+    pub fn max_frames(&self) -> usize {
+        self.max_frames
+    }
+
     /// Changes how many frames the batch may have. Frames that were begun stay.
     pub fn set_max_frames(&mut self, max_frames: usize) {
         self.max_frames = max_frames;

@@ -11,7 +11,7 @@ use tmp2p::{
     internals::event_loop::Sockets,
     internals::protocol::{
         LinkSettings,
-        link::{Handshaking, Open, Step},
+        link::{Handshaking, MAX_BATCH_FRAMES, Open, Step},
         mconn::{Flow, Incoming, Outgoing},
         secret::Null,
     },
@@ -259,7 +259,7 @@ impl Far {
             Err(_) => self.is_dead = true,
         }
         while !self.is_dead {
-            match link.fill(&mut out, &mut Giver(&mut self.queues), now) {
+            match link.fill(&mut out, MAX_BATCH_FRAMES, &mut Giver(&mut self.queues), now) {
                 Ok(filled) if filled.more => {}
                 Ok(_) => break,
                 Err(_) => self.is_dead = true,

@@ -8,7 +8,7 @@ use tmp2p::{
     ChannelDescriptor, Payload,
     internals::protocol::{
         LinkSettings,
-        link::{Handshaking, Open, Step},
+        link::{Handshaking, MAX_BATCH_FRAMES, Open, Step},
         mconn::{Flow, Incoming, Outgoing},
         secret::{ChaCha, FRAME_SEALED},
     },
@@ -220,7 +220,7 @@ impl Side {
 
     fn fill(&mut self, time: Mono) {
         let Link::Open(link) = &mut self.link else { return };
-        match link.fill(&mut self.out, &mut Giver(&mut self.queues), time) {
+        match link.fill(&mut self.out, MAX_BATCH_FRAMES, &mut Giver(&mut self.queues), time) {
             Ok(filled) => self.more = filled.more,
             Err(error) => self.fail(error),
         }

@@ -1,0 +1,100 @@
+//! A turn of the event loop is short, however many connections are ready.
+
+use std::time::Duration;
+
+use tmp2p::internals::protocol::secret::Null;
+
+use crate::{
+    options::Options,
+    world::{Actor, World},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const PEERS: usize = 100;
+
+/// The fault: all that were ready had a whole batch in one turn, so that a broadcast to 1000 peers kept
+/// timers, commands and everybody else waiting for 10 ms and more.
+#[test]
+fn a_turn_is_short_when_everybody_is_ready() {
+    let mut world = World::<Null>::new(1);
+    let hub = world.add(Options::with(|c| c.send_rate = 0));
+    let peers: Vec<_> = (0..PEERS)
+        .map(|_| {
+            let node = world.add(Options::with(|c| c.send_rate = 0));
+            (node, world.connect(node, hub))
+        })
+        .collect();
+    world.hold(Actor::Loop(hub), SECOND);
+    for (node, (at_node, at_hub)) in &peers {
+        for _ in 0..3 {
+            world.send(hub, at_hub, 0x20, 60_000).unwrap();
+            world.send(*node, at_node, 0x20, 60_000).unwrap();
+        }
+    }
+    world.run_for(SECOND / 2);
+    let bytes = |w: &World<Null>| {
+        let status = w.nodes[hub].core.counters().status();
+        (status.read_bytes, status.written_bytes)
+    };
+    let (mut before, mut turns, mut busy) = (bytes(&world), world.nodes[hub].turns, 0);
+    world.release(Actor::Loop(hub));
+    let is_done = |w: &World<Null>| {
+        let mut sessions = peers.iter().flat_map(|(n, (a, b))| [(*n, a.conn()), (hub, b.conn())]);
+        sessions.all(|(at, conn)| w.counts(at, conn) == (3, 3))
+    };
+    while !is_done(&world) {
+        let so_far = turns;
+        let moves = |w: &World<Null>| w.nodes[hub].turns > so_far || is_done(w);
+        assert!(world.run_until(SECOND, moves), "it has come to rest");
+        let (now, taken) = (bytes(&world), world.nodes[hub].turns - turns);
+        assert!(taken <= 1);
+        let (read, written) = (now.0 - before.0, now.1 - before.1);
+        // 32 connections, each with 8 KiB of input and 16 frames of output.
+        assert!(read <= 32 * (8 << 10), "{read} bytes read in a turn");
+        assert!(written <= 32 * 16 * 1044, "{written} bytes written in a turn");
+        busy += u32::from(written > 16 * 16 * 1044);
+        (before, turns) = (now, world.nodes[hub].turns);
+    }
+    assert!(busy > 10, "the turns were never full: {busy}");
+    world.stop_all();
+}
+
+/// The fault: whoever had something to say waited until all of a crowd had had its run.
+#[test]
+fn who_sends_something_waits_for_no_crowd() {
+    let mut world = World::<Null>::new(1);
+    let options = || Options::with(|c| (c.send_rate, c.recv_rate) = (0, 0));
+    let hub = world.add(options());
+    let crowd: Vec<_> = (0..320)
+        .map(|_| {
+            let node = world.add(options());
+            world.connect(node, hub).1
+        })
+        .collect();
+    let other = world.add(options());
+    let (at_other, _) = world.connect(other, hub);
+    world.hold(Actor::Loop(hub), SECOND);
+    for at_hub in &crowd {
+        world.send(hub, at_hub, 0x20, 200_000).unwrap();
+    }
+    world.run_for(SECOND / 2);
+    world.release(Actor::Loop(hub));
+    let turns = world.nodes[hub].turns;
+    assert!(world.run_until(SECOND, |w| w.nodes[hub].turns > turns), "it does not run");
+    world.hold(Actor::Loop(hub), SECOND);
+    world.send(other, &at_other, 0x20, 100).unwrap();
+    let arrived = |w: &World<Null>| {
+        let sock = w.sock(hub, other);
+        w.net.borrow().socks[sock].num_arrived() > 0
+    };
+    assert!(world.run_until(SECOND, arrived), "it does not arrive");
+    let written = |w: &World<Null>| w.nodes[hub].core.counters().status().written_bytes;
+    let (turns, before) = (world.nodes[hub].turns, written(&world));
+    world.release(Actor::Loop(hub));
+    assert!(world.run_until(SECOND, |w| w.counts(other, at_other.conn()) == (1, 1)), "it is lost");
+    let waited = world.nodes[hub].turns - turns;
+    // One has 32 runs, so all of the crowd takes ten; and the reactor has its time, too.
+    assert!(waited <= 4, "{waited} turns");
+    assert!(written(&world) > before, "there was no crowd");
+    world.stop_all();
+}
