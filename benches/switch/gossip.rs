@@ -33,8 +33,8 @@ const EVERY: u64 = 400;
 /// Bytes of what is sent back.
 const ECHO_SIZE: usize = 100;
 
-/// Most turns of the event loop a second that last longer than 2 ms. There should be none, but that other
-/// programs have the processor, too.
+/// Most turns of the event loop a second that last longer than 2 ms. There should be none, but that the
+/// switch has one processor, and what its other threads take of it counts.
 const GOAL_LONG: f64 = 1.0;
 
 /// Between two round trips.

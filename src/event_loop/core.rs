@@ -164,7 +164,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         while let Some(slot) = self.table.pop_due(now.mono) {
             match self.table.at(slot).map(|conn| conn.handle_deadline(&self.cx)) {
                 Some(Next::Over(reason)) => self.finish(slot, reason),
-                // Its run, later in this turn, arms the next deadline.
+                // Its run arms the next deadline.
                 Some(_) => self.table.set_ready(slot),
                 None => {}
             }
@@ -174,9 +174,18 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         self.accept();
         let ready = self.table.begin_runs();
         self.cx.share_bytes(ready);
+        // Those that were short of steps, before the steps go to others.
+        for _ in 0..self.table.num_handshakes() {
+            if self.cx.handshake_steps == 0 {
+                break;
+            }
+            let Some(slot) = self.table.pop_handshake() else { break };
+            self.run(slot, Conn::run);
+        }
+        self.cx.is_crowded = false;
         for _ in 0..ready {
             if self.cx.session_runs == 0 {
-                self.table.leave_over();
+                self.cx.is_crowded = self.table.leave_over(Conn::runs_as_session);
                 break;
             }
             let Some(slot) = self.table.pop_ready() else { break };
@@ -241,8 +250,14 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     /// Something has happened to the connection with this ID.
     fn with(&mut self, id: ConnId, what: impl FnOnce(&mut Conn<C>, &mut Context<S, I>) -> Next) {
         let Some(conn) = self.table.get_mut(id) else { return };
-        let next = what(conn, &mut self.cx);
-        self.settle(id.slot(), next);
+        match what(conn, &mut self.cx) {
+            // It was no run.
+            Next::Again => {
+                self.table.set_ready(id.slot());
+                self.settle(id.slot(), Next::Wait);
+            }
+            next => self.settle(id.slot(), next),
+        }
     }
 
     /// It is this one's turn.
@@ -260,7 +275,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     fn settle(&mut self, slot: u32, next: Next) {
         match next {
             Next::Over(reason) => self.finish(slot, reason),
-            Next::Again => self.table.set_again(slot),
+            Next::Again if self.table.at(slot).is_some_and(Conn::runs_as_session) => {
+                self.table.set_again(slot);
+            }
+            Next::Again => self.table.set_handshake(slot),
             Next::Wait => {}
         }
         let deadline = self.table.at(slot).and_then(Conn::next_deadline);
@@ -291,7 +309,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
 
     /// Takes what waits at the listener.
     fn accept(&mut self) {
-        self.listener.begin(self.cx.now.mono);
+        self.listener.begin(self.cx.now.mono, self.cx.is_crowded);
         while self.listener.may_accept() {
             let id = self.table.reserve();
             let accepted = self.listener.accept(id.slot(), &mut self.cx);

@@ -23,9 +23,11 @@ pub struct EventLoopStatus {
     pub read_bytes: u64,
     /// Bytes that the system has taken for all sockets.
     pub written_bytes: u64,
-    /// Turns of the loop: each looks once at timers, the listener and every connection that is ready.
+    /// Turns of the loop: each looks once at timers, the listener, and connections that are ready, of which
+    /// a crowd is left for the next turns.
     pub turns: u64,
-    /// Turns that lasted longer than 2 ms. While another program has the processor counts, too.
+    /// Turns that lasted longer than 2 ms. The time in which another thread has the processor
+    /// counts, too.
     pub long_turns: u64,
     /// The longest one.
     pub longest_turn: Duration,

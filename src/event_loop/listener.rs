@@ -10,6 +10,8 @@ use crate::{
 
 /// Accepts of one turn: a burst of connections must not hold up the peers that we have.
 const ACCEPTS_PER_TURN: usize = 64;
+/// The same while peers wait for their runs: turns are short then.
+const ACCEPTS_IN_A_CROWD: usize = 8;
 /// Pause after a failed accept: without descriptors no new edge will come, so time must retry.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,8 +43,8 @@ impl Listener {
     }
 
     /// A turn begins.
-    pub(super) fn begin(&mut self, now: Mono) {
-        self.left = ACCEPTS_PER_TURN;
+    pub(super) fn begin(&mut self, now: Mono, is_crowded: bool) {
+        self.left = if is_crowded { ACCEPTS_IN_A_CROWD } else { ACCEPTS_PER_TURN };
         if self.after.is_some_and(|after| after <= now) {
             self.after = None;
             self.is_readable = true;

@@ -12,10 +12,12 @@ pub(super) struct Table<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     taken: usize,
-    /// To whom something has happened. With `again`, each slot at most once.
+    /// To whom something has happened.
     ready: VecDeque<u32>,
     /// Those that an earlier turn has left over, then those that had a run and have more to do.
     again: VecDeque<u32>,
+    /// Those whose handshake has more to do than its turn had steps for.
+    handshakes: VecDeque<u32>,
     /// How many of `again` may still have a run in this turn.
     left_over: usize,
     /// Who is next: one of those.
@@ -26,11 +28,29 @@ pub(super) struct Table<T> {
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
-    /// It is in `ready` or `again`; whatever becomes of it meanwhile.
-    is_ready: bool,
+    /// It waits for its run, which comes with the first of its entries.
+    waits: bool,
+    /// In which queues it has an entry, at most one in each.
+    in_ready: bool,
+    in_again: bool,
+    in_handshakes: bool,
     /// The deadline for which it is armed.
     armed: Option<Mono>,
     entry: Option<Box<T>>,
+}
+
+impl<T> Slot<T> {
+    fn new() -> Self {
+        Self {
+            generation: 0,
+            waits: false,
+            in_ready: false,
+            in_again: false,
+            in_handshakes: false,
+            armed: None,
+            entry: None,
+        }
+    }
 }
 
 impl<T> Table<T> {
@@ -43,6 +63,7 @@ impl<T> Table<T> {
             taken: 0,
             ready: VecDeque::new(),
             again: VecDeque::new(),
+            handshakes: VecDeque::new(),
             left_over: 0,
             is_agains_turn: false,
             deadlines: Deadlines::default(),
@@ -53,8 +74,7 @@ impl<T> Table<T> {
     pub(super) fn reserve(&mut self) -> ConnId {
         self.taken += 1;
         let slot = self.free.pop().unwrap_or_else(|| {
-            let slot = Slot { generation: 0, is_ready: false, armed: None, entry: None };
-            self.slots.push(slot);
+            self.slots.push(Slot::new());
             (self.slots.len() - 1) as u32
         });
         ConnId::new(self.event_loop, slot, self.slots[slot as usize].generation)
@@ -68,6 +88,7 @@ impl<T> Table<T> {
             self.deadlines.remove(at, slot);
         }
         entry.generation = entry.generation.wrapping_add(1);
+        entry.waits = false;
         self.free.push(slot);
         entry.entry.take()
     }
@@ -109,50 +130,101 @@ impl<T> Table<T> {
     }
 
     /// Something has happened to what is in the slot: its run comes after those to whom something has
-    /// happened before.
-    pub(super) fn set_ready(&mut self, slot: u32) {
-        if !std::mem::replace(&mut self.slots[slot as usize].is_ready, true) {
-            self.ready.push_back(slot);
+    /// happened before, and not after a crowd that was left over. A handshake keeps its place.
+    pub(super) fn set_ready(&mut self, number: u32) {
+        let slot = &mut self.slots[number as usize];
+        if !slot.waits || !slot.in_handshakes {
+            slot.waits = true;
+            if !std::mem::replace(&mut slot.in_ready, true) {
+                self.ready.push_back(number);
+            }
         }
     }
 
     /// What is in the slot had a run, and has more to do in another turn.
-    pub(super) fn set_again(&mut self, slot: u32) {
-        if !std::mem::replace(&mut self.slots[slot as usize].is_ready, true) {
-            self.again.push_back(slot);
+    pub(super) fn set_again(&mut self, number: u32) {
+        let slot = &mut self.slots[number as usize];
+        slot.waits = true;
+        if !std::mem::replace(&mut slot.in_again, true) {
+            self.again.push_back(number);
         }
     }
 
-    /// Runs begin; for how many slots.
+    /// The same of a handshake.
+    pub(super) fn set_handshake(&mut self, number: u32) {
+        let slot = &mut self.slots[number as usize];
+        slot.waits = true;
+        if !std::mem::replace(&mut slot.in_handshakes, true) {
+            self.handshakes.push_back(number);
+        }
+    }
+
+    /// How many handshakes wait, at most.
+    pub(super) fn num_handshakes(&self) -> usize {
+        self.handshakes.len()
+    }
+
+    /// The handshake that waits longest.
+    pub(super) fn pop_handshake(&mut self) -> Option<u32> {
+        while let Some(number) = self.handshakes.pop_front() {
+            let slot = &mut self.slots[number as usize];
+            slot.in_handshakes = false;
+            if std::mem::take(&mut slot.waits) {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// Runs begin, of all but handshakes; for how many slots, at most.
     pub(super) fn begin_runs(&mut self) -> usize {
         self.left_over = self.again.len();
-        self.num_ready()
-    }
-
-    /// Who is to run. There may be nothing in the slot any more. Every other one is of those that were
-    /// left over: to whom something happens waits for no crowd, and no crowd waits for ever.
-    pub(super) fn pop_ready(&mut self) -> Option<u32> {
-        self.is_agains_turn = self.left_over > 0 && (!self.is_agains_turn || self.ready.is_empty());
-        let slot = if self.is_agains_turn {
-            self.left_over -= 1;
-            self.again.pop_front()?
-        } else {
-            self.ready.pop_front()?
-        };
-        self.slots[slot as usize].is_ready = false;
-        Some(slot)
-    }
-
-    /// Those that had no run in this turn are left over, before those that had one.
-    pub(super) fn leave_over(&mut self) {
-        let mut had_one = self.again.split_off(self.left_over);
-        self.again.append(&mut self.ready);
-        self.again.append(&mut had_one);
-    }
-
-    /// How many are ready.
-    pub(super) fn num_ready(&self) -> usize {
         self.ready.len() + self.again.len()
+    }
+
+    /// Who is to run. Every other one is of those that were left over: to whom something happens waits for
+    /// no crowd, and no crowd waits for ever.
+    pub(super) fn pop_ready(&mut self) -> Option<u32> {
+        loop {
+            let is_agains = !self.is_agains_turn || self.ready.is_empty();
+            self.is_agains_turn = self.left_over > 0 && is_agains;
+            let number = if self.is_agains_turn {
+                self.left_over -= 1;
+                let number = self.again.pop_front()?;
+                self.slots[number as usize].in_again = false;
+                number
+            } else {
+                let number = self.ready.pop_front()?;
+                self.slots[number as usize].in_ready = false;
+                number
+            };
+            if std::mem::take(&mut self.slots[number as usize].waits) {
+                return Some(number);
+            }
+        }
+    }
+
+    /// Those of them that had no run in this turn are left over, before those that had one; whether there
+    /// are any. The others are as ready as before.
+    pub(super) fn leave_over(&mut self, of_them: impl Fn(&T) -> bool) -> bool {
+        let mut had_one = self.again.split_off(self.left_over);
+        for number in std::mem::take(&mut self.ready) {
+            let slot = &mut self.slots[number as usize];
+            slot.in_ready = slot.waits && !slot.entry.as_deref().is_some_and(&of_them);
+            if slot.in_ready {
+                self.ready.push_back(number);
+            } else if slot.waits && !std::mem::replace(&mut slot.in_again, true) {
+                self.again.push_back(number);
+            }
+        }
+        let is_left = !self.again.is_empty();
+        self.again.append(&mut had_one);
+        is_left
+    }
+
+    /// How many are ready, at most.
+    pub(super) fn num_ready(&self) -> usize {
+        self.ready.len() + self.again.len() + self.handshakes.len()
     }
 
     /// The slot is due then, or earlier if it was armed for an earlier time: who is due too early finds
@@ -219,10 +291,10 @@ mod tests {
         let mut ran = Vec::new();
         for _ in 0..table.begin_runs() {
             if ran.len() == runs {
-                table.leave_over();
+                table.leave_over(|_| true);
                 break;
             }
-            let slot = table.pop_ready().unwrap();
+            let Some(slot) = table.pop_ready() else { break };
             ran.push(slot);
             if again.contains(&slot) {
                 table.set_again(slot);
@@ -242,12 +314,38 @@ mod tests {
         assert_eq!(turn(&mut table, 9, &[0]), [0, 1]);
         assert_eq!(turn(&mut table, 9, &[]), [0]);
         assert!(turn(&mut table, 9, &[]).is_empty());
-        // What is gone has its run, too, once, also if something else is in its place.
-        table.set_ready(1);
-        table.release(1);
+        // What is gone has no run, what comes in its place has one.
+        for slot in [0, 1] {
+            table.set_ready(slot);
+            table.release(slot);
+        }
         let id = table.reserve();
         table.set_ready(id.slot());
         assert_eq!((id.slot(), turn(&mut table, 9, &[])), (1, vec![1]));
+        assert_eq!(table.num_ready(), 0);
+    }
+
+    #[test]
+    fn handshakes_wait_in_their_order_and_in_nobodys_crowd() {
+        let mut table = of(8);
+        [3, 5, 4].into_iter().for_each(|slot| table.set_handshake(slot));
+        // More has come from it: it keeps its place.
+        table.set_ready(4);
+        (0..3).for_each(|slot| table.set_ready(slot));
+        table.set_ready(7);
+        table.release(5);
+        assert_eq!((table.num_handshakes(), table.pop_handshake()), (3, Some(3)));
+        table.set_handshake(3);
+        assert_eq!(table.begin_runs(), 4);
+        assert_eq!((table.pop_ready(), table.leave_over(|entry| *entry < 7)), (Some(0), true));
+        // The seventh is not of the crowd.
+        assert_eq!(table.begin_runs(), 3);
+        assert_eq!(
+            [table.pop_ready(), table.pop_ready(), table.pop_ready()],
+            [Some(1), Some(7), Some(2)]
+        );
+        assert_eq!([table.pop_handshake(), table.pop_handshake()], [Some(4), Some(3)]);
+        assert_eq!((table.pop_handshake(), table.num_ready()), (None, 0));
     }
 
     #[test]
@@ -260,6 +358,12 @@ mod tests {
         assert_eq!(turn(&mut table, 4, &[8]), [4, 8, 5, 9]);
         assert_eq!(turn(&mut table, 4, &[]), [6, 7, 0, 8]);
         assert_eq!(table.num_ready(), 0);
+        // Something happens to one of the crowd: it waits no longer.
+        (0..8).for_each(|slot| table.set_ready(slot));
+        assert_eq!(turn(&mut table, 2, &[]), [0, 1]);
+        table.set_ready(7);
+        assert_eq!(turn(&mut table, 2, &[7]), [2, 7]);
+        assert_eq!(turn(&mut table, 9, &[]), [3, 4, 5, 6, 7], "and it has one run a turn");
         // Some that are called all the time: the others have every other run.
         let mut calls = [0; 10];
         (0..10).for_each(|slot| table.set_ready(slot));

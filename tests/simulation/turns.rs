@@ -98,3 +98,40 @@ fn who_sends_something_waits_for_no_crowd() {
     assert!(written(&world) > before, "there was no crowd");
     world.stop_all();
 }
+
+/// The fault: beside a crowd of sessions a handshake went to its end after each step, so that it took as
+/// many passes through the crowd, and the steps of all other turns were lost.
+#[test]
+fn handshakes_go_on_beside_a_crowd() {
+    let mut world = World::<Null>::new(1);
+    let options = || Options::with(|c| (c.send_rate, c.recv_rate) = (0, 0));
+    let hub = world.add(options());
+    let crowd: Vec<_> = (0..320)
+        .map(|_| {
+            let node = world.add(options());
+            world.connect(node, hub).1
+        })
+        .collect();
+    let guests: Vec<_> = (0..40).map(|_| world.add(options())).collect();
+    for guest in &guests {
+        world.dial(*guest, hub);
+    }
+    let are_in = |w: &World<Null>| guests.iter().all(|guest| w.peer(hub, *guest).is_some());
+    let first = world.nodes[hub].turns;
+    while !are_in(&world) {
+        // There is something for each of them in each turn.
+        for at_hub in &crowd {
+            _ = world.send(hub, at_hub, 0x20, 100);
+        }
+        let turns = world.nodes[hub].turns;
+        world.release(Actor::Loop(hub));
+        assert!(world.run_until(SECOND, |w| w.nodes[hub].turns > turns), "it does not run");
+        world.hold(Actor::Loop(hub), SECOND);
+        world.run_for(Duration::from_micros(500));
+        // Three steps each, one a turn, and what the crowd had at first.
+        let turns = world.nodes[hub].turns - first;
+        assert!(turns <= 3 * 40 + 10, "{turns} turns");
+    }
+    assert!(world.nodes[hub].turns - first > 100, "there was no crowd");
+    world.stop_all();
+}

@@ -23,8 +23,8 @@ const MOST_READ: usize = 64 << 10;
 const TURN_BYTES: usize = 256 << 10;
 /// The least that one read takes, so that many ready connections do not drown in system calls.
 const LEAST_READ: usize = 8 << 10;
-/// Sessions that have a run in one turn, the others being first in the next: as many as can have the least
-/// read of what a turn takes in. A broadcast to 1000 peers makes 1000 ready at once, and their writes
+/// Sessions, and connections that are closed, that have a run in one turn; the others share the next ones
+/// with those to whom something happens. As many as can have the least read of what a turn takes in. A broadcast to 1000 peers makes 1000 ready at once, and their writes
 /// alone take 10 ms.
 const RUNS_PER_TURN: usize = TURN_BYTES / LEAST_READ;
 /// The least that one write seals, in frames: below, throughput falls.
@@ -56,6 +56,8 @@ pub(in crate::event_loop) struct Context<S, I> {
     pub(in crate::event_loop) handshake_steps: usize,
     /// Runs of sessions that are left in this turn.
     pub(in crate::event_loop) session_runs: usize,
+    /// The last turn has left sessions over.
+    pub(in crate::event_loop) is_crowded: bool,
     /// What one read takes in this turn.
     pub(in crate::event_loop) quantum: usize,
     /// When everything must be over, once the loop is to stop.
@@ -83,6 +85,7 @@ impl<S: Sockets, I: Inbox> Context<S, I> {
             spare: Vec::new(),
             handshake_steps: 0,
             session_runs: RUNS_PER_TURN,
+            is_crowded: false,
             quantum: MOST_READ,
             shutdown: None,
             now: Now { mono: Mono::ZERO, wall: SystemTime::UNIX_EPOCH },
@@ -95,7 +98,7 @@ impl<S: Sockets, I: Inbox> Context<S, I> {
     pub(in crate::event_loop) fn begin_turn(&mut self, now: Now) {
         self.now = now;
         // While sessions wait for their run strangers go on, and take less of the time.
-        self.handshake_steps = if self.session_runs == 0 { 1 } else { HANDSHAKE_STEPS_PER_TURN };
+        self.handshake_steps = if self.is_crowded { 1 } else { HANDSHAKE_STEPS_PER_TURN };
         self.session_runs = RUNS_PER_TURN;
     }
 
@@ -104,7 +107,7 @@ impl<S: Sockets, I: Inbox> Context<S, I> {
         self.quantum = (TURN_BYTES / ready.max(1)).clamp(LEAST_READ, MOST_READ);
     }
 
-    /// Frames that one write seals at most: as much as one read takes.
+    /// Frames that one write seals at most: fewer as one read takes less.
     pub(super) fn batch_frames(&self) -> usize {
         (self.quantum / FRAME_DATA).clamp(LEAST_BATCH, MAX_BATCH_FRAMES)
     }

@@ -137,12 +137,18 @@ impl<C: Cipher> Conn<C> {
         }
     }
 
+    /// Its runs are those of a session, of which a turn has so many.
+    pub(super) fn runs_as_session(&self) -> bool {
+        matches!(self.stage, Stage::Open(_) | Stage::Closing(_))
+    }
+
     /// The poll told of its socket.
     pub(super) fn note(&mut self, readiness: Readiness) {
         self.socket.note(readiness);
     }
 
     pub(super) fn run<S: Sockets, I: Inbox>(&mut self, cx: &mut Context<S, I>) -> Next {
+        cx.session_runs = cx.session_runs.saturating_sub(usize::from(self.runs_as_session()));
         let (facts, socket) = (&self.facts, &mut self.socket);
         match &mut self.stage {
             Stage::Open(open) => return open.run(facts, socket, cx),

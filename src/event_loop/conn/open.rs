@@ -134,7 +134,6 @@ impl<C: Cipher> Open<C> {
         socket: &mut Socket,
         cx: &mut Context<S, I>,
     ) -> Next {
-        cx.session_runs = cx.session_runs.saturating_sub(1);
         self.try_run(facts, socket, cx).unwrap_or_else(|error| Next::Over(error.into()))
     }
 

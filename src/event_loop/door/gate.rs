@@ -2,7 +2,7 @@
 //!
 //! A handshake costs this thread about 0.3 ms and a stranger nearly nothing, so strangers are
 //! weighed by what they cannot make up: where they connect from. Who is refused here is closed at
-//! once and costs a system call or two.
+//! once and costs a few system calls.
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
