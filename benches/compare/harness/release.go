@@ -24,6 +24,7 @@ type Lacks struct {
 	Rates    string // limits on the rate
 	Throttle string // a flush throttle
 	Books    string // an address book
+	Delivery string // that each message of which Send says that it was sent arrives
 	Note     string // what to know beside a figure of mixed
 }
 

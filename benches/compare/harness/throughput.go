@@ -15,6 +15,9 @@ import (
 // afterwards is how long what was sent may take to arrive.
 const afterwards = time.Minute
 
+// silence is how long after the last one the others are lost, where messages may be.
+const silence = 3 * time.Second
+
 type throughput struct {
 	Program    string  `json:"program"`
 	Version    string  `json:"version"`
@@ -24,6 +27,7 @@ type throughput struct {
 	Packet     int     `json:"packet"`
 	Queue      int     `json:"queue"`
 	Messages   int64   `json:"messages"`
+	Lost       int64   `json:"lost"` // beside these messages: sent and never received
 	Bytes      int64   `json:"bytes"`
 	Seconds    float64 `json:"seconds"`
 	MBPerS     float64 `json:"mb_per_s"`     // 10^6 bytes
@@ -49,7 +53,7 @@ func drain(release Release, args []string, _ *os.File, output, errs io.Writer) e
 	}
 	defer s.stop()
 	payload := make([]byte, flags.size)
-	result, err := flow.measure(flags.seconds, *senders, 1, func() bool {
+	result, err := flow.measure(flags.seconds, *senders, 1, release.Lacks.Delivery != "", func() bool {
 		return s.peers[0].Send(bulkChannel, payload)
 	})
 	if err != nil {
@@ -78,7 +82,7 @@ func broadcast(release Release, args []string, _ *os.File, output, errs io.Write
 	}
 	defer s.stop()
 	payload := make([]byte, flags.size)
-	result, err := flow.measure(flags.seconds, 1, int64(*peers), func() bool {
+	result, err := flow.measure(flags.seconds, 1, int64(*peers), release.Lacks.Delivery != "", func() bool {
 		var all sync.WaitGroup
 		var failed atomic.Bool
 		for _, peer := range s.peers {
@@ -158,7 +162,7 @@ func (f *flow) received(Peer, byte, []byte) {
 }
 
 // measure is from the first send until the last message has arrived; each send is to so many peers.
-func (f *flow) measure(seconds float64, senders int, peers int64, send func() bool) (throughput, error) {
+func (f *flow) measure(seconds float64, senders int, peers int64, mayLose bool, send func() bool) (throughput, error) {
 	var sent atomic.Int64
 	var stop, failed atomic.Bool
 	var sending sync.WaitGroup
@@ -183,14 +187,37 @@ func (f *flow) measure(seconds float64, senders int, peers int64, send func() bo
 		return throughput{}, errors.New("a Send failed: it timed out or the peer is gone")
 	}
 	f.target.Store(sent.Load())
+	end, err := f.wait(sent.Load(), mayLose)
+	if err != nil {
+		return throughput{}, err
+	}
+	used, arrived := cpu()-before, f.count.Load()
+	return throughput{
+		Messages: arrived, Lost: sent.Load() - arrived, Seconds: end.Sub(begin).Seconds(), CPUSeconds: used.Seconds(),
+	}, nil
+}
+
+// wait ends when all have arrived, or, where messages may be lost, when no more arrive; when the last one has.
+func (f *flow) wait(sent int64, mayLose bool) (time.Time, error) {
 	// What came before the target was known has not told.
-	if f.count.Load() < sent.Load() {
+	last, count := time.Now(), f.count.Load()
+	started := last
+	for count < sent {
 		select {
 		case <-f.done:
-		case <-time.After(afterwards):
-			return throughput{}, fmt.Errorf("only %d of %d messages arrived", f.count.Load(), sent.Load())
+			return time.Now(), nil
+		case <-time.After(10 * time.Millisecond):
+		}
+		now := f.count.Load()
+		if now > count {
+			last, count = time.Now(), now
+		}
+		switch {
+		case mayLose && time.Since(last) > silence:
+			return last, nil
+		case time.Since(started) > afterwards:
+			return last, fmt.Errorf("only %d of %d messages arrived", count, sent)
 		}
 	}
-	elapsed, used := time.Since(begin), cpu()-before
-	return throughput{Messages: sent.Load(), Seconds: elapsed.Seconds(), CPUSeconds: used.Seconds()}, nil
+	return time.Now(), nil
 }

@@ -10,6 +10,8 @@ pub(crate) struct Cell {
     first: Vec<f64>,
     second: Vec<f64>,
     ratios: Vec<f64>,
+    /// The largest part of its messages that were sent and never received.
+    pub(crate) lost: f64,
     pub(crate) cannot: Option<String>,
 }
 
@@ -66,6 +68,11 @@ impl Results {
             return Err(format!("{first} is {value} in {line}"));
         }
         cell.first.push(value);
+        let of = |key: &str| line[key].as_f64().unwrap_or_default();
+        let lost = of("lost");
+        if lost > 0.0 {
+            cell.lost = cell.lost.max(lost / (lost + of("messages")));
+        }
         if let Some(second) = second {
             match line[second].as_f64() {
                 Some(value) => cell.second.push(value),
@@ -102,6 +109,10 @@ mod tests {
         assert_eq!(cell.first().unwrap().median, 500.0);
         assert_eq!(cell.ratio().unwrap().median, 0.5);
         assert_eq!(cell.second().unwrap().median, 3.0);
+        let line = json!({ "mb_per_s": 1.0, "cpu_s_per_gb": 3.0, "messages": 99, "lost": 1 });
+        results.add(&cases[0], "third", &Outcome::Line(line), None).unwrap();
+        let lost = ["tmp2p", "third"].map(|who| results.cell(&cases[0], who).unwrap().lost);
+        assert_eq!(lost, [0.0, 0.01]);
         let line = Outcome::Line(json!({ "other": 1.0 }));
         assert!(results.add(&cases[0], "tmp2p", &line, None).is_err());
         results.add(&cases[0], "other", &Outcome::Cannot("no".to_owned()), None).unwrap();

@@ -75,6 +75,9 @@ fn figures(cell: &Cell) -> String {
     if let Some(ratio) = cell.ratio() {
         shown.push_str(&format!(" = {}×", short(ratio.median)));
     }
+    if cell.lost > 0.0 {
+        shown.push_str(&format!(", up to {} % lost", short(cell.lost * 100.0)));
+    }
     shown
 }
 

@@ -11,6 +11,7 @@ var release = harness.Release{
 		Rates:    "it has no limits on the rate",
 		Throttle: "it has no flush throttle",
 		Books:    "it has no address book",
+		Delivery: "now and then a message that Send has taken never arrives, and nobody is told",
 		Note: "no priorities among what is sent and no back-pressure from a reactor: what has come waits in a queue " +
 			"without bound, from which 4 to 32 calls at a time take",
 	},
