@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZero,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -106,8 +106,10 @@ impl Stack for Commonware {
         setup: Setup,
         sink: Sink,
     ) -> Outcome<CommonwareNode> {
-        // The network does not tell which port it got.
-        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        // The network does not tell which port it got. Each node has an address of its own, where no
+        // connection and no other node can have taken the port meanwhile.
+        let [.., high, low] = number.to_be_bytes();
+        let listen = TcpListener::bind((Ipv4Addr::new(127, 1, high, low), 0))?.local_addr()?;
         let context = {
             let context = self.context.lock().unwrap_or_else(PoisonError::into_inner);
             context.child("node").with_attribute("number", number)

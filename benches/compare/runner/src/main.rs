@@ -26,7 +26,7 @@ use crate::{
     args::Args,
     case::{Case, cases},
     program::{Program, build_all},
-    results::Results,
+    results::{BARE, Results},
     run::Outcome,
 };
 
@@ -76,7 +76,7 @@ fn compare(args: &Args, cases: &[Case]) -> Result<bool, String> {
     let table = format!("{}\n{}", head(args), table::table(cases, &programs, &results));
     println!("{table}");
     eprintln!("all lines: {}", log.display());
-    if args.writes() && is_well {
+    if args.writes() && programs.iter().all(|program| program.path.is_ok()) {
         let (readme, chart) =
             (root.join("benches/README.md"), root.join("benches/compare/chart.svg"));
         let text = fs::read_to_string(&readme).map_err(|error| error.to_string())?;
@@ -134,13 +134,15 @@ fn measure(
     let mut results = Results::default();
     for round in 0..args.rounds() {
         for (at, case) in cases.iter().enumerate() {
-            let mut failed = |who: &str, why: &str| {
+            let mut failures = Vec::new();
+            let mut failed = |who: &'static str, why: &str| {
                 *is_well = false;
                 progress.suspend(|| eprintln!("{}, {who}: {why}", case.name));
+                failures.push((who, why.to_owned()));
             };
-            let bare = |failed: &mut dyn FnMut(&str, &str)| {
+            let bare = |failed: &mut dyn FnMut(&'static str, &str)| {
                 let name = case.kind.bare()?;
-                run::bare(ours, name, args.quick).map_err(|why| failed(name, &why)).ok()
+                run::bare(ours, name, args.quick).map_err(|why| failed(BARE, &why)).ok()
             };
             // Nobody sees the bar where there is no terminal.
             if progress.is_hidden() {
@@ -176,6 +178,7 @@ fn measure(
                 writeln!(log, "{line}").map_err(|error| error.to_string())?;
                 results.add(case, title, &outcome, bare).unwrap_or_else(|why| failed(title, &why));
             }
+            failures.iter().for_each(|(who, why)| results.fail(case, who, why));
         }
     }
     progress.finish_and_clear();

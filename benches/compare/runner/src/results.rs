@@ -10,6 +10,8 @@ pub(crate) struct Cell {
     first: Vec<f64>,
     second: Vec<f64>,
     ratios: Vec<f64>,
+    /// Why each round failed that did.
+    pub(crate) failed: Vec<String>,
     /// The largest part of its messages that were sent and never received.
     pub(crate) lost: f64,
     pub(crate) cannot: Option<String>,
@@ -44,6 +46,12 @@ impl Results {
     /// Takes a figure of the bare pipe or hop.
     pub(crate) fn bare(&mut self, case: &Case, value: f64) {
         self.cells.entry((case.name.clone(), BARE)).or_default().first.push(value);
+    }
+
+    /// A run failed.
+    pub(crate) fn fail(&mut self, case: &Case, program: &'static str, why: &str) {
+        let cell = self.cells.entry((case.name.clone(), program)).or_default();
+        cell.failed.push(why.lines().last().unwrap_or(why).to_owned());
     }
 
     /// Takes what came of a run; `bare` is the yardstick of the same round.

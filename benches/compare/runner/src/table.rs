@@ -47,7 +47,14 @@ fn part(kind: Kind, cases: &[&Case], programs: &[Program], results: &Results) ->
                         });
                     format!("cannot ({})", at + 1)
                 }
-                Some(cell) => figures(cell),
+                Some(cell) => match cell.failed.last() {
+                    None => figures(cell),
+                    Some(why) => {
+                        let why = format!("failed in {} of the rounds: {why}", cell.failed.len());
+                        reasons.push((*column, why));
+                        format!("{} ({})", figures(cell), reasons.len())
+                    }
+                },
                 None => "–".to_owned(),
             };
             text.push_str(&format!(" | {shown}"));
