@@ -16,6 +16,7 @@ use crate::{
     common::{Args, Goal, Line, Outcome, Reporter, Summary, cpu_seconds, percentile},
     crowd::{self, Crowd},
     dialer::Connection,
+    latency::Latency,
     mixed::{BULK as VOTES, IMPORTANT as ECHO, Node},
     node::Packet,
 };
@@ -42,9 +43,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// The loaded switch in a process of its own, the crowd in another; who measures is a peer too.
 struct Run {
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
+    latency: Latency,
     p99_before_ms: f64,
     in_per_s: f64,
     out_per_s: f64,
@@ -73,10 +72,7 @@ pub(crate) fn report(args: &Args, reporter: &mut Reporter) {
 fn line(runs: &[Run]) -> Line {
     let of = |figure: fn(&Run) -> f64| Summary::of(runs.iter().map(figure));
     let long = of(|run| run.long_turns_per_s).median;
-    Line::new(name(), of(|run| run.p99_ms), "ms")
-        .also("p50_ms", of(|run| run.p50_ms).median)
-        .also("p99_ms", of(|run| run.p99_ms).median)
-        .also("max_ms", of(|run| run.max_ms).max)
+    Latency::line(name(), runs.iter().map(|run| run.latency))
         .also("p99_before_ms", of(|run| run.p99_before_ms).median)
         .also("in_per_s", of(|run| run.in_per_s).median)
         .also("out_per_s", of(|run| run.out_per_s).median)
@@ -113,9 +109,7 @@ fn run(peers: usize, window: Duration) -> Outcome<Run> {
     };
     let per_second = |key: &str| grown(key).map(|grown| grown / seconds);
     Ok(Run {
-        p50_ms: percentile(&mut times, 50),
-        p99_ms: percentile(&mut times, 99),
-        max_ms: percentile(&mut times, 100),
+        latency: Latency::of(&mut times),
         p99_before_ms: percentile(&mut before, 99),
         in_per_s: per_second("came")?,
         out_per_s: (last_crowd.received - first_crowd.received) / seconds,

@@ -14,6 +14,7 @@ mod gossip;
 mod handshakes;
 mod hop;
 mod idle;
+mod latency;
 mod listener;
 mod mixed;
 mod node;

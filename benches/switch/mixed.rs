@@ -14,7 +14,8 @@ use tmp2p::{
 };
 
 use crate::{
-    common::{Args, Goal, Line, Outcome, Reporter, Summary, percentile},
+    common::{Args, Goal, Line, Outcome, Reporter, Summary},
+    latency::Latency,
     node::{Packet, connect, node_info, wait_for_peer},
 };
 
@@ -41,9 +42,7 @@ pub(crate) enum Mixed {
 }
 
 struct Run {
-    p50: f64,
-    p99: f64,
-    max: f64,
+    latency: Latency,
     bulk: f64,
     bulk_alone: f64,
 }
@@ -64,16 +63,16 @@ impl Mixed {
             Err(error) => return reporter.outcome(self.name(), Err(error)),
         };
         let of = |figure: fn(&Run) -> f64| Summary::of(runs.iter().map(figure));
-        let p99 = of(|run| run.p99);
-        let mut latency = Line::new(self.name(), p99, "ms")
-            .also("p50_ms", of(|run| run.p50).median)
-            .also("p99_ms", p99.median)
-            .also("max_ms", of(|run| run.max).max);
+        let mut latency = Latency::line(self.name(), runs.iter().map(|run| run.latency));
         let part = of(|run| run.bulk / run.bulk_alone);
         let mut bulk = Line::new(format!("{}/bulk", self.name()), of(|run| run.bulk), "MB/s")
             .ratio(part, "bulk alone");
         if matches!(self, Self::Unlimited) {
-            latency = latency.goal(Goal::at_most("p99_ms", GOAL_P99_MS, p99.median));
+            latency = latency.goal(Goal::at_most(
+                "p99_ms",
+                GOAL_P99_MS,
+                of(|run| run.latency.p99).median,
+            ));
             bulk = bulk.goal(Goal::at_least("ratio", GOAL_BULK, part.median));
         }
         reporter.line(&latency);
@@ -130,9 +129,7 @@ impl Mixed {
                 return Err(format!("{} of {messages} messages came", times.len()).into());
             }
             Ok(Run {
-                p50: percentile(&mut times, 50),
-                p99: percentile(&mut times, 99),
-                max: percentile(&mut times, 100),
+                latency: Latency::of(&mut times),
                 bulk: mixed?,
                 bulk_alone: (before? + after?) / 2.0,
             })

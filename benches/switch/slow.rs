@@ -13,7 +13,8 @@ use std::{
 use tmp2p::{Event, Payload};
 
 use crate::{
-    common::{Args, Line, Outcome, Reporter, Summary, percentile, resident_kib},
+    common::{Args, Outcome, Reporter, Summary, resident_kib},
+    latency::Latency,
     mixed::{BULK, BULK_SIZE, IMPORTANT, IMPORTANT_SIZE, Node, PAUSE},
     node::{Packet, connect, wait_for_peer},
 };
@@ -24,9 +25,7 @@ pub(crate) struct Slow {
 }
 
 struct Run {
-    p50: f64,
-    p99: f64,
-    max: f64,
+    latency: Latency,
     bulk: f64,
     held_kib: f64,
     grown_kib: f64,
@@ -50,10 +49,7 @@ impl Slow {
         let runs = (0..args.runs()).map(|_| self.run(window)).collect::<Outcome<Vec<_>>>();
         let line = runs.map(|runs| {
             let of = |figure: fn(&Run) -> f64| Summary::of(runs.iter().map(figure));
-            Line::new(self.name(), of(|run| run.p99), "ms")
-                .also("p50_ms", of(|run| run.p50).median)
-                .also("p99_ms", of(|run| run.p99).median)
-                .also("max_ms", of(|run| run.max).max)
+            Latency::line(self.name(), runs.iter().map(|run| run.latency))
                 .also("bulk_mb_per_s", of(|run| run.bulk).median)
                 .also("held_kib", of(|run| run.held_kib).median)
                 .also("rss_grown_kib", of(|run| run.grown_kib).median)
@@ -153,9 +149,7 @@ impl Slow {
             }
             let bytes = (handled * BULK_SIZE) as f64;
             Ok(Run {
-                p50: percentile(&mut times, 50),
-                p99: percentile(&mut times, 99),
-                max: percentile(&mut times, 100),
+                latency: Latency::of(&mut times),
                 bulk: bytes / 1e6 / elapsed,
                 held_kib: (taken.saturating_sub(handled) * BULK_SIZE) as f64 / 1024.0,
                 grown_kib,

@@ -8,6 +8,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::reactor::bump;
+
 /// A turn that lasts longer than this is [counted](EventLoopStatus::long_turns): so long a message that
 /// is urgent waits behind what others have sent.
 const LONG_TURN: Duration = Duration::from_millis(2);
@@ -46,21 +48,21 @@ pub struct Counters {
 
 impl Counters {
     pub(super) fn on_accepted(&self) {
-        add(&self.accepted, 1);
+        bump(&self.accepted, 1);
     }
 
     pub(super) fn on_read(&self, bytes: usize) {
-        add(&self.read_bytes, bytes as u64);
+        bump(&self.read_bytes, bytes);
     }
 
     pub(super) fn on_written(&self, bytes: usize) {
-        add(&self.written_bytes, bytes as u64);
+        bump(&self.written_bytes, bytes);
     }
 
     /// A turn is over that has lasted so long.
     pub(super) fn on_turn(&self, lasted: Duration) {
-        add(&self.turns, 1);
-        add(&self.long_turns, u64::from(lasted > LONG_TURN));
+        bump(&self.turns, 1);
+        bump(&self.long_turns, usize::from(lasted > LONG_TURN));
         let nanos = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
         if nanos > self.longest_turn.load(Relaxed) {
             self.longest_turn.store(nanos, Relaxed);
@@ -78,11 +80,6 @@ impl Counters {
             longest_turn: Duration::from_nanos(self.longest_turn.load(Relaxed)),
         }
     }
-}
-
-/// There is one writer: a load and a store instead of a locked instruction.
-fn add(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
 #[cfg(test)]

@@ -90,6 +90,6 @@ impl ChannelCounters {
 }
 
 /// Adds to a counter that has one writer: a load and a store instead of a locked instruction.
-fn bump(counter: &AtomicU64, n: usize) {
+pub(crate) fn bump(counter: &AtomicU64, n: usize) {
     counter.store(counter.load(Relaxed).wrapping_add(n as u64), Relaxed);
 }

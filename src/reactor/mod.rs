@@ -21,6 +21,7 @@ mod waiter;
 pub(crate) use broadcast::tests::peer as peer_without_connection;
 pub use broadcast::{BroadcastHandle, SendOutcomes, start_broadcast};
 pub use counters::ChannelStatus;
+pub(crate) use counters::bump;
 pub use disconnect::{Blame, DisconnectReason, LocalFault, Room};
 pub use event::{Envelope, Event};
 pub use inbox::{Inbox, Progress};

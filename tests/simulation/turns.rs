@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::internals::protocol::secret::Null;
+use tmp2p::{Peer, internals::protocol::secret::Null};
 
 use crate::{
     options::Options,
@@ -11,6 +11,19 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const PEERS: usize = 100;
+
+fn unlimited() -> Options {
+    Options::with(|c| (c.send_rate, c.recv_rate) = (0, 0))
+}
+
+/// Peers of the hub: a turn has 32 runs, so all of them take ten.
+fn crowd(world: &mut World<Null>, hub: usize) -> Vec<Peer> {
+    let mut join = |_| {
+        let node = world.add(unlimited());
+        world.connect(node, hub).1
+    };
+    (0..320).map(&mut join).collect()
+}
 
 /// The fault: all that were ready had a whole batch in one turn, so that a broadcast to 1000 peers kept
 /// timers, commands and everybody else waiting for 10 ms and more.
@@ -63,15 +76,9 @@ fn a_turn_is_short_when_everybody_is_ready() {
 #[test]
 fn who_sends_something_waits_for_no_crowd() {
     let mut world = World::<Null>::new(1);
-    let options = || Options::with(|c| (c.send_rate, c.recv_rate) = (0, 0));
-    let hub = world.add(options());
-    let crowd: Vec<_> = (0..320)
-        .map(|_| {
-            let node = world.add(options());
-            world.connect(node, hub).1
-        })
-        .collect();
-    let other = world.add(options());
+    let hub = world.add(unlimited());
+    let crowd = crowd(&mut world, hub);
+    let other = world.add(unlimited());
     let (at_other, _) = world.connect(other, hub);
     world.hold(Actor::Loop(hub), SECOND);
     for at_hub in &crowd {
@@ -93,7 +100,7 @@ fn who_sends_something_waits_for_no_crowd() {
     world.release(Actor::Loop(hub));
     assert!(world.run_until(SECOND, |w| w.counts(other, at_other.conn()) == (1, 1)), "it is lost");
     let waited = world.nodes[hub].turns - turns;
-    // One has 32 runs, so all of the crowd takes ten; and the reactor has its time, too.
+    // All of the crowd takes ten; and the reactor has its time, too.
     assert!(waited <= 4, "{waited} turns");
     assert!(written(&world) > before, "there was no crowd");
     world.stop_all();
@@ -104,15 +111,9 @@ fn who_sends_something_waits_for_no_crowd() {
 #[test]
 fn handshakes_go_on_beside_a_crowd() {
     let mut world = World::<Null>::new(1);
-    let options = || Options::with(|c| (c.send_rate, c.recv_rate) = (0, 0));
-    let hub = world.add(options());
-    let crowd: Vec<_> = (0..320)
-        .map(|_| {
-            let node = world.add(options());
-            world.connect(node, hub).1
-        })
-        .collect();
-    let guests: Vec<_> = (0..40).map(|_| world.add(options())).collect();
+    let hub = world.add(unlimited());
+    let crowd = crowd(&mut world, hub);
+    let guests: Vec<_> = (0..40).map(|_| world.add(unlimited())).collect();
     for guest in &guests {
         world.dial(*guest, hub);
     }

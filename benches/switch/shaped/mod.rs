@@ -15,7 +15,8 @@ use tmp2p_line::{command_in, missing};
 
 use crate::{
     child::{self, Child},
-    common::{Args, Line, Outcome, Reporter, Summary, percentile},
+    common::{Args, Line, Outcome, Reporter, Summary},
+    latency::Latency,
 };
 
 pub(crate) const NAME: &str = "shaped/rate=100mbit/rtt=50ms";
@@ -34,13 +35,6 @@ const ROUND_TRIP_MS: u64 = 50;
 
 /// How long what was sent may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Milliseconds.
-struct Latency {
-    p50: f64,
-    p99: f64,
-    max: f64,
-}
 
 struct Run {
     alone: Latency,
@@ -71,23 +65,15 @@ pub(crate) fn report(args: &Args, reporter: &mut Reporter) {
     };
     let of = |figure: fn(&Run) -> f64| Summary::of(runs.iter().map(figure));
     let added = of(|run| run.mixed.p99 - run.alone.p99);
-    let mixed = latency(NAME.to_owned(), &runs, |run| &run.mixed);
-    reporter.line(&latency(format!("{NAME}/alone"), &runs, |run| &run.alone));
+    let mixed = Latency::line(NAME, runs.iter().map(|run| run.mixed));
+    let alone = Latency::line(format!("{NAME}/alone"), runs.iter().map(|run| run.alone));
+    reporter.line(&alone);
     reporter.line(&mixed.also("p99_over_alone_ms", added.median));
     let bulk = of(|run| run.bulk_mb_per_s);
     let share = of(|run| run.bulk_mb_per_s / (RATE as f64 / 8e6));
     let tcp = &runs[0].tcp;
     let bulk = Line::new(format!("{NAME}/bulk"), bulk, "MB/s");
     reporter.line(&bulk.ratio(share, format!("the line with {tcp}")));
-}
-
-fn latency(name: String, runs: &[Run], of_run: fn(&Run) -> &Latency) -> Line {
-    let of = |figure: fn(&Latency) -> f64| Summary::of(runs.iter().map(of_run).map(figure));
-    let p99 = of(|latency| latency.p99);
-    Line::new(name, p99, "ms")
-        .also("p50_ms", of(|latency| latency.p50).median)
-        .also("p99_ms", p99.median)
-        .also("max_ms", of(|latency| latency.max).max)
 }
 
 fn run(args: &Args) -> Outcome<Run> {
@@ -133,8 +119,7 @@ fn arrived(sink: &mut Child, messages: usize, mut taken: Vec<f64>) -> Outcome<La
         thread::sleep(Duration::from_millis(10));
         taken.extend(times(&sink.ask("")?)?);
     }
-    let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(&mut taken, percent));
-    Ok(Latency { p50, p99, max })
+    Ok(Latency::of(&mut taken))
 }
 
 /// Of those messages that came since the sink was asked before.

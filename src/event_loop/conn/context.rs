@@ -24,8 +24,8 @@ const TURN_BYTES: usize = 256 << 10;
 /// The least that one read takes, so that many ready connections do not drown in system calls.
 const LEAST_READ: usize = 8 << 10;
 /// Sessions, and connections that are closed, that have a run in one turn; the others share the next ones
-/// with those to whom something happens. As many as can have the least read of what a turn takes in. A broadcast to 1000 peers makes 1000 ready at once, and their writes
-/// alone take 10 ms.
+/// with those to whom something happens. As many as can have the least read of what a turn takes in. A
+/// broadcast to 1000 peers makes 1000 ready at once, and their writes alone take 10 ms.
 const RUNS_PER_TURN: usize = TURN_BYTES / LEAST_READ;
 /// The least that one write seals, in frames: below, throughput falls.
 const LEAST_BATCH: usize = 16;
