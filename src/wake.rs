@@ -125,6 +125,12 @@ impl<A: Atomics> Sleeper<A> {
         self.sleeping.load() && self.sleeping.swap(false)
     }
 
+    /// Whether there is work to be taken. Only a hint: who is about to block asks
+    /// [`may_sleep`](Self::may_sleep).
+    pub fn has_posted(&self) -> bool {
+        self.posted.load()
+    }
+
     /// Whether work was posted since the last call; the loop takes it *after* asking.
     pub fn take_posted(&self) -> bool {
         self.posted.load() && self.posted.swap(false)

@@ -74,7 +74,7 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// strangers and has not read. One peer alone can make a node hold `reactor_budget` + *M* per
 /// reactor, `parking_per_peer` + *M* beside, and one incomplete message per channel.
 ///
-/// Spares are the memory of small messages that reactors have let go, for the next ones.
+/// Spares are the memory of messages of up to 64 KiB that reactors have let go, for the next ones.
 ///
 /// What is to be sent is the application's: per peer and channel at most 2 × `send_queue_bytes` and three
 /// messages, with broadcasts that wait for a place 5 × as much; what is sent to many peers is held once.

@@ -7,11 +7,11 @@ use super::{
     conn::{Conn, Context, Next},
     listener::Listener,
     ports::LISTENER,
+    spares::Returned,
     table::Table,
 };
 use crate::{
     ids::ConnId,
-    payload::Spare,
     protocol::secret::{Cipher, KeyAgreement},
     reactor::{DisconnectReason, Inbox},
     time::{Mono, Now, earliest},
@@ -27,7 +27,7 @@ pub struct LoopCore<S, I, C: Cipher> {
     is_stopped: bool,
     posts: Posts,
     /// Scratch.
-    came_back: Vec<Spare>,
+    came_back: Returned,
 }
 
 impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
@@ -44,7 +44,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             listener: Listener::default(),
             is_stopped: false,
             posts: Posts::default(),
-            came_back: Vec::new(),
+            came_back: Returned::default(),
         }
     }
 
@@ -82,7 +82,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         let mut posts = std::mem::take(&mut self.posts);
         mailbox.take(&mut posts);
         mailbox.take_spares(&mut self.came_back);
-        self.came_back.drain(..).for_each(|spare| self.cx.spares.put(spare));
+        self.came_back.drain().for_each(|spare| self.cx.spares.put(spare));
         self.cx.now = now;
         for command in posts.commands.drain(..) {
             self.handle_command(command, now);

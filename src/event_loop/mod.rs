@@ -5,6 +5,7 @@
 //! resolution, no disk, no user code, no lock that slow code holds, no logging above trace (it
 //! reports, the switch logs).
 
+mod busy_poll;
 mod command;
 mod conn;
 mod core;
@@ -20,6 +21,7 @@ mod spares;
 mod table;
 
 pub use crate::ban::BanTable;
+use busy_poll::BusyPoll;
 pub use command::{Command, Established, Report};
 pub use core::LoopCore;
 pub use counters::{Counters, EventLoopStatus};

@@ -5,10 +5,10 @@ use parking_lot::Mutex;
 use crate::{
     event_loop::{
         Command,
-        spares::{MOST_BYTES, MOST_SPARES},
+        spares::{MOST_BYTES, Returned},
     },
     ids::ConnId,
-    payload::{Payload, Spare},
+    payload::Payload,
     reactor::{CloseMode, Notify},
     time::Mono,
     wake::Sleeper,
@@ -23,7 +23,7 @@ pub struct Mailbox {
     posts: Mutex<Posts>,
     /// Memory of messages that reactors have let go. The loop is not woken for it.
     /// `None`: the loop is over. Nobody waits for this lock: a spare that is missed costs little.
-    spares: Mutex<Option<Vec<Spare>>>,
+    spares: Mutex<Option<Returned>>,
     /// `None`: the loop is over.
     wake: Mutex<Option<Wake>>,
 }
@@ -62,7 +62,7 @@ impl Mailbox {
             sleeper: Sleeper::new(),
             clock: Box::new(clock),
             posts: Mutex::default(),
-            spares: Mutex::new(Some(Vec::new())),
+            spares: Mutex::new(Some(Returned::default())),
             wake: Mutex::new(Some(wake)),
         }
     }
@@ -97,12 +97,17 @@ impl Mailbox {
     }
 
     /// Puts what came back since the last call into `into`, which is empty.
-    pub(crate) fn take_spares(&self, into: &mut Vec<Spare>) {
+    pub(crate) fn take_spares(&self, into: &mut Returned) {
         if let Some(mut spares) = self.spares.try_lock()
             && let Some(spares) = &mut *spares
         {
             std::mem::swap(into, spares);
         }
+    }
+
+    /// Whether something was posted since the last [`take`](Self::take).
+    pub fn has_posts(&self) -> bool {
+        self.sleeper.has_posted()
     }
 
     /// The loop is about to block: whether it may. See [`Sleeper::may_sleep`].
@@ -146,10 +151,8 @@ impl Notify for Mailbox {
         }
         let Some(spare) = payload.into_spare() else { return };
         let Some(mut spares) = self.spares.try_lock() else { return };
-        if let Some(spares) = &mut *spares
-            && spares.len() < MOST_SPARES
-        {
-            spares.push(spare);
+        if let Some(spares) = &mut *spares {
+            spares.put(spare);
         }
     }
 

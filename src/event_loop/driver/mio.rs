@@ -19,12 +19,14 @@ use crate::{
     ban::BanTable,
     clock::Clock,
     event_loop::{
-        Command, Counters, LISTENER, LoopCore, LoopSettings, Readiness, Report, Reports, Sockets,
+        BusyPoll, Command, Counters, LISTENER, LoopCore, LoopSettings, Readiness, Report, Reports,
+        Sockets,
     },
     guard::guarded,
     protocol::secret::{ChaCha, KeyAgreement},
     reactor::Inbox,
     thread::{self, Thread},
+    time::Mono,
 };
 
 const LISTENER_TOKEN: Token = Token(LISTENER as usize);
@@ -293,6 +295,7 @@ fn run<I: Inbox>(
     reports: &mut impl Reports,
 ) {
     let mut events = Events::with_capacity(EVENTS_PER_POLL);
+    let mut busy_poll = BusyPoll::default();
     loop {
         let now = clock.now();
         core.take_posts(mailbox, now);
@@ -304,13 +307,15 @@ fn run<I: Inbox>(
         if core.is_stopped() {
             return;
         }
-        let timeout = if core.has_work() || !mailbox.may_sleep() {
-            Some(Duration::ZERO)
+        let polled = if core.has_work() {
+            poll.poll(&mut events, Some(Duration::ZERO))
         } else {
-            core.next_deadline().map(|deadline| clock.until(deadline))
+            let begun = clock.mono();
+            let window = busy_poll.window();
+            let polled = wait(&mut poll, &mut events, mailbox, core.next_deadline(), window, clock);
+            busy_poll.waited(clock.mono() - begun);
+            polled
         };
-        let polled = poll.poll(&mut events, timeout);
-        mailbox.awake();
         match polled {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -332,6 +337,36 @@ fn run<I: Inbox>(
             core.handle_readiness(event.token().0 as u32, readiness);
         }
     }
+}
+
+/// Waits until a socket is ready, something is posted or the deadline is there: looks for so long, then
+/// blocks.
+fn wait(
+    poll: &mut Poll,
+    events: &mut Events,
+    mailbox: &Mailbox,
+    deadline: Option<Mono>,
+    window: Duration,
+    clock: Clock,
+) -> io::Result<()> {
+    let begun = clock.mono();
+    let until = deadline.map_or(begun + window, |deadline| deadline.min(begun + window));
+    while clock.mono() < until {
+        poll.poll(events, Some(Duration::ZERO))?;
+        if !events.is_empty() || mailbox.has_posts() {
+            return Ok(());
+        }
+        // To whoever is to answer, if this is the only processor.
+        std::thread::yield_now();
+    }
+    let timeout = if mailbox.may_sleep() {
+        deadline.map(|deadline| clock.until(deadline))
+    } else {
+        Some(Duration::ZERO)
+    };
+    let polled = poll.poll(events, timeout);
+    mailbox.awake();
+    polled
 }
 
 #[cfg(test)]
