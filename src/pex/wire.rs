@@ -76,8 +76,8 @@ impl PexMessageError {
 }
 
 impl PexMessage {
-    /// Decodes a message. The last of several parts counts, unknown fields do not, as in the
-    /// reference.
+    /// Decodes a message. The last of several parts counts, if all of them are well-formed; unknown fields
+    /// do not count; as in the reference.
     ///
     /// # Errors
     /// See [`PexMessageError`].
@@ -86,18 +86,24 @@ impl PexMessage {
         for field in Fields::new(bytes) {
             let field = field.map_err(Undecodable)?;
             match field.number {
-                1 | 2 => last = Some((field.number, field.bytes().map_err(Undecodable)?)),
+                1 => {
+                    // Nothing is in it, but it must be a message.
+                    let request = field.bytes().map_err(Undecodable)?;
+                    Fields::new(request).check().map_err(Undecodable)?;
+                    last = Some(None);
+                }
+                2 => {
+                    let addrs = field.bytes().map_err(Undecodable)?;
+                    check_addrs(addrs).map_err(Undecodable)?;
+                    last = Some(Some(addrs));
+                }
                 _ => {}
             }
         }
         match last {
             None => Err(PexMessageError::Unknown),
-            Some((1, request)) => {
-                // Nothing is in it, but it must be a message.
-                Fields::new(request).check().map_err(Undecodable)?;
-                Ok(Self::Request)
-            }
-            Some((_, addrs)) => decode_addrs(addrs).map(Self::Addrs),
+            Some(None) => Ok(Self::Request),
+            Some(Some(addrs)) => decode_addrs(addrs).map(Self::Addrs),
         }
     }
 
@@ -122,6 +128,25 @@ impl PexMessage {
         put_message_field(number, &body, &mut message);
         message
     }
+}
+
+/// Whether it is a list of addresses, whatever stands in them.
+fn check_addrs(message: &[u8]) -> Result<(), DecodeError> {
+    for field in Fields::new(message) {
+        let field = field?;
+        if field.number != 1 {
+            continue;
+        }
+        for field in Fields::new(field.bytes()?) {
+            let field = field?;
+            match field.number {
+                1 | 2 => _ = field.bytes()?,
+                3 => _ = field.varint()?,
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Counts the entries before it reads any of them.
@@ -167,4 +192,26 @@ fn decode_addr(entry: &[u8]) -> Result<Option<NetAddress>, PexMessageError> {
     let port = u16::try_from(port).map_err(|_| PexMessageError::Port(port))?;
     let id = text(id, MAX_ID).and_then(|id| id.parse::<NodeId>().ok());
     Ok(id.map(|id| NetAddress::new(id, ip, port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_parts_the_last_counts_and_all_have_to_be_messages() {
+        let (request, list) = ([0x0a, 0], [0x12, 0]);
+        let decode = |parts: [&[u8]; 2]| PexMessage::decode(&parts.concat());
+        assert_eq!(decode([&list, &request]), Ok(PexMessage::Request));
+        assert_eq!(decode([&request, &list]), Ok(PexMessage::Addrs(Vec::new())));
+        // A field without an end, an entry that is a number, an entry whose ID is one.
+        for bad in [&[0x12, 1, 0x0a][..], &[0x12, 2, 0x08, 1], &[0x12, 4, 0x0a, 2, 0x08, 1]] {
+            for parts in [[bad, &request], [bad, &list], [&request, bad]] {
+                let error = decode(parts).unwrap_err();
+                assert!(matches!(error, Undecodable(_)), "{parts:02x?}: {error}");
+            }
+        }
+        // That an earlier one has no address in it is nobody's business.
+        assert_eq!(decode([&[0x12, 2, 0x0a, 0], &request]), Ok(PexMessage::Request));
+    }
 }

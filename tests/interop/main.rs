@@ -37,6 +37,7 @@ mod crowd;
 mod dialing;
 mod exchange;
 mod go;
+mod judged;
 mod keepalive;
 mod ours;
 mod payload;

@@ -31,6 +31,7 @@ type command struct {
 	Mode    string   `json:"mode"`
 	Reason  string   `json:"reason"`
 	Flood   request  `json:"flood"`
+	Session *uint64  `json:"session"`
 }
 
 // defaultAwait bounds an `await` without `millis`.

@@ -6,6 +6,8 @@ package harness
 type Release struct {
 	Version string
 	New     func(Options, *Log, *Sessions) (Node, error)
+	// Judge tells in a line what the release makes of bytes of this kind.
+	Judge func(kind string, data []byte) string
 }
 
 // Node is one running switch with its listener.

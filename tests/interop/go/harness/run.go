@@ -10,7 +10,16 @@ import (
 )
 
 // Main runs the peer program of a release on the process's own streams and exits.
+//
+// As `peer judge` it runs no node: see judgeAll.
 func Main(release Release) {
+	if len(os.Args) == 2 && os.Args[1] == "judge" {
+		if err := judgeAll(release, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(Run(release, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -95,6 +95,9 @@ func (c *commands) flood(cmd command) error {
 	if cmd.Size < 8 {
 		return errors.New("size must be at least 8")
 	}
+	if cmd.Session != nil && *cmd.Session != session.number {
+		return fmt.Errorf("session %d is over", *cmd.Session)
+	}
 	f := &flood{request: cmd.Request, stop: make(chan struct{})}
 	c.mu.Lock()
 	c.floods = append(c.floods, f)

@@ -7,7 +7,7 @@ import (
 	"tmp2p.test/interop/harness"
 )
 
-var release = harness.Release{Version: version.TMCoreSemVer, New: newNode}
+var release = harness.Release{Version: version.TMCoreSemVer, New: newNode, Judge: judge}
 
 func main() {
 	harness.Main(release)
