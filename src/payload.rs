@@ -28,10 +28,25 @@ pub struct Payload(
 #[derive(Debug)]
 pub(crate) struct Spare(Arc<Vec<u8>>);
 
+/// The size of a buffer for so many bytes. Sizes lie an eighth apart, below 128 bytes 16 bytes, as
+/// allocators have it: so what one message leaves is good for others, too.
+pub(crate) const fn buffer_size(bytes: usize) -> usize {
+    let step = if bytes <= 128 { 16 } else { 1 << ((bytes - 1).ilog2() - 3) };
+    match bytes.div_ceil(step) {
+        0 => step,
+        steps => steps * step,
+    }
+}
+
 impl Payload {
     /// The bytes as a vector: moved out if this is the only owner, else copied.
     pub fn into_vec(self) -> Vec<u8> {
         self.0.map(Arc::unwrap_or_clone).unwrap_or_default()
+    }
+
+    /// How much memory its bytes take, and those that there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.as_deref().map_or(0, Vec::capacity)
     }
 
     /// Its memory, if this is the only owner.

@@ -58,7 +58,7 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// incomplete    reassembly_pool + M
 /// sessions      (max_num_inbound_peers + max_num_outbound_peers) × 200 KiB
 /// strangers     max_pending_handshakes × 20 KiB + 10 MiB
-/// spares        1 MiB
+/// spares        3 MiB
 /// ```
 ///
 /// With the defaults and the six reactors of a full node of v0.34, whose largest messages are of
@@ -66,7 +66,7 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// a bound, 40 MiB of connections.
 ///
 /// Each bound is looked at before something is added, hence the *M*. A delivered message counts as
-/// its bytes + 256, and what a reactor took out of its envelope counts no more. Persistent and
+/// the memory of its bytes (at most an eighth or 15 bytes more than they are) + 256, and what a reactor took out of its envelope counts no more. Persistent and
 /// unconditional peers are sessions beside those limits. A stranger takes 1 KiB while it is silent
 /// (464 bytes of state, 200 of the handshake, the rest in tables), and at most 20 KiB if it has
 /// authenticated itself and sent half a NodeInfo, or waits for a verdict. The 10 MiB are the accept
@@ -74,10 +74,15 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// strangers and has not read. One peer alone can make a node hold `reactor_budget` + *M* per
 /// reactor, `parking_per_peer` + *M* beside, and one incomplete message per channel.
 ///
-/// Spares are the memory of messages of up to 64 KiB that reactors have let go, for the next ones.
+/// Spares are the memory of messages of up to 72 KiB that reactors have let go, for the next ones.
 ///
-/// What is to be sent is the application's: per peer and channel at most 2 × `send_queue_bytes` and three
-/// messages, with broadcasts that wait for a place 5 × as much; what is sent to many peers is held once.
+/// What is to be sent is the application's. Per peer and channel a queue takes `send_queue_bytes`, or the
+/// channel's [`send_queue_capacity`](crate::ChannelDescriptor::send_queue_capacity) in messages of whatever size
+/// if that is more, and one message beyond; the loop has taken as much again, and broadcasts that wait for a
+/// place hold 4 × `send_queue_bytes` at most. What is sent to many peers is held once.
+///
+/// Beside all that are the address book (20,480 addresses and as many bad ones, 50,000 automatic bans) and what
+/// subscribers have not read (4096 events each).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where to listen for peers. `None` listens nowhere: the node only dials.
@@ -193,7 +198,7 @@ pub struct Config {
     /// twice the largest message capacity of a channel. Default 256 MiB: 64 peers with all theirs.
     pub parking_total: usize,
     /// Bytes of incomplete messages of all peers together. Beyond it the peer with most of them is
-    /// disconnected, so that peers who never finish a message cannot exhaust memory. At
+    /// disconnected, reserved ones last, so that peers who never finish a message cannot exhaust memory. At
     /// least twice the largest message capacity of a channel. Default 512 MiB: 24 messages of v0.34's
     /// 22,020,096 bytes.
     pub reassembly_pool: usize,

@@ -329,7 +329,14 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 Some((remote, place)) => {
                     let conn = Conn::accepted(id, remote, place, &mut self.cx);
                     self.table.put(id.slot(), Box::new(conn));
-                    self.settle(id.slot(), Next::Wait);
+                    let next = match self.cx.sockets.let_in(id.slot(), remote) {
+                        Ok(()) => Next::Wait,
+                        Err(error) => {
+                            self.listener.failed(&error, &mut self.cx);
+                            Next::Over(DisconnectReason::from_io(&error))
+                        }
+                    };
+                    self.settle(id.slot(), next);
                 }
                 None => drop(self.table.release(id.slot())),
             }

@@ -78,11 +78,20 @@ impl Listener {
                 // What the kernel has queued would be served by nobody.
                 let shed = |_: &usize| cx.sockets.shed_one();
                 (0..ACCEPTS_PER_TURN).take_while(shed).for_each(drop);
-                self.after = Some(cx.now.mono + ACCEPT_PAUSE);
-                cx.report(Report::AcceptFailed(DisconnectReason::from_io(&error)));
+                self.failed(&error, cx);
             }
         }
         None
+    }
+
+    /// The machine has no more to accept with: it is tried again after a pause.
+    pub(super) fn failed<S: Sockets, I: Inbox>(
+        &mut self,
+        error: &io::Error,
+        cx: &mut Context<S, I>,
+    ) {
+        self.after = Some(cx.now.mono + ACCEPT_PAUSE);
+        cx.report(Report::AcceptFailed(DisconnectReason::from_io(error)));
     }
 }
 

@@ -3,35 +3,63 @@
 //! A message is put together on the loop's thread and let go on a reactor's. An allocator's way from
 //! the one to the other and back costs a third of what opening a frame does where messages are small,
 //! and where they are large their pages go back to the kernel and come anew: a tenth of the loop's time.
-//! So buffers come back here instead. There are size classes an eighth apart, as a buffer may be no
-//! larger than what its message is charged for.
+//! So buffers come back here instead, if they are of one of the sizes that messages begin in.
 
-use crate::payload::{Payload, Spare};
+use std::ops::Range;
+
+use crate::{
+    payload::{Payload, Spare, buffer_size},
+    protocol::mconn::MAX_RESERVED,
+};
 
 /// Largest buffer that is kept: as much as is reserved for a message ahead of its bytes.
-pub(crate) const MOST_BYTES: usize = 64 << 10;
+pub(crate) const MOST_BYTES: usize = MAX_RESERVED;
 
-/// What is kept at most, here and again on its way.
-pub(crate) const MOST: Held = Held { buffers: 128, bytes: 512 << 10 };
+/// Up to here a buffer is small. Of small and large ones each has a place of its own, so that bulk does
+/// not push out what votes need.
+const SMALL: usize = 4096;
 
-/// So many buffers, and the bytes in them.
+/// Small buffers that are kept at most, in each of three places: here, on their way, and just taken from
+/// there. Twice what a read of 64 KiB makes of frames that are full.
+const MOST_SMALL: usize = 128;
+
+/// Bytes in large buffers that are kept at most, in each of these places: four of the largest. With the
+/// small ones at most 2.4 MiB.
+const MOST_LARGE: usize = 4 * MOST_BYTES;
+
+const SMALL_CLASSES: usize = class_of(SMALL) + 1;
+const CLASSES: usize = class_of(MOST_BYTES) + 1;
+
+/// How many small buffers, and how many bytes in large ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Held {
-    buffers: usize,
-    bytes: usize,
+struct Filling {
+    small: usize,
+    large: usize,
 }
 
-impl Held {
-    fn with(self, spare: &Spare) -> Self {
-        Self { buffers: self.buffers + 1, bytes: self.bytes + spare.capacity() }
+impl Filling {
+    fn has_room(self, capacity: usize) -> bool {
+        if capacity <= SMALL {
+            self.small < MOST_SMALL
+        } else {
+            self.large + capacity <= MOST_LARGE
+        }
     }
 
-    fn without(self, spare: &Spare) -> Self {
-        Self { buffers: self.buffers - 1, bytes: self.bytes - spare.capacity() }
+    fn add(&mut self, capacity: usize) {
+        if capacity <= SMALL {
+            self.small += 1;
+        } else {
+            self.large += capacity;
+        }
     }
 
-    fn is_within(self, most: Self) -> bool {
-        self.buffers <= most.buffers && self.bytes <= most.bytes
+    fn remove(&mut self, capacity: usize) {
+        if capacity <= SMALL {
+            self.small -= 1;
+        } else {
+            self.large -= capacity;
+        }
     }
 }
 
@@ -39,76 +67,87 @@ impl Held {
 #[derive(Debug, Default)]
 pub(crate) struct Returned {
     spares: Vec<Spare>,
-    held: Held,
+    held: Filling,
 }
 
 impl Returned {
-    /// Takes it along if there is room.
-    pub(crate) fn put(&mut self, spare: Spare) {
-        let held = self.held.with(&spare);
-        if held.is_within(MOST) {
-            self.held = held;
-            self.spares.push(spare);
+    /// Takes it along, or gives it back: there is no room, or no message begins in one of this size.
+    pub(crate) fn put(&mut self, spare: Spare) -> Option<Spare> {
+        let capacity = spare.capacity();
+        if class(capacity).is_none() || !self.held.has_room(capacity) {
+            return Some(spare);
         }
+        self.held.add(capacity);
+        self.spares.push(spare);
+        None
     }
 
     /// Takes them out.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Spare> {
-        self.held = Held::default();
+        self.held = Filling::default();
         self.spares.drain(..)
     }
 }
 
-/// Up to here the classes are 16 bytes apart, above there are 8 to each doubling.
-const LINEAR: usize = 128;
-const STEP: usize = 16;
-const CLASSES: usize = LINEAR / STEP + 8 * (MOST_BYTES.ilog2() - LINEAR.ilog2()) as usize;
-
 /// What the loop has of them.
 #[derive(Debug)]
 pub(super) struct Spares {
-    classes: Box<[Vec<Spare>]>,
-    held: Held,
+    classes: Box<[Class]>,
+    held: Filling,
+    /// Buffers asked for so far.
+    asked: u64,
     /// Those whose buffer is in use, for the message that it becomes.
     emptied: Vec<Spare>,
 }
 
+/// Buffers of one size.
+#[derive(Debug, Default)]
+struct Class {
+    spares: Vec<Spare>,
+    /// When one was asked for last, as [`Spares::asked`] counts.
+    asked_at: u64,
+}
+
 impl Default for Spares {
     fn default() -> Self {
-        let classes = (0..CLASSES).map(|_| Vec::new()).collect();
-        Self { classes, held: Held::default(), emptied: Vec::new() }
+        let classes = (0..CLASSES).map(|_| Class::default()).collect();
+        Self { classes, held: Filling::default(), asked: 0, emptied: Vec::new() }
     }
 }
 
 impl Spares {
-    /// Keeps it, if it is of a size that messages get.
+    /// Keeps it, if messages begin in such a one, in the place of what was not asked for since.
     pub(super) fn put(&mut self, spare: Spare) {
         let capacity = spare.capacity();
-        let Some((class, bytes)) = class(capacity) else { return };
-        if bytes != capacity {
-            return;
-        }
-        while !self.held.with(&spare).is_within(MOST) {
-            // What is used now and not there is worth more than what there is most of.
-            if !self.classes[class].is_empty() {
+        let Some(class) = class(capacity) else { return };
+        let asked_at = self.classes[class].asked_at;
+        while !self.held.has_room(capacity) {
+            let kind: Range<usize> =
+                if capacity <= SMALL { 0..SMALL_CLASSES } else { SMALL_CLASSES..CLASSES };
+            let there = self.classes[kind].iter_mut().filter(|class| !class.spares.is_empty());
+            let Some(oldest) = there.min_by_key(|class| class.asked_at) else { return };
+            if oldest.asked_at >= asked_at {
                 return;
             }
-            let most = self.classes.iter_mut().max_by_key(|class| bytes_of(class));
-            let Some(other) = most.and_then(Vec::pop) else { return };
-            self.held = self.held.without(&other);
+            let Some(oldest) = oldest.spares.pop() else { return };
+            self.held.remove(oldest.capacity());
         }
-        self.held = self.held.with(&spare);
-        self.classes[class].push(spare);
+        self.held.add(capacity);
+        self.classes[class].spares.push(spare);
     }
 
     /// An empty buffer for a message of this size.
     pub(super) fn buffer(&mut self, size: usize) -> Vec<u8> {
-        let Some((class, bytes)) = class(size) else { return Vec::with_capacity(size) };
-        let Some(mut spare) = self.classes[class].pop() else { return Vec::with_capacity(bytes) };
-        self.held = self.held.without(&spare);
+        let bytes = buffer_size(size);
+        let Some(class) = class(bytes) else { return Vec::with_capacity(size) };
+        self.asked += 1;
+        let class = &mut self.classes[class];
+        class.asked_at = self.asked;
+        let Some(mut spare) = class.spares.pop() else { return Vec::with_capacity(bytes) };
+        self.held.remove(bytes);
         let buffer = spare.take_buffer();
         // That of a message that never was whole is left over.
-        if self.emptied.len() < MOST.buffers {
+        if self.emptied.len() < MOST_SMALL {
             self.emptied.push(spare);
         }
         buffer
@@ -123,46 +162,46 @@ impl Spares {
     }
 }
 
-/// Bytes in the buffers of a class, which are of one size.
-fn bytes_of(class: &[Spare]) -> usize {
-    class.first().map_or(0, Spare::capacity) * class.len()
+/// The class of buffers of this size; `None`: no message begins in one.
+fn class(bytes: usize) -> Option<usize> {
+    (0 < bytes && bytes <= MOST_BYTES && buffer_size(bytes) == bytes).then(|| class_of(bytes))
 }
 
-/// The class of this size, and the bytes of its buffers; `None`: none is kept.
-fn class(size: usize) -> Option<(usize, usize)> {
-    if size <= LINEAR {
-        let class = size.div_ceil(STEP).max(1);
-        return Some((class - 1, class * STEP));
+/// Counted from the smallest: up to 128 bytes they are 16 bytes apart, above there are 8 to each doubling.
+const fn class_of(bytes: usize) -> usize {
+    if bytes <= 128 {
+        return bytes / 16 - 1;
     }
-    if size > MOST_BYTES {
-        return None;
-    }
-    let doubling = (size - 1).ilog2();
-    let step = 1 << (doubling - 3);
-    let eighth = (size - (1 << doubling)).div_ceil(step);
-    let class = LINEAR / STEP + 8 * (doubling - LINEAR.ilog2()) as usize + eighth - 1;
-    Some((class, (1 << doubling) + eighth * step))
+    let doubling = (bytes - 1).ilog2();
+    8 * (doubling as usize - 6) + ((bytes - (1 << doubling)) >> (doubling - 3)) - 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn spare(len: usize) -> Spare {
+        Payload::from(vec![0; len]).into_spare().unwrap()
+    }
+
+    fn held(spares: &Spares, bytes: usize) -> usize {
+        spares.classes[class(bytes).unwrap()].spares.len()
+    }
+
     #[test]
-    fn each_size_has_a_class_that_wastes_no_more_than_an_eighth() {
-        let mut before = (0, STEP);
+    fn each_size_has_a_class() {
+        let mut before = (0, 16);
         for size in 1..=MOST_BYTES {
-            let (class, bytes) = class(size).unwrap();
-            assert!(size <= bytes && bytes < size + STEP.max(size / 8 + 1), "{size}: {bytes}");
+            let bytes = buffer_size(size);
+            let class = class(bytes).unwrap();
             assert!(
                 (class, bytes) == before || class == before.0 + 1 && bytes > before.1,
                 "{size}"
             );
-            assert_eq!(super::class(bytes), Some((class, bytes)));
             before = (class, bytes);
         }
         assert_eq!(before, (CLASSES - 1, MOST_BYTES));
-        assert_eq!((class(0), class(MOST_BYTES + 1)), (Some((0, STEP)), None));
+        assert_eq!([0, 17, MOST_BYTES - 1, MOST_BYTES + 1, 2 * MOST_BYTES].map(class), [None; 5]);
     }
 
     #[test]
@@ -186,50 +225,50 @@ mod tests {
         assert_eq!(payload, [1]);
     }
 
-    fn spare(len: usize) -> Spare {
-        Payload::from(vec![0; len]).into_spare().unwrap()
-    }
-
     #[test]
-    fn no_more_is_kept_than_the_bound_and_nothing_of_another_size() {
+    fn no_more_is_kept_than_the_bounds() {
         let mut spares = Spares::default();
-        (0..2 * MOST.buffers).for_each(|_| spares.put(spare(16)));
-        assert_eq!(spares.held, Held { buffers: MOST.buffers, bytes: 16 * MOST.buffers });
-        // Other sizes are used now.
-        spares.put(spare(32));
-        assert_eq!(spares.held.buffers, MOST.buffers);
-        assert_eq!((spares.classes[0].len(), spares.classes[1].len()), (MOST.buffers - 1, 1));
-        for _ in 0..2 * MOST.buffers {
-            drop((spares.buffer(1), spares.buffer(32)));
+        for size in [16, MOST_BYTES] {
+            (0..2 * MOST_SMALL).for_each(|_| spares.put(spare(size)));
         }
-        assert_eq!((spares.held, spares.emptied.len()), (Held::default(), MOST.buffers));
+        assert_eq!(spares.held, Filling { small: MOST_SMALL, large: MOST_LARGE });
         for len in [17, MOST_BYTES + 1] {
             spares.put(spare(len));
         }
-        assert_eq!(spares.held, Held::default());
+        assert_eq!(spares.held, Filling { small: MOST_SMALL, large: MOST_LARGE });
+        for _ in 0..2 * MOST_SMALL {
+            drop((spares.buffer(1), spares.buffer(MOST_BYTES)));
+        }
+        assert_eq!((spares.held, spares.emptied.len()), (Filling::default(), MOST_SMALL));
     }
 
     #[test]
-    fn no_more_bytes_are_kept_than_the_bound() {
+    fn what_is_asked_for_takes_the_place_of_what_is_not() {
         let mut spares = Spares::default();
-        let most = MOST.bytes / MOST_BYTES;
-        (0..2 * most).for_each(|_| spares.put(spare(MOST_BYTES)));
-        assert_eq!(spares.held, Held { buffers: most, bytes: MOST.bytes });
-        (0..100).for_each(|_| spares.put(spare(1024)));
-        // Two of the large ones have made room for them.
-        assert_eq!(spares.held.buffers, most - 1 + 64);
-        assert!(spares.held.is_within(MOST), "{:?}", spares.held);
+        (0..4).for_each(|_| spares.put(spare(MOST_BYTES)));
+        // Bulk is over; now there are others.
+        for _ in 0..100 {
+            drop(spares.buffer(8192));
+            spares.put(spare(8192));
+            spares.put(spare(8192));
+        }
+        assert_eq!((held(&spares, 8192), held(&spares, MOST_BYTES)), (MOST_LARGE / 8192, 0));
+        // What nobody asks for takes no place of theirs.
+        spares.put(spare(MOST_BYTES));
+        assert_eq!((held(&spares, 8192), held(&spares, MOST_BYTES)), (MOST_LARGE / 8192, 0));
+        // And small ones have their own.
+        (0..10).for_each(|_| spares.put(spare(64)));
+        assert_eq!((held(&spares, 8192), held(&spares, 64)), (MOST_LARGE / 8192, 10));
     }
 
     #[test]
-    fn no_more_is_on_its_way_than_the_bound() {
+    fn no_more_is_on_its_way_than_the_bounds_and_nothing_of_another_size() {
         let mut returned = Returned::default();
-        (0..2 * MOST.buffers).for_each(|_| returned.put(spare(16)));
-        assert_eq!(returned.drain().count(), MOST.buffers);
-        (0..MOST.buffers).for_each(|_| returned.put(spare(MOST_BYTES)));
-        assert_eq!(returned.drain().count(), MOST.bytes / MOST_BYTES);
-        assert_eq!(returned.drain().count(), 0);
-        returned.put(spare(16));
+        let mut taken =
+            |size: usize| (0..200).filter(|_| returned.put(spare(size)).is_none()).count();
+        assert_eq!([17, MOST_BYTES + 1, 16, MOST_BYTES].map(&mut taken), [0, 0, MOST_SMALL, 4]);
+        assert_eq!(returned.drain().count(), MOST_SMALL + 4);
+        assert!(returned.put(spare(16)).is_none());
         assert_eq!(returned.drain().count(), 1);
     }
 }

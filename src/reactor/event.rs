@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{DisconnectReason, Peer};
 use crate::{ids::ChannelId, payload::Payload};
 
-/// Counted for each delivered message beside its bytes: what an envelope takes in an inbox, so
+/// Counted for each delivered message beside the memory of its bytes: what an envelope takes in an inbox, so
 /// that a flood of empty messages is bounded like one of large messages.
 const ENVELOPE_OVERHEAD: usize = 256;
 
@@ -40,9 +40,9 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// What a message of this size costs.
-    pub(crate) fn cost(payload_bytes: usize) -> usize {
-        payload_bytes + ENVELOPE_OVERHEAD
+    /// What this message costs: the memory that it takes.
+    pub(crate) fn cost(payload: &Payload) -> usize {
+        payload.capacity() + ENVELOPE_OVERHEAD
     }
 
     /// A message whose cost was charged.
@@ -81,7 +81,7 @@ impl Drop for Envelope {
     fn drop(&mut self) {
         let payload = std::mem::take(&mut self.payload);
         let session = self.peer.session();
-        session.release(session.channels[self.channel].reactor, Self::cost(payload.len()));
+        session.release(session.channels[self.channel].reactor, Self::cost(&payload));
         // Here, not when it is complete: this thread is the application's.
         self.peer.count_received(self.channel, &payload);
         session.recycle(payload);
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn the_parts_of_an_envelope_hold_nothing_of_the_budget() {
         let peer = peer(1);
-        let cost = Envelope::cost(5);
+        let cost = Envelope::cost(&"bytes".into());
         let envelope = || {
             _ = peer.session().budget(0).charge(cost);
             Envelope::new(peer.clone(), 0, "bytes".into())

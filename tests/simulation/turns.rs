@@ -136,3 +136,70 @@ fn handshakes_go_on_beside_a_crowd() {
     assert!(world.nodes[hub].turns - first > 100, "there was no crowd");
     world.stop_all();
 }
+
+/// The fault: a turn accepted as many beside a crowd as without one, each with a handshake's first steps.
+#[test]
+fn few_are_accepted_in_a_turn_beside_a_crowd() {
+    let mut world = World::<Null>::new(1);
+    let hub = world.add(unlimited());
+    let crowd = crowd(&mut world, hub);
+    let guests: Vec<_> = (0..30).map(|_| world.add(unlimited())).collect();
+    world.hold(Actor::Loop(hub), SECOND);
+    for at_hub in &crowd {
+        world.send(hub, at_hub, 0x20, 200_000).unwrap();
+    }
+    world.run_for(SECOND / 2);
+    let turn = |world: &mut World<Null>| {
+        let turns = world.nodes[hub].turns;
+        world.release(Actor::Loop(hub));
+        assert!(world.run_until(SECOND, |w| w.nodes[hub].turns > turns), "it does not run");
+        world.hold(Actor::Loop(hub), SECOND);
+    };
+    turn(&mut world);
+    for guest in &guests {
+        world.dial(*guest, hub);
+    }
+    world.run_for(SECOND / 2);
+    let accepted = |w: &World<Null>| w.nodes[hub].core.counters().status().accepted;
+    let all = accepted(&world) + guests.len() as u64;
+    let mut most = 0;
+    while accepted(&world) < all {
+        let before = accepted(&world);
+        turn(&mut world);
+        most = most.max(accepted(&world) - before);
+        assert!(accepted(&world) > before, "they wait for the crowd");
+    }
+    assert_eq!(most, 8);
+    world.release(Actor::Loop(hub));
+    world.stop_all();
+}
+
+/// The fault: an expensive step for each of a crowd of strangers in one turn, with everybody waiting.
+#[test]
+fn a_turn_has_four_steps_of_handshakes() {
+    let mut world = World::<Null>::new(1);
+    let hub = world.add(unlimited());
+    let guests: Vec<_> = (0..30).map(|_| world.add(unlimited())).collect();
+    world.hold(Actor::Loop(hub), SECOND);
+    for guest in &guests {
+        world.dial(*guest, hub);
+    }
+    world.run_for(SECOND / 2);
+    let written = |w: &World<Null>| w.nodes[hub].core.counters().status().written_bytes;
+    let are_in = |w: &World<Null>| guests.iter().all(|guest| w.peer(hub, *guest).is_some());
+    let mut most = 0;
+    while !are_in(&world) {
+        let (turns, before) = (world.nodes[hub].turns, written(&world));
+        world.release(Actor::Loop(hub));
+        let moves = |w: &World<Null>| w.nodes[hub].turns > turns || are_in(w);
+        assert!(world.run_until(SECOND, moves), "it does not run");
+        world.hold(Actor::Loop(hub), SECOND);
+        most = most.max(written(&world) - before);
+        world.run_for(Duration::from_micros(500));
+    }
+    // A step writes a frame at most, and the ephemeral key before it.
+    assert!(most <= 4 * (1044 + 35), "{most} bytes in a turn");
+    assert!(most >= 3 * 1044, "the turns were never full: {most}");
+    world.release(Actor::Loop(hub));
+    world.stop_all();
+}

@@ -96,8 +96,8 @@ impl Inflow {
                     self.waiting[reactor].parked = VecDeque::new();
                     break;
                 };
-                self.parked -= Envelope::cost(payload.len());
-                parking.parked -= Envelope::cost(payload.len());
+                self.parked -= Envelope::cost(&payload);
+                parking.parked -= Envelope::cost(&payload);
                 self.deliver(session, reactor, channel, payload, parking, inbox);
             }
         }
@@ -134,8 +134,8 @@ impl Inflow {
             self.stalled = Some((channel, payload));
             return Flow::Stop;
         }
-        self.parked += Envelope::cost(payload.len());
-        parking.parked += Envelope::cost(payload.len());
+        self.parked += Envelope::cost(&payload);
+        parking.parked += Envelope::cost(&payload);
         self.waiting[reactor].parked.push_back((channel, payload));
         Flow::Continue
     }
@@ -149,7 +149,7 @@ impl Inflow {
         parking: &mut Parking,
         inbox: &mut Watched<impl Inbox>,
     ) {
-        let cost = Envelope::cost(payload.len());
+        let cost = Envelope::cost(&payload);
         parking.delivered.charge(reactor, cost);
         if session.budget(reactor).charge(cost) == Charged::Paused {
             self.waiting[reactor].is_blocked = true;

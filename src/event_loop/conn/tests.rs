@@ -1,6 +1,7 @@
 //! Each part of a connection's life, without a loop: the connection, what it may touch, and the node at
 //! the other end of a wire.
 
+mod beginning;
 mod rates;
 mod waking;
 
@@ -55,6 +56,9 @@ impl Sockets for Wire {
     }
     fn accept(&mut self, _: u32) -> io::Result<SocketAddr> {
         Err(io::ErrorKind::WouldBlock.into())
+    }
+    fn let_in(&mut self, _: u32, _: SocketAddr) -> io::Result<()> {
+        Ok(())
     }
     fn shed_one(&mut self) -> bool {
         false
@@ -380,33 +384,6 @@ fn nothing_is_read_before_the_filters_have_spoken() {
     let next = conn.filtered(Err(DisconnectReason::Filtered("no".into())), &mut cx);
     let report = over(conn, next, &mut cx);
     assert!(matches!(report, Report::HandshakeFailed { id: None, others: 0, .. }), "{report:?}");
-}
-
-#[test]
-fn who_is_silent_costs_nothing_and_whoever_speaks_is_answered_in_few_steps() {
-    let mut cx = context(|_| ());
-    let mut conn = accepted(&mut cx);
-    assert!(matches!(run(&mut conn, &mut cx), Next::Wait));
-    assert!(cx.sockets.from_us.is_empty() && cx.door.pool.has_silent());
-    Far::start("chain", &mut cx);
-    conn.note(Readiness { readable: true, ..Readiness::default() });
-    cx.handshake_steps = 1;
-    assert!(matches!(conn.run(&mut cx), Next::Again), "the other steps are for the next turn");
-    assert_eq!(cx.handshake_steps, 0);
-    assert!(!cx.sockets.from_us.is_empty() && !cx.door.pool.has_silent());
-}
-
-#[test]
-fn who_is_silent_is_spoken_to_when_there_is_time() {
-    let mut cx = context(|_| ());
-    let mut conn = accepted(&mut cx);
-    assert!(matches!(conn.begin_silent(&mut cx), Next::Wait));
-    assert!(!cx.sockets.from_us.is_empty() && !cx.door.pool.has_silent());
-    let timeout = cx.settings.handshake_timeout;
-    turn(&mut cx, timeout);
-    let next = conn.handle_deadline(&cx);
-    let Report::HandshakeFailed { reason, .. } = over(conn, next, &mut cx) else { panic!() };
-    assert_eq!(reason, DisconnectReason::HandshakeTimeout(cx.settings.handshake_timeout));
 }
 
 #[test]

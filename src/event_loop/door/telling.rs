@@ -5,7 +5,7 @@ use super::rates::Bucket;
 use crate::time::Mono;
 
 /// Connections that the switch was asked about and has not looked at. More wait in the pool, and
-/// whoever goes meanwhile is never asked about; no handshake begins while some wait. 64 are 10 ms
+/// whoever goes meanwhile is never asked about; no handshake begins while some wait. 64 are 15 ms
 /// of handshakes, longer than a switch that runs is away.
 const MAX_QUESTIONS: usize = 64;
 

@@ -151,9 +151,12 @@ impl Notify for Mailbox {
         }
         let Some(spare) = payload.into_spare() else { return };
         let Some(mut spares) = self.spares.try_lock() else { return };
-        if let Some(spares) = &mut *spares {
-            spares.put(spare);
-        }
+        // What is not taken is freed when nobody waits for it.
+        let _refused = match &mut *spares {
+            Some(returned) => returned.put(spare),
+            None => Some(spare),
+        };
+        drop(spares);
     }
 
     fn close(&self, conn: ConnId, mode: CloseMode) {

@@ -111,16 +111,20 @@ impl MioSockets {
         Self { registry, listener: None, streams: Vec::new(), spare: spare(), options }
     }
 
-    fn insert(&mut self, slot: u32, mut stream: TcpStream, remote: SocketAddr) -> io::Result<()> {
-        self.options.apply(&stream, remote);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.registry.register(&mut stream, Token(slot as usize), interest)?;
+    fn insert(&mut self, slot: u32, stream: TcpStream) {
         let slot = slot as usize;
         if self.streams.len() <= slot {
             self.streams.resize_with(slot + 1, || None);
         }
         self.streams[slot] = Some(stream);
-        Ok(())
+    }
+
+    fn register(&mut self, slot: u32, remote: SocketAddr) -> io::Result<()> {
+        let stream = self.streams.get_mut(slot as usize).and_then(Option::as_mut);
+        let stream = stream.ok_or(io::ErrorKind::NotConnected)?;
+        self.options.apply(stream, remote);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(stream, Token(slot as usize), interest)
     }
 
     fn stream(&mut self, slot: u32) -> io::Result<&mut TcpStream> {
@@ -153,7 +157,8 @@ impl Sockets for MioSockets {
 
     fn connect(&mut self, slot: u32, addr: SocketAddr) -> io::Result<()> {
         let stream = TcpStream::connect(addr)?;
-        self.insert(slot, stream, addr)
+        self.insert(slot, stream);
+        self.register(slot, addr)
     }
 
     fn connect_result(&mut self, slot: u32) -> io::Result<bool> {
@@ -171,8 +176,12 @@ impl Sockets for MioSockets {
     fn accept(&mut self, slot: u32) -> io::Result<SocketAddr> {
         let listener = self.listener.as_ref().ok_or(io::ErrorKind::WouldBlock)?;
         let (stream, addr) = listener.accept()?;
-        self.insert(slot, stream, addr)?;
+        self.insert(slot, stream);
         Ok(addr)
+    }
+
+    fn let_in(&mut self, slot: u32, remote: SocketAddr) -> io::Result<()> {
+        self.register(slot, remote)
     }
 
     fn shed_one(&mut self) -> bool {
@@ -293,7 +302,7 @@ fn run<I: Inbox>(
     reports: &mut impl Reports,
 ) {
     let mut events = Events::with_capacity(EVENTS_PER_POLL);
-    let mut busy_poll = BusyPoll::default();
+    let mut busy_poll = BusyPoll::new();
     loop {
         let now = clock.now();
         core.take_posts(mailbox, now);
@@ -308,11 +317,7 @@ fn run<I: Inbox>(
         let polled = if core.has_work() {
             poll.poll(&mut events, Some(Duration::ZERO))
         } else {
-            let begun = clock.mono();
-            let window = busy_poll.window();
-            let polled = wait(&mut poll, &mut events, mailbox, core.next_deadline(), window, clock);
-            busy_poll.waited(clock.mono() - begun);
-            polled
+            wait(&mut poll, &mut events, mailbox, core.next_deadline(), &mut busy_poll, clock)
         };
         match polled {
             Ok(()) => {}
@@ -337,25 +342,34 @@ fn run<I: Inbox>(
     }
 }
 
-/// Waits until a socket is ready, something is posted or the deadline is there: looks for so long, then
+/// Waits until a socket is ready, something is posted or the deadline is there: looks if that pays, then
 /// blocks.
 fn wait(
     poll: &mut Poll,
     events: &mut Events,
     mailbox: &Mailbox,
     deadline: Option<Mono>,
-    window: Duration,
+    busy_poll: &mut BusyPoll,
     clock: Clock,
 ) -> io::Result<()> {
     let begun = clock.mono();
-    let until = deadline.map_or(begun + window, |deadline| deadline.min(begun + window));
-    while clock.mono() < until {
+    let until = begun + busy_poll.window(begun);
+    let until = deadline.map_or(until, |deadline| deadline.min(until));
+    let mut now = begun;
+    while now < until {
         poll.poll(events, Some(Duration::ZERO))?;
-        if !events.is_empty() || mailbox.has_posts() {
+        let has_found = !events.is_empty() || mailbox.has_posts();
+        if !has_found {
+            // To whoever is to answer, if this is the only processor.
+            std::thread::yield_now();
+        }
+        now = clock.mono();
+        if has_found || until <= now {
+            busy_poll.looked(begun, now, has_found);
+        }
+        if has_found {
             return Ok(());
         }
-        // To whoever is to answer, if this is the only processor.
-        std::thread::yield_now();
     }
     let timeout = if mailbox.may_sleep() {
         deadline.map(|deadline| clock.until(deadline))
@@ -364,12 +378,14 @@ fn wait(
     };
     let polled = poll.poll(events, timeout);
     mailbox.awake();
+    busy_poll.blocked(clock.mono() - now);
     polled
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reactor::Notify;
 
     #[test]
     fn what_is_received_within_the_machine_waits_in_a_small_buffer() {
@@ -386,15 +402,112 @@ mod tests {
             }
             poll.poll(&mut events, None).unwrap();
         };
+        sockets.let_in(1, accepted).unwrap();
         for slot in [0, 1] {
             let stream = sockets.stream(slot).unwrap();
             let buffer = SockRef::from(&*stream).recv_buffer_size().unwrap();
             // Linux doubles what it is asked for, and has a limit of its own; it begins with 128 KiB.
             assert!((LOCAL_RECV_BUFFER..=2 * LOCAL_RECV_BUFFER).contains(&buffer), "{buffer}");
+            #[cfg(target_os = "linux")]
+            {
+                let lowat = SockRef::from(&*stream).tcp_notsent_lowat().unwrap();
+                assert_eq!(lowat, LOCAL_NOTSENT_LOWAT);
+            }
         }
         let stream = sockets.stream(1).unwrap();
         assert!(is_local(stream, accepted));
         assert!(is_local(stream, "[::ffff:127.0.0.1]:9".parse().unwrap()));
         assert!(!is_local(stream, "192.0.2.1:9".parse().unwrap()), "the kernel knows that line");
+    }
+    /// A poll with a mailbox, and a loop that looks for as long as somebody pays for it.
+    struct Waiter {
+        poll: Poll,
+        events: Events,
+        mailbox: Mailbox,
+        busy_poll: BusyPoll,
+        clock: Clock,
+    }
+
+    impl Waiter {
+        fn new() -> Self {
+            let poll = Poll::new().unwrap();
+            let waker = Waker::new(poll.registry(), WAKER_TOKEN).unwrap();
+            let clock = Clock::start();
+            let mailbox = Mailbox::new(move || waker.wake().unwrap(), move || clock.mono());
+            let events = Events::with_capacity(8);
+            Self { poll, events, mailbox, busy_poll: BusyPoll::new(), clock }
+        }
+
+        fn wait(&mut self, deadline: Option<Mono>) {
+            let Self { poll, events, mailbox, busy_poll, clock } = self;
+            wait(poll, events, mailbox, deadline, busy_poll, *clock).unwrap();
+        }
+
+        /// The next wait looks first.
+        fn looks(&mut self) -> &mut Self {
+            self.busy_poll = BusyPoll::new();
+            self.busy_poll.blocked(Duration::ZERO);
+            assert!(self.busy_poll.window(self.clock.mono()) > Duration::ZERO);
+            self
+        }
+    }
+
+    #[test]
+    fn what_is_posted_before_or_while_the_loop_waits_ends_the_wait() {
+        let conn = crate::ids::ConnId::new(0, 1, 1);
+        let mut waiter = Waiter::new();
+        let mut posts = crate::event_loop::Posts::default();
+        for looks in [false, true] {
+            if looks {
+                waiter.looks();
+            }
+            waiter.mailbox.dirty(conn);
+            // Without a deadline: it would wait for ever.
+            waiter.wait(None);
+            // What it finds by looking needs no waker.
+            assert!(waiter.events.is_empty());
+            waiter.mailbox.take(&mut posts);
+            assert_eq!(std::mem::take(&mut posts.dirty), [conn]);
+        }
+        for _ in 0..100 {
+            std::thread::scope(|scope| {
+                let Waiter { poll, events, mailbox, busy_poll, clock } = waiter.looks();
+                let mailbox = &*mailbox;
+                scope.spawn(move || mailbox.dirty(conn));
+                while !mailbox.has_posts() {
+                    wait(poll, events, mailbox, None, busy_poll, *clock).unwrap();
+                }
+            });
+            waiter.mailbox.take(&mut posts);
+            assert_eq!(std::mem::take(&mut posts.dirty), [conn]);
+        }
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_deadline_and_never_before_it() {
+        let mut waiter = Waiter::new();
+        for micros in [0, 5, 500, 5000] {
+            for looks in [false, true] {
+                if looks {
+                    waiter.looks();
+                }
+                let deadline = waiter.clock.mono() + Duration::from_micros(micros);
+                waiter.wait(Some(deadline));
+                assert!(waiter.events.is_empty());
+                assert!(waiter.clock.mono() >= deadline, "{micros} {looks}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_socket_that_is_ready_ends_a_wait_and_its_event_is_kept() {
+        let mut waiter = Waiter::new();
+        let registry = waiter.poll.registry().try_clone().unwrap();
+        let mut sockets = MioSockets::new(registry, SocketOptions::for_send_rate(0));
+        let addr = sockets.listen(([127, 0, 0, 1], 0).into()).unwrap();
+        let _dialed = std::net::TcpStream::connect(addr).unwrap();
+        waiter.looks().wait(None);
+        let tokens: Vec<Token> = waiter.events.iter().map(|event| event.token()).collect();
+        assert_eq!(tokens, [LISTENER_TOKEN]);
     }
 }

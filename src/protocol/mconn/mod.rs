@@ -23,6 +23,7 @@ use keepalive::KeepAlive;
 use packet::Header;
 pub(crate) use rate::Meter;
 use rate::{Bucket, Frames};
+pub(crate) use reassembly::MAX_RESERVED;
 use receive::{Received, Receiver};
 use send::{Sender, Stopped};
 use std::time::Duration;

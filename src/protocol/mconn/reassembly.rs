@@ -1,15 +1,17 @@
 //! One channel's incoming message while it is put together.
 
 use super::{Incoming, MConnError};
-use crate::{channel::ChannelDescriptor, ids::ChannelId};
+use crate::{channel::ChannelDescriptor, ids::ChannelId, payload::buffer_size};
 
 /// Most that is reserved ahead of the data. A peer can make us reserve this much per channel with
-/// a few bytes, so it is small; above it buffers double. Without any reservation 64 KiB messages
-/// arrive a quarter slower.
-const MAX_RESERVED: usize = 64 * 1024;
+/// a few bytes, so it is small. Without any reservation 64 KiB messages arrive a quarter slower. A part of a
+/// block (64 KiB) with what proves where it belongs fits.
+///
+/// Memory comes in the sizes of [`buffer_size`], so that it may be an eighth more than a channel's capacity.
+pub(crate) const MAX_RESERVED: usize = buffer_size(65 << 10);
 
-/// What a small message may waste: allocators give memory in steps of 16 bytes anyway.
-const SPARED: usize = 15;
+/// What larger messages begin with. Buffers double, so theirs are powers of two, as many messages are.
+const LARGE_BEGINS: usize = 64 << 10;
 
 /// The pieces of one channel's current message. Holds no memory between messages.
 #[derive(Debug)]
@@ -57,7 +59,8 @@ impl Reassembly {
         }
         if self.buffer.capacity() == 0 && data_len != 0 {
             let expected = if eof { data_len } else { data_len.max(self.last_size) };
-            self.buffer = incoming.buffer(expected.min(MAX_RESERVED).min(self.capacity));
+            let reserved = if expected <= MAX_RESERVED { expected } else { LARGE_BEGINS };
+            self.buffer = incoming.buffer(reserved.min(self.capacity));
         }
         Ok(())
     }
@@ -76,10 +79,8 @@ impl Reassembly {
     pub(super) fn finish(&mut self) -> Vec<u8> {
         let mut message = std::mem::take(&mut self.buffer);
         self.last_size = message.len();
-        // A message may stay with a reactor for long; what it wastes is not in any budget.
-        if message.capacity() > message.len() + (message.len() / 8).max(SPARED) {
-            message.shrink_to_fit();
-        }
+        // A message may stay with a reactor for long.
+        message.shrink_to(buffer_size(message.len()));
         message
     }
 }

@@ -128,6 +128,11 @@ impl Sockets for Net {
         Ok(address(seed))
     }
 
+    fn let_in(&mut self, slot: u32, remote: SocketAddr) -> io::Result<()> {
+        assert!(self.sockets.contains_key(&slot), "{remote} was not accepted");
+        Ok(())
+    }
+
     fn shed_one(&mut self) -> bool {
         self.backlog.pop_front().is_some()
     }

@@ -14,7 +14,7 @@ use tmp2p_fuzz::{Script, link_settings};
 
 const CHANNELS: [(u8, usize); 3] = [(0x00, 100), (0x20, 3000), (0xff, 100_000)];
 /// What may be held ahead of the data, per channel.
-const RESERVED: usize = 64 << 10;
+const RESERVED: usize = 72 << 10;
 
 type Messages = Vec<(usize, Vec<u8>)>;
 

@@ -1,0 +1,43 @@
+//! The first step of a handshake.
+
+use super::*;
+use crate::reactor::LocalFault;
+
+#[test]
+fn who_is_silent_costs_nothing_and_whoever_speaks_is_answered_in_few_steps() {
+    let mut cx = context(|_| ());
+    let mut conn = accepted(&mut cx);
+    assert!(matches!(run(&mut conn, &mut cx), Next::Wait));
+    assert!(cx.sockets.from_us.is_empty() && cx.door.pool.has_silent());
+    Far::start("chain", &mut cx);
+    conn.note(Readiness { readable: true, ..Readiness::default() });
+    cx.handshake_steps = 1;
+    assert!(matches!(conn.run(&mut cx), Next::Again), "the other steps are for the next turn");
+    assert_eq!(cx.handshake_steps, 0);
+    assert!(!cx.sockets.from_us.is_empty() && !cx.door.pool.has_silent());
+}
+
+#[test]
+fn who_is_silent_is_spoken_to_when_there_is_time() {
+    let mut cx = context(|_| ());
+    let mut conn = accepted(&mut cx);
+    assert!(matches!(conn.begin_silent(&mut cx), Next::Wait));
+    assert!(!cx.sockets.from_us.is_empty() && !cx.door.pool.has_silent());
+    let timeout = cx.settings.handshake_timeout;
+    turn(&mut cx, timeout);
+    let next = conn.handle_deadline(&cx);
+    let Report::HandshakeFailed { reason, .. } = over(conn, next, &mut cx) else { panic!() };
+    assert_eq!(reason, DisconnectReason::HandshakeTimeout(cx.settings.handshake_timeout));
+}
+
+#[test]
+fn without_randomness_no_handshake_begins() {
+    let mut cx = context(|_| ());
+    cx.key_agreement = Box::new(|| None);
+    let mut conn = accepted(&mut cx);
+    let next = conn.begin_silent(&mut cx);
+    let report = over(conn, next, &mut cx);
+    let Report::HandshakeFailed { reason, .. } = report else { panic!("{report:?}") };
+    assert_eq!(reason, DisconnectReason::Local(LocalFault::Randomness));
+    assert!(cx.sockets.from_us.is_empty());
+}
