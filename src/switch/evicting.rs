@@ -9,7 +9,7 @@
 //! | the oldest of the pending connections that have come least far; strangers before those for whom room is kept | the pool of pending connections is full and another one comes, or there are too many connections for the descriptors | many silent connections must keep nobody out | [`Evicted`](DisconnectReason::Evicted) |
 //! | the oldest of those that authenticated themselves and sent no NodeInfo | the same, and they have more than a quarter of the pool | the same, of those that prove an identity and stay silent | [`Evicted`](DisconnectReason::Evicted) |
 //! | a connection that waits for the switch's verdict | a hook, filter or logger holds the switch up for longer than any verdict takes | nothing waits for ever | [`SwitchBusy`](DisconnectReason::SwitchBusy) |
-//! | the holder of most unfinished messages that is not reserved | the pool for them is full | memory is bounded | [`ReassemblyPool`](DisconnectReason::ReassemblyPool) |
+//! | the holder of most unfinished messages, a reserved one if there is no other | the pool for them is full | memory is bounded | [`ReassemblyPool`](DisconnectReason::ReassemblyPool) |
 //! | a peer that reads nothing | it took less than a frame of what is queued for it in three times `send_timeout` | its queues must not be held for nothing | [`NotReading`](DisconnectReason::NotReading) |
 //! | a session that gives no sign of life | its node connects anew, and 5 s have passed | a rebooted node is not locked out by its own past | [`Superseded`](DisconnectReason::Superseded) |
 //! | sessions with a node or an address | it is banned | a ban holds at once | [`Banned`](DisconnectReason::Banned) |
@@ -22,7 +22,8 @@
 //! | a node that was dialed to see whether it is there | it is there | it was dialed for nothing else | [`Finished`](DisconnectReason::Finished) |
 //!
 //! The last five are asked for by peer exchange; what was accepted for the peer is written first. A reserved peer (persistent or unconditional) is
-//! never evicted but by a ban of the operator's or in favour of a new connection of its own. No
+//! never evicted but by a ban of the operator's, in favour of a new connection of its own, where nothing is read or
+//! decided any more, or as the only holder of unfinished messages when there is no memory left for them. No
 //! limit that is lowered evicts anybody: it holds for those who come.
 //!
 //! # Guests

@@ -202,6 +202,35 @@ fn nobody_replaces_a_guest_of_whom_there_are_too_many() {
     }
 }
 
+/// How fast an attacker can exchange guests is bounded, and what it takes to weigh them.
+#[test]
+fn of_those_who_come_at_once_one_replaces_a_guest() {
+    let mut world = World::<Null>::new(1);
+    let b = world.add(node(|c| c.max_num_inbound_peers = 30));
+    let _guests: Vec<RawPeer> = (0..30)
+        .map(|n| come(&mut world, b, n, &format!("11.{n}.0.1")).expect("there is room"))
+        .collect();
+    world.run_for(62 * SECOND);
+    let newcomers: Vec<RawPeer> = (40..46)
+        .map(|n| {
+            let ip = format!("12.{n}.0.1").parse().unwrap();
+            let mut raw = RawPeer::connect_from(&mut world, b, n, ip);
+            raw.authenticate(&mut world);
+            raw
+        })
+        .collect();
+    let ups = |world: &World<Null>| world.nodes[b].ups_and_downs().0;
+    let before = ups(&world);
+    for mut raw in newcomers {
+        let info = raw.node_info(&Options::default());
+        raw.put(&info);
+        raw.flush(&mut world);
+    }
+    world.run_for(SECOND / 4);
+    assert_eq!(ups(&world), before + 1);
+    assert!(come(&mut world, b, 50, "12.50.0.1").is_ok(), "a quarter of a second later");
+}
+
 /// A filter that does not want the newcomer costs nobody its place.
 #[test]
 fn nobody_leaves_for_somebody_whom_a_filter_refuses() {

@@ -63,7 +63,7 @@ fn a_node_that_is_somebody_else_is_refused_before_it_knows_us() {
         world.run_for(10 * SECOND);
         let expected = DisconnectReason::WrongId { expected: foreign, actual: world.nodes[b].id };
         assert_eq!(world.nodes[a].answer(ticket), Some(&Err(expected)));
-        assert_eq!(rejections(&world, b), ["eof"], "the other one learns nothing");
+        assert_eq!(rejections(&world, b), ["eof"], "it has our key and none of our NodeInfo");
         assert!(world.nodes[a].is_alone() && world.nodes[b].is_alone());
         world.stop_all();
     }

@@ -202,3 +202,106 @@ fn handshake_error(error: HandshakeError) -> LinkError {
         error => LinkError::Handshake(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::ChannelDescriptor,
+        config::Config,
+        identity::NodeKey,
+        protocol::{mconn::MConnSettings, secret::ChaCha},
+    };
+
+    fn key(seed: u8) -> NodeKey {
+        NodeKey::from_seed([seed; 32])
+    }
+
+    fn node_info(seed: u8) -> NodeInfo {
+        NodeInfo::new("chain", "node")
+            .unwrap()
+            .with_id(key(seed).id())
+            .with_listen_addr(&"tcp://127.0.0.1:26656".parse().unwrap())
+            .with_channels([0x20.into()])
+    }
+
+    /// What we make of a peer with this key that sends these bytes in the place of its NodeInfo. `None`: we
+    /// wait for more.
+    fn judged(seed: u8, bytes: &[u8]) -> Option<Result<Arc<NodeInfo>, Failed>> {
+        let settings = LinkSettings {
+            key: key(1),
+            node_info: node_info(1),
+            channels: Arc::new([ChannelDescriptor::new(0x20)]),
+            mconn: MConnSettings::of(&Config::default()),
+        };
+        let (mut to_us, mut to_them) = (Vec::new(), Vec::new());
+        let agreement = || KeyAgreement::generate().unwrap();
+        let mut ours = Handshaking::<ChaCha>::start(&settings, agreement(), None, &mut to_them);
+        let theirs = Handshake::<ChaCha>::start(key(seed), agreement(), None, &mut to_us);
+        let mut theirs = Some(theirs);
+        loop {
+            if let Some(handshake) = theirs.take() {
+                let mut input = &to_them[..];
+                match handshake.advance(&mut input, &mut to_us).unwrap() {
+                    Progress::NeedMore(handshake) | Progress::Stepped(handshake) => {
+                        theirs = Some(handshake);
+                    }
+                    Progress::Done(mut established) => {
+                        let frames = bytes.len() / FRAME_DATA + 1;
+                        let mut writer = established.sealer.writer(&mut to_us, frames);
+                        writer.put(bytes);
+                        writer.finish().unwrap();
+                    }
+                }
+                to_them.drain(..to_them.len() - input.len());
+            }
+            let mut input = &to_us[..];
+            let step = ours.advance(&settings, &mut input, &mut to_them);
+            let left = input.len();
+            to_us.drain(..to_us.len() - left);
+            ours = match step {
+                Ok(Step::NeedMore(_)) if theirs.is_none() => return None,
+                Ok(Step::NeedMore(ours) | Step::Stepped(ours)) => ours,
+                Ok(Step::Established(_, theirs)) => return Some(Ok(theirs)),
+                Err(failed) => return Some(Err(failed)),
+            };
+        }
+    }
+
+    fn refused(bytes: &[u8]) -> LinkError {
+        let failed = judged(2, bytes).expect("it is judged").expect_err("it is refused");
+        assert_eq!(failed.peer_id, Some(key(2).id()), "it was authenticated before");
+        failed.error
+    }
+
+    #[test]
+    fn a_node_info_of_somebody_else_is_refused() {
+        let own = judged(2, &node_info(2).encode_delimited()).unwrap().unwrap();
+        assert_eq!(own.id(), Some(key(2).id()));
+        let error = refused(&node_info(3).encode_delimited());
+        let (claimed, authenticated) = (Some(key(3).id()), key(2).id());
+        assert_eq!(error, LinkError::ForeignNodeInfo { claimed, authenticated });
+    }
+
+    #[test]
+    fn a_node_info_that_is_too_long_is_refused_by_its_length() {
+        let of = |len: u64| {
+            let mut prefix = Vec::new();
+            wire::put_varint(len, &mut prefix);
+            prefix
+        };
+        let most = MAX_NODE_INFO_SIZE as u64;
+        assert_eq!(judged(2, &of(most)), None, "its bytes may come");
+        for len in [most + 1, 1 << 32, u64::MAX] {
+            assert_eq!(refused(&of(len)), LinkError::NodeInfoTooLarge(len));
+        }
+        assert_eq!(refused(&[0xff; 11]), LinkError::NodeInfoLength);
+    }
+
+    /// Both sides sign the same bytes.
+    #[test]
+    fn who_sends_our_own_signature_back_is_ourselves() {
+        let failed = judged(1, &node_info(1).encode_delimited()).unwrap().unwrap_err();
+        assert_eq!(failed, Failed { error: LinkError::SelfConnection, peer_id: Some(key(1).id()) });
+    }
+}
