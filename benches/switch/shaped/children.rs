@@ -16,7 +16,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tmp2p::{Config, Payload, Peer, PeerAddress};
-use tmp2p_line::{Line, Shape};
+use tmp2p_line::{Net, Shape};
 
 use crate::{
     common::Outcome,
@@ -33,8 +33,8 @@ const SEED: u64 = 0;
 /// Holds a line until the input ends.
 pub(super) fn line(rate: &str, round_trip_ms: &str) -> Outcome<()> {
     let round_trip = Duration::from_millis(round_trip_ms.parse()?);
-    let line = Line::open(Shape::new(rate.parse()?, round_trip), SEED)?;
-    let [source, sink] = line.ends();
+    let line = Net::open(2, Shape::new(rate.parse()?, round_trip), SEED)?;
+    let [source, sink] = line.ends() else { return Err("a line has two ends".into()) };
     let (source, sink, ip) = (source.namespace(), sink.namespace(), sink.addr());
     println!("{}", json!({ "source": source, "sink": sink, "ip": ip }));
     io::copy(&mut stdin(), &mut io::sink())?;

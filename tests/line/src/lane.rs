@@ -39,7 +39,7 @@ impl Shape {
 }
 
 /// One direction. Times are since any moment that stays the same.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lane {
     shape: Shape,
     /// When the bottleneck has let through all that it was given.
@@ -54,6 +54,11 @@ impl Lane {
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         Self { shape, free_at: Duration::ZERO, under_way: BTreeMap::new(), taken: 0 }
+    }
+
+    /// It is like this for what is sent from now on.
+    pub fn set_shape(&mut self, shape: Shape) {
+        self.shape = shape;
     }
 
     /// Somebody sends a packet. `false`: it will not arrive.
@@ -169,6 +174,16 @@ mod tests {
         assert!(lane.take(us(10_000), packet(3, 500), &mut dice));
         let expected = [(21_000, 0), (22_000, 1), (23_000, 2), (30_500, 3)];
         assert_eq!(arrivals(&mut lane), expected.map(|(due, number)| (us(due), number)));
+    }
+
+    #[test]
+    fn what_is_under_way_when_the_line_changes_arrives_as_before() {
+        let (mut lane, mut dice) = (Lane::new(SHAPE), dice());
+        assert!(lane.take(us(0), packet(0, 1000), &mut dice));
+        lane.set_shape(Shape { rate: 16_000_000, delay: us(50), ..SHAPE });
+        assert!(lane.take(us(0), packet(1, 1000), &mut dice));
+        // The second has waited for the bottleneck, and overtaken the first behind it.
+        assert_eq!(arrivals(&mut lane), [(us(1550), 1), (us(21_000), 0)]);
     }
 
     #[test]
