@@ -66,8 +66,8 @@ use crate::{Cidr, ListenAddress, NodeId, PeerAddress};
 /// a bound, 40 MiB of connections.
 ///
 /// Each bound is looked at before something is added, hence the *M*. A delivered message counts as
-/// the memory of its bytes (at most an eighth or 15 bytes more than they are) + 256, and what a reactor took out of its envelope counts no more. Persistent and
-/// unconditional peers are sessions beside those limits. A stranger takes 1 KiB while it is silent
+/// the memory of its bytes (at most an eighth or 15 bytes more than they are) + 256, and what a reactor took
+/// out of its envelope counts no more. Persistent and unconditional peers are sessions beside those limits. A stranger takes 1 KiB while it is silent
 /// (464 bytes of state, 200 of the handshake, the rest in tables), and at most 20 KiB if it has
 /// authenticated itself and sent half a NodeInfo, or waits for a verdict. The 10 MiB are the accept
 /// rates of addresses and networks (6), those of sessions (3), and what the switch is told of

@@ -44,7 +44,8 @@ pub trait Sockets {
     /// Accepts one connection into the slot, and tells nothing of it before it is [let in](Self::let_in): whom
     /// the door refuses is closed at once, and costs no more system calls than that.
     fn accept(&mut self, slot: u32) -> io::Result<SocketAddr>;
-    /// The connection that was accepted from there stays: its readiness is told from now on.
+    /// The connection that was accepted from there stays: its readiness is told from now on, as that of one
+    /// that was begun here is at once.
     fn let_in(&mut self, slot: u32, remote: SocketAddr) -> io::Result<()>;
     /// Out of descriptors: accepts one connection with the spare one and closes it, so that the
     /// queue of the kernel does not stay full of connections that nobody will serve. False if

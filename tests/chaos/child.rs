@@ -1,7 +1,6 @@
 //! One of our nodes: a process that takes commands and answers in lines of JSON.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::stdin,
     net::SocketAddr,
@@ -22,7 +21,7 @@ use tmp2p::{
     SwitchHandle,
 };
 
-use crate::ledger::Ledger;
+use crate::{ledger::Ledger, own};
 
 /// Where a process finds what it is to be.
 const SETTINGS: &str = "TMP2P_CHAOS_NODE";
@@ -154,24 +153,12 @@ fn pour(
 
 /// The library's threads by name, and open descriptors.
 fn resources() -> serde_json::Value {
-    let mut threads: BTreeMap<String, usize> = BTreeMap::new();
-    for task in fs::read_dir("/proc/self/task").unwrap() {
-        // A thread may end while we look.
-        let Ok(name) = fs::read_to_string(task.unwrap().path().join("comm")) else { continue };
-        if name.starts_with("p2p-") {
-            *threads.entry(name.trim().to_owned()).or_default() += 1;
-        }
-    }
-    let (mut sockets, mut others) = (0, 0);
-    for open in fs::read_dir("/proc/self/fd").unwrap() {
-        // One that is closed by now is none.
-        let Ok(what) = fs::read_link(open.unwrap().path()) else { continue };
-        if what.to_string_lossy().starts_with("socket:") {
-            sockets += 1;
-        } else {
-            others += 1;
-        }
-    }
+    let (threads, descriptors) = own::resources();
+    // One that is closed by now is none.
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    let open = open.filter_map(|open| fs::read_link(open.unwrap().path()).ok());
+    let sockets = open.filter(|what| what.to_string_lossy().starts_with("socket:")).count();
+    let others = descriptors.saturating_sub(sockets);
     json!({ "threads": threads, "sockets": sockets, "others": others })
 }
 

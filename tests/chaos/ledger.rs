@@ -7,6 +7,8 @@ use ring::digest::{Context, SHA256};
 use serde_json::{Value, json};
 use tmp2p::{Envelope, Payload, Peer, SendErrorKind};
 
+use crate::child::CHANNELS;
+
 /// What is in front of each message of ours: the number of the session with its sender, made of dice, and
 /// the number of the message.
 const HEAD: usize = 16;
@@ -102,7 +104,7 @@ impl Ledger {
                 (channel.to_string(), json!({ "count": sent.count, "sha256": sha256 }))
             });
             let is_go = peer.node_info().moniker() == GO;
-            let came = [0x70, 0x71].map(|channel| {
+            let came = CHANNELS.map(|channel| {
                 let count = if is_go {
                     session.floods.get(&channel).map(|(count, _)| *count)
                 } else {

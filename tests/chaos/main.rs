@@ -13,6 +13,9 @@ mod child;
 #[allow(dead_code, reason = "the tests with one Go node use the rest")]
 mod go;
 mod ledger;
+#[path = "../switch/process.rs"]
+#[allow(dead_code, reason = "tests that run alone use the rest")]
+mod own;
 mod process;
 mod trouble;
 
@@ -101,7 +104,7 @@ fn chaos() {
         }
         world.get_over(&trouble);
     }
-    world.net.set_lines(|_, _| Some(sky.calm()));
+    world.net.set_lines(|_, _| Some(trouble::CALM));
     let took = world.connected();
     let (ups, messages) = world.settled();
     assert!(ups >= 12 && messages > 1000, "{ups} sessions, {messages} messages");

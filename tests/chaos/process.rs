@@ -3,14 +3,13 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::PathBuf,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    thread,
     time::Instant,
 };
 
@@ -19,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tmp2p_line::command_in;
 
-use crate::{DEADLINE, child};
+use crate::{DEADLINE, child, go};
 
 /// A node of ours, running or not.
 pub(crate) struct Ours {
@@ -67,34 +66,18 @@ impl Ours {
         self.settings.dice = self.settings.dice.wrapping_add(1000);
         let (name, value) = self.settings.environment();
         let program = std::env::current_exe().unwrap();
-        let mut child = command_in(&self.namespace, program)
+        let mut command = command_in(&self.namespace, program);
+        command
             .args([child::NAME, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-            .env(name, value)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = child.stdin.take().unwrap();
-        let (output, logs) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (sender, lines) = crossbeam_channel::unbounded();
-        thread::spawn(move || {
-            // The test harness says something, too.
-            let lines = BufReader::new(output).lines().map_while(Result::ok);
-            for line in lines.filter(|line| line.starts_with('{')) {
-                if sender.send(serde_json::from_str(&line).unwrap()).is_err() {
-                    return;
-                }
-            }
-        });
+            .env(name, value);
         let (name, panicked) = (self.settings.laddr, Arc::clone(&self.panicked));
-        thread::spawn(move || {
-            for line in BufReader::new(logs).lines().map_while(Result::ok) {
-                if line.contains("panicked at") {
-                    panicked.store(true, SeqCst);
-                }
-                eprintln!("{name}: {line}");
+        // The test harness says something, too.
+        let is_answer = |line: &str| line.starts_with('{');
+        let (child, input, lines) = go::talk(&mut command, is_answer, move |line| {
+            if line.contains("panicked at") {
+                panicked.store(true, SeqCst);
             }
+            eprintln!("{name}: {line}");
         });
         let running = Running { child, input, lines, before: Value::Null, is_frozen: false };
         self.running = Some(running);

@@ -49,10 +49,6 @@ impl Sky {
         Self { dice: StdRng::seed_from_u64(seed), deck: Vec::new() }
     }
 
-    pub(crate) fn calm(&self) -> Shape {
-        CALM
-    }
-
     pub(crate) fn next(&mut self, ours: usize, theirs: usize) -> Trouble {
         let dice = &mut self.dice;
         if self.deck.is_empty() {

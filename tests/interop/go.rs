@@ -53,31 +53,8 @@ impl Go {
     }
 
     fn run(mut command: Command, release: Release, args: &[&str]) -> Self {
-        let mut child = command
-            .args(["-flush-throttle", "0s", "-send-rate", "0", "-recv-rate", "0"])
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = child.stdin.take().unwrap();
-        let (output, logs) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (sender, lines) = crossbeam_channel::unbounded();
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines() {
-                let line = serde_json::from_str(&line.unwrap()).unwrap();
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        // Read here and not inherited, so that it is shown with the test that it belongs to.
-        thread::spawn(move || {
-            for line in BufReader::new(logs).lines().map_while(Result::ok) {
-                eprintln!("go: {line}");
-            }
-        });
+        command.args(["-flush-throttle", "0s", "-send-rate", "0", "-recv-rate", "0"]).args(args);
+        let (child, input, lines) = talk(&mut command, |_| true, |line| eprintln!("go: {line}"));
         // Not the node's yet: the real ones come with its first event.
         let (id, listen) = (tmp2p::NodeKey::from_seed([0; 32]).id(), String::new());
         let seen = VecDeque::new();
@@ -251,6 +228,32 @@ impl Go {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
     }
+}
+
+/// Starts a process that takes commands and answers in lines of JSON: of its output those that are
+/// answers. Each line of its log is told: read here and not inherited, so that it is shown with the test
+/// that it belongs to.
+pub(crate) fn talk(
+    command: &mut Command,
+    is_answer: fn(&str) -> bool,
+    log: impl Fn(&str) + Send + 'static,
+) -> (Child, ChildStdin, Receiver<Value>) {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let input = child.stdin.take().unwrap();
+    let (output, logs) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let (sender, lines) = crossbeam_channel::unbounded();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map(Result::unwrap).filter(|l| is_answer(l)) {
+            if sender.send(serde_json::from_str(&line).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    thread::spawn(move || {
+        BufReader::new(logs).lines().map_while(Result::ok).for_each(|line| log(&line));
+    });
+    (child, input, lines)
 }
 
 impl Drop for Go {

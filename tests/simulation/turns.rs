@@ -25,6 +25,14 @@ fn crowd(world: &mut World<Null>, hub: usize) -> Vec<Peer> {
     (0..320).map(&mut join).collect()
 }
 
+/// The hub's loop has one turn, and is held again.
+fn turn(world: &mut World<Null>, hub: usize) {
+    let turns = world.nodes[hub].turns;
+    world.release(Actor::Loop(hub));
+    assert!(world.run_until(SECOND, |w| w.nodes[hub].turns > turns), "it does not run");
+    world.hold(Actor::Loop(hub), SECOND);
+}
+
 /// The fault: all that were ready had a whole batch in one turn, so that a broadcast to 1000 peers kept
 /// timers, commands and everybody else waiting for 10 ms and more.
 #[test]
@@ -85,10 +93,7 @@ fn who_sends_something_waits_for_no_crowd() {
         world.send(hub, at_hub, 0x20, 200_000).unwrap();
     }
     world.run_for(SECOND / 2);
-    world.release(Actor::Loop(hub));
-    let turns = world.nodes[hub].turns;
-    assert!(world.run_until(SECOND, |w| w.nodes[hub].turns > turns), "it does not run");
-    world.hold(Actor::Loop(hub), SECOND);
+    turn(&mut world, hub);
     world.send(other, &at_other, 0x20, 100).unwrap();
     let arrived = |w: &World<Null>| {
         let sock = w.sock(hub, other);
@@ -124,10 +129,7 @@ fn handshakes_go_on_beside_a_crowd() {
         for at_hub in &crowd {
             _ = world.send(hub, at_hub, 0x20, 100);
         }
-        let turns = world.nodes[hub].turns;
-        world.release(Actor::Loop(hub));
-        assert!(world.run_until(SECOND, |w| w.nodes[hub].turns > turns), "it does not run");
-        world.hold(Actor::Loop(hub), SECOND);
+        turn(&mut world, hub);
         world.run_for(Duration::from_micros(500));
         // Three steps each, one a turn, and what the crowd had at first.
         let turns = world.nodes[hub].turns - first;
@@ -149,13 +151,7 @@ fn few_are_accepted_in_a_turn_beside_a_crowd() {
         world.send(hub, at_hub, 0x20, 200_000).unwrap();
     }
     world.run_for(SECOND / 2);
-    let turn = |world: &mut World<Null>| {
-        let turns = world.nodes[hub].turns;
-        world.release(Actor::Loop(hub));
-        assert!(world.run_until(SECOND, |w| w.nodes[hub].turns > turns), "it does not run");
-        world.hold(Actor::Loop(hub), SECOND);
-    };
-    turn(&mut world);
+    turn(&mut world, hub);
     for guest in &guests {
         world.dial(*guest, hub);
     }
@@ -165,7 +161,7 @@ fn few_are_accepted_in_a_turn_beside_a_crowd() {
     let mut most = 0;
     while accepted(&world) < all {
         let before = accepted(&world);
-        turn(&mut world);
+        turn(&mut world, hub);
         most = most.max(accepted(&world) - before);
         assert!(accepted(&world) > before, "they wait for the crowd");
     }

@@ -9,16 +9,14 @@ use std::{cell::Cell, collections::VecDeque, io, time::Duration};
 
 use super::*;
 use crate::{
-    channel::ChannelDescriptor,
     config::Config,
     event_loop::LoopSettings,
     identity::NodeKey,
-    node_info::NodeInfo,
     payload::Payload,
     protocol::{
         LinkSettings,
         link::{self, MAX_BATCH_FRAMES, Step},
-        mconn::{Flow, Incoming, MConnSettings, Outgoing},
+        mconn::{Flow, Incoming, Outgoing},
         secret::{ChaCha, Handshake, KeyAgreement, Null},
     },
     reactor::{Admission, Event, Notify, Peer, Progress, SessionSettings},
@@ -118,17 +116,6 @@ impl Notify for Nobody {
     }
 }
 
-fn link_settings(seed: u8, network: &str) -> LinkSettings {
-    let key = NodeKey::from_seed([seed; 32]);
-    let channels = [ChannelDescriptor::new(0x20)];
-    let node_info = NodeInfo::new(network, "node").unwrap().with_id(key.id());
-    let node_info = node_info
-        .with_listen_addr(&"tcp://127.0.0.1:26656".parse().unwrap())
-        .with_channels(channels.iter().map(ChannelDescriptor::id));
-    let mconn = MConnSettings::of(&Config { send_rate: 0, recv_rate: 0, ..Config::default() });
-    LinkSettings { key, node_info, channels: channels.into(), mconn }
-}
-
 fn agreement(seed: u8) -> KeyAgreement {
     let agree = move |peer: [u8; 32]| Some(std::array::from_fn(|i| peer[i] ^ seed));
     KeyAgreement { public: [seed; 32], agree: Box::new(agree) }
@@ -136,7 +123,7 @@ fn agreement(seed: u8) -> KeyAgreement {
 
 /// What a connection may touch, at the beginning of a turn.
 fn context(change: impl FnOnce(&mut LoopSettings)) -> Context<Wire, Events> {
-    let link = link_settings(1, "chain");
+    let link = LinkSettings::for_test(1, "chain");
     let mut settings = LoopSettings::of(&Config::default(), link, 1, 10 * SECOND);
     change(&mut settings);
     let agreement = Box::new(|| Some(agreement(1)));
@@ -215,7 +202,7 @@ impl Outgoing for Give {
 impl Far {
     /// Begins, of this network.
     fn start(network: &str, cx: &mut Context<Wire, Events>) -> (Self, LinkSettings) {
-        let (settings, mut out) = (link_settings(2, network), Vec::new());
+        let (settings, mut out) = (LinkSettings::for_test(2, network), Vec::new());
         let far =
             Self::Handshaking(link::Handshaking::start(&settings, agreement(2), None, &mut out));
         cx.sockets.to_us.extend(out);
@@ -300,7 +287,7 @@ fn session(cx: &Context<Wire, Events>) -> Arc<Session> {
     let admission = Admission {
         conn: id(),
         id: their_id(),
-        node_info: Arc::new(link_settings(2, "chain").node_info),
+        node_info: Arc::new(LinkSettings::for_test(2, "chain").node_info),
         direction: Direction::Inbound,
         remote_addr: remote(),
         dialed_addr: None,

@@ -119,18 +119,14 @@ impl MioSockets {
         self.streams[slot] = Some(stream);
     }
 
-    fn register(&mut self, slot: u32, remote: SocketAddr) -> io::Result<()> {
-        let stream = self.streams.get_mut(slot as usize).and_then(Option::as_mut);
-        let stream = stream.ok_or(io::ErrorKind::NotConnected)?;
-        self.options.apply(stream, remote);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.registry.register(stream, Token(slot as usize), interest)
-    }
-
     fn stream(&mut self, slot: u32) -> io::Result<&mut TcpStream> {
-        let stream = self.streams.get_mut(slot as usize).and_then(Option::as_mut);
-        stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
+        stream_at(&mut self.streams, slot)
     }
+}
+
+fn stream_at(streams: &mut [Option<TcpStream>], slot: u32) -> io::Result<&mut TcpStream> {
+    let stream = streams.get_mut(slot as usize).and_then(Option::as_mut);
+    stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
 fn spare() -> Option<Socket> {
@@ -158,7 +154,7 @@ impl Sockets for MioSockets {
     fn connect(&mut self, slot: u32, addr: SocketAddr) -> io::Result<()> {
         let stream = TcpStream::connect(addr)?;
         self.insert(slot, stream);
-        self.register(slot, addr)
+        self.let_in(slot, addr)
     }
 
     fn connect_result(&mut self, slot: u32) -> io::Result<bool> {
@@ -181,7 +177,10 @@ impl Sockets for MioSockets {
     }
 
     fn let_in(&mut self, slot: u32, remote: SocketAddr) -> io::Result<()> {
-        self.register(slot, remote)
+        let stream = stream_at(&mut self.streams, slot)?;
+        self.options.apply(stream, remote);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(stream, Token(slot as usize), interest)
     }
 
     fn shed_one(&mut self) -> bool {

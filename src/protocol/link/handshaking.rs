@@ -206,34 +206,20 @@ fn handshake_error(error: HandshakeError) -> LinkError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        channel::ChannelDescriptor,
-        config::Config,
-        identity::NodeKey,
-        protocol::{mconn::MConnSettings, secret::ChaCha},
-    };
+    use crate::{identity::NodeKey, protocol::secret::ChaCha};
 
     fn key(seed: u8) -> NodeKey {
         NodeKey::from_seed([seed; 32])
     }
 
     fn node_info(seed: u8) -> NodeInfo {
-        NodeInfo::new("chain", "node")
-            .unwrap()
-            .with_id(key(seed).id())
-            .with_listen_addr(&"tcp://127.0.0.1:26656".parse().unwrap())
-            .with_channels([0x20.into()])
+        LinkSettings::for_test(seed, "chain").node_info
     }
 
     /// What we make of a peer with this key that sends these bytes in the place of its NodeInfo. `None`: we
     /// wait for more.
     fn judged(seed: u8, bytes: &[u8]) -> Option<Result<Arc<NodeInfo>, Failed>> {
-        let settings = LinkSettings {
-            key: key(1),
-            node_info: node_info(1),
-            channels: Arc::new([ChannelDescriptor::new(0x20)]),
-            mconn: MConnSettings::of(&Config::default()),
-        };
+        let settings = LinkSettings::for_test(1, "chain");
         let (mut to_us, mut to_them) = (Vec::new(), Vec::new());
         let agreement = || KeyAgreement::generate().unwrap();
         let mut ours = Handshaking::<ChaCha>::start(&settings, agreement(), None, &mut to_them);

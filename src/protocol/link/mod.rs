@@ -33,3 +33,19 @@ pub struct LinkSettings {
     /// Packet sizes, rates, keep-alive.
     pub mconn: MConnSettings,
 }
+
+#[cfg(test)]
+impl LinkSettings {
+    /// Those of a node with this key in this network that has channel 0x20 and no limit on rates.
+    pub(crate) fn for_test(seed: u8, network: &str) -> Self {
+        let key = NodeKey::from_seed([seed; 32]);
+        let channels = [ChannelDescriptor::new(0x20)];
+        let config = crate::config::Config { send_rate: 0, recv_rate: 0, ..Default::default() };
+        let node_info = NodeInfo::new(network, "node")
+            .unwrap()
+            .with_id(key.id())
+            .with_listen_addr(&"tcp://127.0.0.1:26656".parse().unwrap())
+            .with_channels(channels.iter().map(ChannelDescriptor::id));
+        Self { key, node_info, channels: channels.into(), mconn: MConnSettings::of(&config) }
+    }
+}

@@ -443,12 +443,11 @@ impl Driver for World {
             Output::Command(command) => self.command(command),
             Output::Introduce(admission) => {
                 let conn = self.conns.get_mut(&admission.conn).expect("it is there");
-                assert!(!std::mem::replace(&mut conn.is_judged, true), "judged twice");
+                assert!(!conn.is_judged, "judged twice");
                 assert_eq!(conn.id, admission.id);
                 let result = if self.hook_fails { Err("hook".to_owned()) } else { Ok(()) };
-                conn.is_up = result.is_ok();
-                // Then it has its verdict from the hook.
-                conn.is_judged = result.is_ok();
+                // If the hook has failed it is yet to be rejected.
+                (conn.is_up, conn.is_judged) = (result.is_ok(), result.is_ok());
                 self.feed(Input::Introduced { conn: admission.conn, result });
             }
             Output::Weigh { newcomer, sessions } => {
