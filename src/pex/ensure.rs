@@ -93,8 +93,10 @@ impl PexCore {
         if are_seeds_first {
             self.dial_seeds(now);
         }
+        // Who has all the peers he wants asks nobody, as in the reference: else each node would ask somebody
+        // in every round for ever, since few ever meet a thousand others.
+        let needs_more = self.num_wanted() > 0 && self.book.needs_more(now.wall);
         let dialed = self.fill(now);
-        let needs_more = self.book.needs_more(now.wall);
         if needs_more {
             let may_ask = |n: &&Neighbour| n.facts.speaks_pex && !n.is_over;
             let peers: Vec<_> =

@@ -63,6 +63,21 @@ fn pex_request_too_soon_24_h_ban() {
     assert!(world.nodes.iter().all(|node| node.pex.stopped.is_empty()));
 }
 
+/// As the reference's `ensurePeers`, which returns before it asks. Few ever meet the thousand nodes with which
+/// a book needs no more: each node asked somebody in every round for ever.
+#[test]
+fn who_has_all_the_peers_it_wants_asks_nobody_for_more() {
+    let config = Config { max_num_outbound_peers: 1, ..Config::default() };
+    let (mut world, node, inbound, outbound) = three(config);
+    let ids = [inbound, outbound].map(|other| world.nodes[other].id);
+    let asked = |world: &World<Null>| ids.map(|id| requests_to(world, node, id).len());
+    world.run_for(3600 * SECOND);
+    assert_eq!(asked(&world), [0, 1], "the one that it dialed, as it came up");
+    world.kill(outbound);
+    world.run_for(300 * SECOND);
+    assert!(asked(&world)[0] >= 5, "{:?} since one is missing", asked(&world));
+}
+
 #[test]
 fn the_pace_is_kept_over_reconnections() {
     let (mut world, node, _, outbound) = three(Config::default());
