@@ -3,18 +3,10 @@
 #![allow(clippy::unwrap_used, dead_code, reason = "the simulated network is that of the tests")]
 
 mod common;
-#[path = "../tests/simulation/dice.rs"]
-mod dice;
-#[path = "../tests/simulation/faults.rs"]
-mod faults;
 #[path = "../tests/simulation/internet.rs"]
 mod internet;
 #[path = "../tests/simulation/invariants.rs"]
 mod invariants;
-#[path = "../tests/simulation/mangle.rs"]
-mod mangle;
-#[path = "../tests/simulation/net.rs"]
-mod net;
 #[path = "../tests/simulation/node.rs"]
 mod node;
 #[path = "../tests/simulation/options.rs"]
@@ -25,10 +17,6 @@ mod pex;
 mod reactor;
 #[path = "../tests/simulation/schedule.rs"]
 mod schedule;
-#[path = "../tests/simulation/sockets.rs"]
-mod sockets;
-#[path = "../tests/simulation/weather.rs"]
-mod weather;
 #[path = "../tests/simulation/world.rs"]
 mod world;
 
@@ -36,7 +24,13 @@ use std::{process::ExitCode, time::Duration, time::Instant};
 
 use common::{Args, Goal, Line, Reporter, Summary};
 use internet::{SECOND, addr, internet, quiet};
-use tmp2p::{Config, NetAddress, internals::protocol::secret::Null};
+use tmp2p::{
+    Config, NetAddress,
+    internals::{
+        protocol::secret::Null,
+        testing::{dice, net, sockets, weather},
+    },
+};
 use world::World;
 
 /// Of a hundred addresses, those where nobody answers.

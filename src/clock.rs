@@ -1,35 +1,90 @@
-//! Where [`Now`] comes from outside of simulations.
+//! Where [`Now`] comes from.
 
+#[cfg(feature = "testing")]
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::Receiver;
 
 use crate::time::{Mono, Now, Wall};
 
 /// The clocks of the machine, with the switch's start as the origin of monotonic time. Copies agree
 /// with each other: a leap of the wall clock is believed by all of a switch's threads or by none.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
-    origin: Instant,
+    source: Source,
     /// What the wall clock showed at the origin.
     wall: SystemTime,
 }
 
+#[derive(Clone, Debug)]
+enum Source {
+    /// The machine's time since then.
+    Machine(Instant),
+    /// Nanoseconds that somebody else lets pass.
+    #[cfg(feature = "testing")]
+    Virtual(Arc<AtomicU64>),
+}
+
+/// When virtual time begins: in November 2023.
+#[cfg(feature = "testing")]
+const VIRTUAL: Duration = Duration::from_secs(1_700_000_000);
+
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { origin: Instant::now(), wall: shown() }
+        Self { source: Source::Machine(Instant::now()), wall: shown() }
+    }
+
+    /// A clock that shows these nanoseconds. What its wall clock shows never leaps.
+    #[cfg(feature = "testing")]
+    pub(crate) fn of(nanos: Arc<AtomicU64>) -> Self {
+        Self { source: Source::Virtual(nanos), wall: SystemTime::UNIX_EPOCH + VIRTUAL }
+    }
+
+    fn elapsed(&self) -> Duration {
+        match &self.source {
+            Source::Machine(origin) => origin.elapsed(),
+            #[cfg(feature = "testing")]
+            Source::Virtual(nanos) => Duration::from_nanos(nanos.load(Relaxed)),
+        }
     }
 
     /// The same clock where it is this time now, whatever the machine's clock shows.
     pub(crate) fn set_to(self, wall: SystemTime) -> Self {
-        Self { wall: wall.before(self.origin.elapsed()), ..self }
+        Self { wall: wall.before(self.elapsed()), ..self }
     }
 
     pub(crate) fn now(&self) -> Now {
-        let elapsed = self.origin.elapsed();
-        Now::believed(Mono::ZERO + elapsed, shown(), self.wall.after(elapsed))
+        let elapsed = self.elapsed();
+        let expected = self.wall.after(elapsed);
+        let shown = match &self.source {
+            Source::Machine(_) => shown(),
+            #[cfg(feature = "testing")]
+            Source::Virtual(_) => expected,
+        };
+        Now::believed(Mono::ZERO + elapsed, shown, expected)
     }
 
     pub(crate) fn mono(&self) -> Mono {
-        Mono::ZERO + self.origin.elapsed()
+        Mono::ZERO + self.elapsed()
+    }
+
+    /// Whether nobody waits for it.
+    pub(crate) fn is_virtual(&self) -> bool {
+        !matches!(self.source, Source::Machine(_))
+    }
+
+    /// What comes next, waited for until the deadline; in virtual time only what is there.
+    pub(crate) fn receive<T>(&self, from: &Receiver<T>, deadline: Option<Mono>) -> Option<T> {
+        match (&self.source, deadline) {
+            (Source::Machine(_), Some(deadline)) => from.recv_timeout(self.until(deadline)).ok(),
+            (Source::Machine(_), None) => from.recv().ok(),
+            #[cfg(feature = "testing")]
+            (Source::Virtual(_), _) => from.try_recv().ok(),
+        }
     }
 
     /// How long until `deadline`.

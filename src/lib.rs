@@ -154,6 +154,8 @@ mod reply;
 mod runtime;
 pub mod secret;
 mod switch;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod text;
 mod thread;
 mod time;
@@ -220,6 +222,25 @@ pub mod internals {
     }
     pub mod switch {
         pub use crate::switch::*;
+    }
+    #[cfg(feature = "testing")]
+    pub mod testing {
+        pub mod dice {
+            pub use crate::testing::dice::*;
+        }
+        pub mod mangle {
+            pub use crate::testing::mangle::*;
+        }
+        pub mod net {
+            pub use crate::testing::{net::*, sock::SockId};
+        }
+        pub mod sockets {
+            pub use crate::testing::sockets::*;
+        }
+        pub mod weather {
+            pub use crate::testing::weather::*;
+        }
+        pub use crate::testing::node::agreement;
     }
     pub mod time {
         pub use crate::time::*;

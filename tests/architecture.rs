@@ -20,7 +20,7 @@ use scan::{CLOCK, Crate, Named, Source};
 
 /// Who may know of whom: a module names modules of its own line and of the lines above, except
 /// that `protocol` and `addrbook` do not know of each other.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &[
         "address",
         "ban",
@@ -48,6 +48,7 @@ const LAYERS: [&[&str]; 7] = [
     &["switch"],
     &["pex"],
     &["runtime"],
+    &["testing"],
 ];
 
 /// Never, although the layers would allow it: `(who, whom, why)`.
@@ -61,10 +62,11 @@ const NEVER: [(&str, &str, &str); 5] = [
 
 /// What does, by where it lies: a folder or a file with one of these names. Everything else decides, and
 /// names none of [`WORLD`].
-const DRIVERS: [&str; 10] = [
+const DRIVERS: [&str; 11] = [
     "driver/",
     "sqlite/",
     "runtime/",
+    "testing/",
     "clock.rs",
     "folder.rs",
     "handle.rs",

@@ -37,6 +37,9 @@ pub(crate) struct StoreWriter {
     shared: Arc<Shared>,
     clock: Clock,
     thread: Option<Thread<StoreEnd>>,
+    /// Without a thread: it is written at once.
+    #[cfg(feature = "testing")]
+    inline: Option<Mutex<Box<dyn BookStore>>>,
 }
 
 struct Shared {
@@ -87,9 +90,9 @@ impl StoreWriter {
         let pending = Pending::new(stored);
         let work = Work { pending, is_stopping: false, begun: 0, over: 0, failure: None };
         let shared = Arc::new(Shared { work: Mutex::new(work), changed: Condvar::new() });
-        let theirs = shared.clone();
+        let (theirs, of_thread) = (shared.clone(), clock.clone());
         let run = move || {
-            let end = theirs.run(&mut *store, clock, on_failure);
+            let end = theirs.run(&mut *store, &of_thread, on_failure);
             // Whoever opens the same store next finds it closed. The application's, as above.
             _ = guarded(|| drop(store));
             if let StoreEnd::Failed(error) = &end {
@@ -98,11 +101,33 @@ impl StoreWriter {
             end
         };
         let thread = Some(thread::spawn("p2p-store", run)?);
-        Ok(Self { shared, clock, thread })
+        Ok(Self {
+            shared,
+            clock,
+            thread,
+            #[cfg(feature = "testing")]
+            inline: None,
+        })
+    }
+
+    /// One that writes what it is given at once, on the thread that gives it. What fails is lost.
+    #[cfg(feature = "testing")]
+    pub(crate) fn inline(store: Box<dyn BookStore>, clock: &Clock) -> Self {
+        let pending = Pending::new(&StoredBook::default());
+        let work = Work { pending, is_stopping: false, begun: 0, over: 0, failure: None };
+        let shared = Arc::new(Shared { work: Mutex::new(work), changed: Condvar::new() });
+        Self { shared, clock: clock.clone(), thread: None, inline: Some(Mutex::new(store)) }
     }
 
     /// Have this written. Never waits for the store.
     pub(crate) fn add(&self, batch: StoreBatch, is_urgent: bool) {
+        #[cfg(feature = "testing")]
+        if let Some(store) = &self.inline {
+            if let Err(error) = write(&mut **store.lock(), &batch) {
+                tell!(Level::Error, "changes of the address book are not stored: {error}");
+            }
+            return;
+        }
         self.shared.work.lock().pending.add(batch, is_urgent);
         self.shared.changed.notify_all();
     }
@@ -137,7 +162,7 @@ impl Shared {
     fn run(
         &self,
         store: &mut dyn BookStore,
-        clock: Clock,
+        clock: &Clock,
         on_failure: impl Fn(String),
     ) -> StoreEnd {
         let mut work = self.work.lock();

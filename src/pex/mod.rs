@@ -33,6 +33,8 @@ pub(crate) use handle::{PexHandle, ToPex};
 pub use message::{PexInput, PexNotice, PexOutput, PexRequest};
 pub use neighbour::PeerFacts;
 pub use settings::{PexSettings, Standings};
+#[cfg(feature = "testing")]
+pub(crate) use thread::PexThread;
 pub(crate) use thread::{FoundBook, Pex, Prepared, Start};
 pub use view::{BookEntry, BookState, BookView, Candidates};
 pub use wire::{CHANNEL, MAX_ADDRS, MAX_MESSAGE_SIZE, PexMessage, PexMessageError, channel};

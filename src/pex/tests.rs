@@ -51,7 +51,7 @@ fn begin() -> Start {
 
 fn start(store: Option<Box<dyn BookStore>>) -> Running {
     let clock = Clock::start();
-    let prepared = Prepared::load(begin(), store, clock).unwrap();
+    let prepared = Prepared::load(begin(), store, clock.clone()).unwrap();
     let handle = prepared.handle();
     let (to_switch, inputs) = ToSwitch::new();
     let pex = prepared.start(None, to_switch, to_loop()).unwrap();
@@ -183,7 +183,7 @@ fn handles_say_so_after_the_stop_and_on_the_librarys_threads() {
 #[test]
 fn a_reactor_that_praises_every_message_does_not_fill_the_queue() {
     let clock = Clock::start();
-    let prepared = Prepared::load(begin(), None, clock).unwrap();
+    let prepared = Prepared::load(begin(), None, clock.clone()).unwrap();
     let handle = prepared.handle();
     for _ in 0..1000 {
         handle.mark_good(id(1));
@@ -278,7 +278,7 @@ fn what_was_taken_in_last_is_known_at_the_next_start() {
         });
         let start = Start { find, ..begin() };
         let clock = Clock::start();
-        let prepared = Prepared::load(start, Some(Box::new(store.clone())), clock).unwrap();
+        let prepared = Prepared::load(start, Some(Box::new(store.clone())), clock.clone()).unwrap();
         assert_eq!(prepared.imported().map(|report| report.added), is_found.then_some(1));
         let pex = start_alone(prepared);
         pex.stop(clock.mono() + LONG);

@@ -99,7 +99,8 @@ impl Prepared {
     ) -> Result<Self, StoreError> {
         let mut store = store;
         let stored = store.as_mut().map(|store| store.load()).transpose()?.unwrap_or_default();
-        let clock = clock.set_to(stored.now(clock.now().wall, start.book.limits.automatic_ban));
+        let time = stored.now(clock.now().wall, start.book.limits.automatic_ban);
+        let clock = clock.set_to(time);
         let now = clock.now();
         let mut rng = StdRng::from_seed(start.book_seed);
         let fresh = BookKey::random(&mut rng);
@@ -139,7 +140,7 @@ impl Prepared {
 
     /// The clock to go on with: the book may know better what time it is than the machine.
     pub(crate) fn clock(&self) -> Clock {
-        self.clock
+        self.clock.clone()
     }
 
     /// What handles of the switch hold. Requests wait for the start.
@@ -161,7 +162,7 @@ impl Prepared {
     /// Starts the threads; `p2p-store` only if there is a store. Peers and their messages come to
     /// `reactor`, if the node exchanges addresses.
     pub(crate) fn start(
-        self,
+        mut self,
         reactor: Option<Reactor>,
         to_switch: ToSwitch,
         to_loop: Arc<Mailbox>,
@@ -169,8 +170,9 @@ impl Prepared {
         let to_pex = self.handle.to_pex.clone();
         let store = self
             .store
+            .take()
             .map(|(store, stored)| {
-                StoreWriter::start(store, &stored, self.clock, move |error| {
+                StoreWriter::start(store, &stored, self.clock.clone(), move |error| {
                     // The other thread outlives this one unless the switch has stopped.
                     to_pex.tell(PexInput::StoreFailed(error));
                 })
@@ -179,7 +181,32 @@ impl Prepared {
         if let Some(store) = &store {
             let _ = self.handle.shared.store.set(store.watch());
         }
-        let driver = PexThread {
+        let (handle, clock) = (self.handle.clone(), self.clock.clone());
+        let driver = self.driver(reactor, to_switch, to_loop, store);
+        let thread = Some(thread::spawn("p2p-pex", move || driver.run_to_end())?);
+        Ok(Pex { handle, thread, clock })
+    }
+
+    /// What runs on `p2p-pex`, for who has no such thread. The store is written at once.
+    #[cfg(feature = "testing")]
+    pub(crate) fn without_threads(
+        mut self,
+        reactor: Option<Reactor>,
+        to_switch: ToSwitch,
+        to_loop: Arc<Mailbox>,
+    ) -> PexThread {
+        let store = self.store.take().map(|(store, _)| StoreWriter::inline(store, &self.clock));
+        self.driver(reactor, to_switch, to_loop, store)
+    }
+
+    fn driver(
+        self,
+        reactor: Option<Reactor>,
+        to_switch: ToSwitch,
+        to_loop: Arc<Mailbox>,
+        store: Option<StoreWriter>,
+    ) -> PexThread {
+        PexThread {
             core: PexCore::new(self.settings, self.book, self.seed, self.clock.now()),
             inputs: self.inputs,
             events: match &reactor {
@@ -187,6 +214,7 @@ impl Prepared {
                 None => crossbeam_channel::never(),
             },
             _reactor: reactor,
+            took_event: false,
             peers: BTreeMap::new(),
             verdict: None,
             shared: self.handle.shared.clone(),
@@ -194,9 +222,7 @@ impl Prepared {
             to_switch,
             to_loop,
             clock: self.clock,
-        };
-        let thread = Some(thread::spawn("p2p-pex", move || driver.run_to_end())?);
-        Ok(Pex { handle: self.handle, thread, clock: self.clock })
+        }
     }
 }
 
@@ -232,10 +258,12 @@ impl Drop for Pex {
 }
 
 /// Everything that the thread owns.
-struct PexThread {
+pub(crate) struct PexThread {
     core: PexCore,
     inputs: Receiver<PexInput>,
     events: Receiver<Event>,
+    /// When there last was one of both.
+    took_event: bool,
     /// However the thread ends, the switch hears of it.
     _reactor: Option<Reactor>,
     peers: BTreeMap<ConnId, Peer>,
@@ -250,6 +278,27 @@ struct PexThread {
 }
 
 impl PexThread {
+    /// When there is something to do; without a thread, whoever has it asks.
+    #[cfg(feature = "testing")]
+    pub(crate) fn next_turn(&self) -> Option<Mono> {
+        let has_some = !self.inputs.is_empty() || !self.events.is_empty() || self.verdict.is_some();
+        if has_some { Some(Mono::ZERO) } else { self.core.next_deadline() }
+    }
+
+    /// Does the next thing, which there is, or the first. False: that was the last.
+    #[cfg(feature = "testing")]
+    pub(crate) fn take_turn(&mut self, is_first: bool) -> bool {
+        let input = if is_first { PexCore::START } else { self.next_input() };
+        self.step(input);
+        !self.core.is_stopped()
+    }
+
+    /// The last thing.
+    #[cfg(feature = "testing")]
+    pub(crate) fn stop(&mut self) {
+        self.step(PexInput::Stop);
+    }
+
     /// Runs until it is told to stop; hands out what still writes.
     fn run_to_end(mut self) -> Option<StoreWriter> {
         self.run();
@@ -267,14 +316,26 @@ impl PexThread {
             }
             return Some(verdict);
         }
-        let mut select = Select::new();
-        let inputs = select.recv(&self.inputs);
-        let events = select.recv(&self.events);
-        let ready = match self.core.next_deadline() {
-            Some(deadline) => select.ready_timeout(self.clock.until(deadline)).ok()?,
-            None => select.ready(),
+        let takes_event = match (self.inputs.is_empty(), self.events.is_empty()) {
+            (true, true) if self.clock.is_virtual() => return None,
+            (true, true) => {
+                let mut select = Select::new();
+                select.recv(&self.inputs);
+                let events = select.recv(&self.events);
+                let ready = match self.core.next_deadline() {
+                    Some(deadline) => select.ready_timeout(self.clock.until(deadline)).ok()?,
+                    None => select.ready(),
+                };
+                ready == events
+            }
+            // In turn, so that neither waits for ever; not at random, so that it can be repeated.
+            (false, false) => {
+                self.took_event = !self.took_event;
+                self.took_event
+            }
+            (is_event, _) => is_event,
         };
-        if ready == inputs {
+        if !takes_event {
             return match self.inputs.try_recv() {
                 Ok(input) => {
                     if let PexInput::Request(PexRequest::MarkGood { id }) = &input {
@@ -291,7 +352,6 @@ impl PexThread {
                 Err(TryRecvError::Disconnected) => Some(PexInput::Stop),
             };
         }
-        debug_assert_eq!(ready, events);
         match self.events.try_recv() {
             Ok(event) => self.translate(event),
             Err(TryRecvError::Empty) => None,

@@ -43,7 +43,7 @@ pub(super) struct Registered {
 
 /// Dropped if the switch is not started: then nobody waits for it for ever.
 #[derive(Default)]
-pub(super) struct Unstarted(pub(super) Option<Arc<Shared>>);
+pub(crate) struct Unstarted(pub(crate) Option<Arc<Shared>>);
 
 impl Drop for Unstarted {
     fn drop(&mut self) {
@@ -86,6 +86,11 @@ impl Switch {
 }
 
 impl SwitchBuilder {
+    #[cfg(feature = "testing")]
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// A handle of the switch to be, for who needs one before the start. What it can do until then is
     /// said [there](SwitchHandle).
     pub fn handle(&self) -> &SwitchHandle {

@@ -16,4 +16,6 @@ pub use control::{BanManyError, DialPeersError};
 pub use handle::{DialTicket, NumPeers, SwitchHandle};
 pub use spec::ReactorSpec;
 pub use start::StartError;
+#[cfg(feature = "testing")]
+pub(crate) use start::{Assembled, Ground, LoopStart};
 pub use switch::{StopError, StopReport, Switch};

@@ -15,25 +15,32 @@ use std::{
 use log::Level;
 
 use super::{
-    ReactorSpec, Switch, SwitchBuilder, SwitchHandle, book, builder::Registered, descriptors,
-    handle::Started, spec::PEX, switch::Threads,
+    ReactorSpec, Switch, SwitchBuilder, SwitchHandle, book,
+    builder::{Registered, Unstarted},
+    descriptors,
+    handle::Started,
+    spec::PEX,
+    switch::Threads,
 };
 use crate::{
     addrbook::{BookLimits, BookSettings, StoreError},
     address::{ListenAddress, PeerAddress},
+    ban::BanTable,
     channel::ChannelDescriptor,
     clock::Clock,
     config::{Config, ConfigError},
-    event_loop::{self, Command, ListenError, LoopSettings, LoopThread, SocketOptions},
+    event_loop::{
+        self, Command, GateSettings, ListenError, LoopSettings, SocketOptions, StartedLoop,
+    },
     guard::tell,
     identity::NodeId,
     node_info::{NodeInfo, NodeInfoError},
     pex::{self, Pex, PexSettings, Prepared, Start, ToPex},
     protocol::{LinkSettings, mconn::MConnSettings},
-    reactor::{Inboxes, MessageTypes, Reactor, Revocable, SessionSettings},
+    reactor::{Inboxes, MessageTypes, Reactor, Revocable, Revoker, SessionSettings},
     switch::{
         Hook, Lineup, Log, ReactorSettings, ResolverPool, SwitchCore, SwitchSettings, SwitchThread,
-        verdict_timeout,
+        ToSwitch, verdict_timeout,
     },
     thread::{self, Thread},
 };
@@ -90,14 +97,78 @@ struct Plan {
     pex: Option<Reactor>,
 }
 
+/// On what a switch is started.
+pub(crate) struct Ground<'a> {
+    pub(crate) clock: Clock,
+    /// Random bytes.
+    pub(crate) chance: &'a mut dyn FnMut() -> Result<[u8; 32], StartError>,
+    /// Who may connect and how many inbound peers there may be, as descriptors are left. With `true` their
+    /// limit may be raised.
+    pub(crate) gate: fn(&Config, bool) -> (GateSettings, usize),
+}
+
+/// What an event loop begins with.
+pub(crate) struct LoopStart<'a> {
+    pub(crate) listen: Option<SocketAddr>,
+    /// What it is told once it is known where it listens.
+    pub(crate) prepare: Box<dyn FnOnce(Option<SocketAddr>) -> LoopSettings + 'a>,
+    pub(crate) options: SocketOptions,
+    pub(crate) inboxes: Inboxes,
+    pub(crate) bans: Arc<BanTable>,
+    pub(crate) clock: Clock,
+    pub(crate) to_switch: ToSwitch,
+}
+
+/// A switch whose parts know of each other, and whose loop runs.
+pub(crate) struct Assembled<L> {
+    pub(crate) handle: SwitchHandle,
+    pub(crate) unstarted: Unstarted,
+    pub(crate) event_loop: L,
+    pub(crate) switch: SwitchThread<Revocable, ToPex>,
+    pub(crate) book: Prepared,
+    /// Of peer exchange, if there is any.
+    pub(crate) pex: Option<Reactor>,
+    pub(crate) inboxes: Revoker,
+}
+
 impl SwitchBuilder {
     /// Checks everything once, opens the listener and starts the threads.
     ///
     /// # Errors
     /// See [`StartError`]; nothing was started.
-    pub fn start(mut self) -> Result<Switch, StartError> {
-        let mut plan = self.check_all()?;
-        let mut book = self.load_book(plan.own)?;
+    pub fn start(self) -> Result<Switch, StartError> {
+        let chance = &mut random_seed;
+        let ground = Ground { clock: Clock::start(), chance, gate: descriptors::gate };
+        let assembled = self.assemble(ground, |start| {
+            let LoopStart { listen, prepare, options, inboxes, bans, clock, to_switch } = start;
+            event_loop::start(listen, prepare, options, inboxes, bans, clock, to_switch)
+        })?;
+        let Assembled { handle, mut unstarted, event_loop, switch, book, pex, inboxes } = assembled;
+        let (clock, mailbox) = (book.clock(), switch.mailbox.clone());
+        let resolver = switch.resolver.busy();
+        match start_deciders(switch, book, pex) {
+            Ok((switch, pex)) => {
+                unstarted.0 = None;
+                let threads = Threads { event_loop, switch, pex, resolver, inboxes, clock };
+                Ok(Switch::new(handle, threads))
+            }
+            Err(error) => {
+                // What has started ends with the loop.
+                mailbox.command(Command::Shutdown { deadline: clock.mono() });
+                let _ = event_loop.join_within(Duration::MAX);
+                Err(StartError::Thread(error))
+            }
+        }
+    }
+
+    /// Checks everything once, reads the book and has the loop started; nobody decides anything yet.
+    pub(crate) fn assemble<L>(
+        mut self,
+        ground: Ground<'_>,
+        start_loop: impl FnOnce(LoopStart<'_>) -> Result<StartedLoop<L>, ListenError>,
+    ) -> Result<Assembled<L>, StartError> {
+        let mut plan = self.check_all(ground.chance)?;
+        let mut book = self.load_book(plan.own, ground.clock, ground.chance)?;
         let mut inboxes = Vec::new();
         for (number, Registered { spec, inbox }) in self.reactors.drain(..).enumerate() {
             inboxes.push(inbox);
@@ -107,45 +178,36 @@ impl SwitchBuilder {
             }
         }
         let inboxes = Inboxes::new(inboxes);
-        let (event_loop, node_info) = self.start_loop(&mut plan, &book, inboxes.clone())?;
+        let (gate, inbound) = (ground.gate)(&self.config, self.raises_descriptor_limit);
+        plan.settings.most_inbound = inbound;
+        let (begun, node_info) =
+            self.start_loop(&plan, gate, &book, inboxes.clone(), start_loop)?;
+        let StartedLoop { mailbox, local_addr, counters, runs } = begun;
         let external = self.config.external_address.as_ref().and_then(|addr| addr.socket_addr());
-        event_loop.local_addr.into_iter().chain(external).for_each(|own| book.add_own(own));
-        let clock = book.clock();
+        local_addr.into_iter().chain(external).for_each(|own| book.add_own(own));
         let started = Started {
-            clock,
-            mailbox: event_loop.mailbox.clone(),
+            clock: book.clock(),
+            mailbox,
             pex: book.handle(),
             node_info,
-            local_addr: event_loop.local_addr,
-            counters: event_loop.counters.clone(),
+            local_addr,
+            counters,
             message_types: plan.channels.iter().filter_map(|(c, _)| MessageTypes::of(c)).collect(),
         };
-        let (handle, mut unstarted) = (self.handle.clone(), std::mem::take(&mut self.unstarted));
+        let (handle, unstarted) = (self.handle.clone(), std::mem::take(&mut self.unstarted));
         // Before there is a thread that could run a hook.
         let started = handle.inner().started.get_or_init(|| started);
         let to_reactors = Revocable::new(inboxes);
-        let (revoker, pex) = (to_reactors.revoker(), plan.pex.take());
+        let (inboxes, pex) = (to_reactors.revoker(), plan.pex.take());
         let switch = self.switch(plan, &book, started, to_reactors);
-        let resolver = switch.resolver.busy();
-        match start_deciders(switch, book, pex, &handle, started) {
-            Ok((switch, pex)) => {
-                unstarted.0 = None;
-                let event_loop = event_loop.thread;
-                let threads =
-                    Threads { event_loop, switch, pex, resolver, inboxes: revoker, clock };
-                Ok(Switch::new(handle.clone(), threads))
-            }
-            Err(error) => {
-                // What has started ends with the loop.
-                event_loop.mailbox.command(Command::Shutdown { deadline: clock.mono() });
-                let _ = event_loop.thread.join_within(Duration::MAX);
-                Err(StartError::Thread(error))
-            }
-        }
+        Ok(Assembled { handle, unstarted, event_loop: runs, switch, book, pex, inboxes })
     }
 
     /// Whether all of it goes together.
-    fn check_all(&mut self) -> Result<Plan, StartError> {
+    fn check_all(
+        &mut self,
+        chance: &mut dyn FnMut() -> Result<[u8; 32], StartError>,
+    ) -> Result<Plan, StartError> {
         self.config.check()?;
         let pex = self.config.pex.then(|| ReactorSpec::new(PEX).channel(pex::channel()));
         let pex = pex.map(|spec| self.register(spec));
@@ -170,12 +232,17 @@ impl SwitchBuilder {
             peer_filters: self.peer_filters.len(),
             ..SwitchSettings::of(own, config, reactors.collect())
         };
-        let (seed, hooks) = (random_seed()?, Vec::new());
+        let (seed, hooks) = (chance()?, Vec::new());
         Ok(Plan { own, node_info, channels, names, settings, seed, hooks, pex })
     }
 
     /// Opens the book, and takes in what lies beside it.
-    fn load_book(&mut self, own: NodeId) -> Result<Prepared, StartError> {
+    fn load_book(
+        &mut self,
+        own: NodeId,
+        clock: Clock,
+        chance: &mut dyn FnMut() -> Result<[u8; 32], StartError>,
+    ) -> Result<Prepared, StartError> {
         let config = &self.config;
         let is_ours = self.store.is_none();
         let store =
@@ -187,11 +254,11 @@ impl SwitchBuilder {
             book: BookSettings { own, is_strict, limits },
             private: config.private_peer_ids.clone(),
             find: Box::new(move |taken| book::find_json(file.as_deref(), taken)),
-            seed: random_seed()?,
-            book_seed: random_seed()?,
+            seed: chance()?,
+            book_seed: chance()?,
         };
         // Stores of ours name the book themselves, with its file.
-        let pex = Prepared::load(begin, store, Clock::start()).map_err(|error| {
+        let pex = Prepared::load(begin, store, clock).map_err(|error| {
             let text = "cannot read the address book";
             if is_ours { error } else { StoreError::with_source(text, error) }
         })?;
@@ -201,16 +268,16 @@ impl SwitchBuilder {
         Ok(pex)
     }
 
-    /// Opens the listener. With what the node announces, now that it is known where it listens.
-    fn start_loop(
+    /// Has the loop started. With what the node announces, now that it is known where it listens.
+    fn start_loop<L>(
         &self,
-        plan: &mut Plan,
+        plan: &Plan,
+        gate: GateSettings,
         book: &Prepared,
         inboxes: Inboxes,
-    ) -> Result<(LoopThread, NodeInfo), StartError> {
+        start: impl FnOnce(LoopStart<'_>) -> Result<StartedLoop<L>, ListenError>,
+    ) -> Result<(StartedLoop<L>, NodeInfo), StartError> {
         let config = &self.config;
-        let (gate, inbound) = descriptors::gate(config, self.raises_descriptor_limit);
-        plan.settings.most_inbound = inbound;
         let mut announced = plan.node_info.clone();
         let prepare = |bound| {
             announced = announced.clone().with_listen_addr(&announce(config, bound));
@@ -226,16 +293,16 @@ impl SwitchBuilder {
                 ..LoopSettings::of(config, link, plan.names.len(), verdict_timeout(config))
             }
         };
-        let event_loop = event_loop::start(
-            listen_addr(config)?,
-            prepare,
-            SocketOptions::for_send_rate(config.send_rate),
+        let begun = start(LoopStart {
+            listen: listen_addr(config)?,
+            prepare: Box::new(prepare),
+            options: SocketOptions::for_send_rate(config.send_rate),
             inboxes,
-            book.bans(),
-            book.clock(),
-            self.handle.inner().to_switch.clone(),
-        )?;
-        Ok((event_loop, announced))
+            bans: book.bans(),
+            clock: book.clock(),
+            to_switch: self.handle.inner().to_switch.clone(),
+        })?;
+        Ok((begun, announced))
     }
 
     /// What the switch's thread owns.
@@ -265,7 +332,7 @@ impl SwitchBuilder {
             mailbox: started.mailbox.clone(),
             resolver: ResolverPool::new(self.resolver),
             shared: common.shared.clone(),
-            clock: started.clock,
+            clock: started.clock.clone(),
             sessions: Default::default(),
             connection_filters: self.connection_filters,
             peer_filters: self.peer_filters,
@@ -280,12 +347,10 @@ fn start_deciders(
     switch: SwitchThread<Revocable, ToPex>,
     book: Prepared,
     reactor: Option<Reactor>,
-    handle: &SwitchHandle,
-    started: &Started,
 ) -> io::Result<(Thread<bool>, Pex)> {
+    let (to_switch, mailbox) = (switch.to_switch.clone(), switch.mailbox.clone());
     let switch = thread::spawn("p2p-switch", move || switch.run_to_end())?;
-    let to_switch = handle.inner().to_switch.clone();
-    let pex = book.start(reactor, to_switch, started.mailbox.clone())?;
+    let pex = book.start(reactor, to_switch, mailbox)?;
     Ok((switch, pex))
 }
 

@@ -56,6 +56,9 @@ pub(crate) struct ResolverPool {
     /// Threads that are inside of the resolver.
     busy: Busy,
     threads: usize,
+    /// Whoever asks does the work.
+    #[cfg(feature = "testing")]
+    is_inline: bool,
 }
 
 /// How many threads are inside of the resolver, for whoever wants to know what a stop leaves behind.
@@ -73,7 +76,21 @@ impl ResolverPool {
     pub(crate) fn new(resolver: Arc<dyn Resolver>) -> Self {
         let requests = crossbeam_channel::unbounded();
         let (load, busy) = (Arc::default(), Busy::default());
-        Self { resolver, requests, load, busy, threads: 0 }
+        Self {
+            resolver,
+            requests,
+            load,
+            busy,
+            threads: 0,
+            #[cfg(feature = "testing")]
+            is_inline: false,
+        }
+    }
+
+    /// Starts no threads: whoever asks looks it up.
+    #[cfg(feature = "testing")]
+    pub(crate) fn inline(self) -> Self {
+        Self { is_inline: true, ..self }
     }
 
     pub(crate) fn busy(&self) -> Busy {
@@ -86,6 +103,12 @@ impl ResolverPool {
         request: ResolveRequest,
         answer: impl Fn(Resolved) + Send + 'static,
     ) -> io::Result<()> {
+        #[cfg(feature = "testing")]
+        if self.is_inline {
+            let result = resolve(&*self.resolver, &request);
+            answer(Resolved { ticket: request.ticket, result });
+            return Ok(());
+        }
         let waiting = self.load.fetch_add(1, Ordering::Relaxed);
         if waiting >= self.threads && self.threads < MAX_THREADS {
             let (resolver, load, busy) =

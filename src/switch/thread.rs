@@ -18,6 +18,8 @@ use super::{
     ResolverPool, StopReason, SwitchCore, SwitchEvent, Verdict, log::Log, metrics::Tally,
     subscribers::Subscribers,
 };
+#[cfg(feature = "testing")]
+use crate::time::Mono;
 use crate::{
     clock::Clock,
     drive::{Core, Driver},
@@ -137,6 +139,12 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
     /// it, and nobody waits for it for ever. Whether it ended as it should; else it had panicked.
     pub(crate) fn run_to_end(mut self) -> bool {
         let is_sound = guarded(|| self.run()).is_some();
+        self.end(is_sound);
+        is_sound
+    }
+
+    /// Nothing is left of it, and whoever waits for it is told.
+    pub(crate) fn end(mut self, is_sound: bool) {
         // Nothing below runs code of the application unguarded.
         if !is_sound {
             self.fail();
@@ -149,7 +157,29 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
             _ = guarded(|| drop(filter));
         }
         _ = guarded(|| drop(resolver));
-        is_sound
+    }
+
+    /// When there is something to do; without a thread, whoever has the switch asks.
+    #[cfg(feature = "testing")]
+    pub(crate) fn next_turn(&self) -> Option<Mono> {
+        if !self.inputs.is_empty() {
+            return Some(Mono::ZERO);
+        }
+        earliest(self.core.next_deadline(), self.lineup.next_deadline())
+    }
+
+    /// The first thing.
+    #[cfg(feature = "testing")]
+    pub(crate) fn begin(&mut self) {
+        self.step(SwitchCore::START);
+    }
+
+    /// Does the next thing, which there is. False: that was the last, and [`end`](Self::end) follows.
+    #[cfg(feature = "testing")]
+    pub(crate) fn take_turn(&mut self) -> bool {
+        let input = self.next_input();
+        self.step(input);
+        !self.core.is_stopped()
     }
 
     /// Ends what there is, as the core would have.
@@ -253,10 +283,7 @@ impl<I: Inbox, N: Notices> Driver for SwitchThread<I, N> {
         self.shared.dialing.store(self.core.num_dialing(), Relaxed);
         self.lineup.let_go(self.clock.mono());
         let deadline = earliest(self.core.next_deadline(), self.lineup.next_deadline());
-        let input = match deadline {
-            Some(deadline) => self.inputs.recv_timeout(self.clock.until(deadline)).ok(),
-            None => self.inputs.recv().ok(),
-        };
+        let input = self.clock.receive(&self.inputs, deadline);
         let (reactor, sessions) = self.lineup.unread();
         self.feed(Input::Unread { reactor, sessions });
         // Only the time can be over: the thread itself holds a sender.

@@ -11,22 +11,18 @@ mod churn;
 #[path = "../../examples/common/text.rs"]
 #[allow(dead_code, reason = "the programs use the rest")]
 mod cli;
-mod dice;
 mod discovery;
 mod document;
 mod door;
 mod endings;
-mod faults;
 mod guests;
 mod internet;
 mod invariants;
 mod lifecycle;
 mod liveness;
 mod malformed;
-mod mangle;
 mod meetings;
 mod model;
-mod net;
 mod node;
 mod options;
 mod parking;
@@ -44,8 +40,9 @@ mod refusals;
 mod run;
 mod schedule;
 mod sending;
-mod sockets;
 mod trouble;
 mod turns;
-mod weather;
 mod world;
+
+// Parts of the test kit, which applications have as `tmp2p::testing`.
+use tmp2p::internals::testing::{dice, mangle, net, sockets, weather};

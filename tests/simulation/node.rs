@@ -20,12 +20,13 @@ use tmp2p::{
     internals::drive::{Core, Driver},
     internals::event_loop::{Command, LoopCore, LoopSettings, Mailbox, Report},
     internals::pex::PexInput,
-    internals::protocol::secret::{Cipher, KeyAgreement},
+    internals::protocol::secret::Cipher,
     internals::reactor::{Admission, Inbox, Progress, Session, SessionSettings},
     internals::switch::{
         Dialed, Hook, Input, Kept, Lineup, Output, ReactorSettings, Request, ResolveRequest,
         SwitchCore, SwitchSettings, verdict_timeout,
     },
+    internals::testing::agreement,
     internals::time::{Mono, Now, Wall},
 };
 
@@ -543,16 +544,4 @@ fn hooks(log: &InitLog, reactors: usize) -> Vec<(usize, Hook)> {
         (reactor, Box::new(run) as Hook)
     };
     (0..reactors).map(hook).collect()
-}
-
-/// A key agreement that is none: both sides get the same bytes, and nothing is computed.
-pub(crate) fn agreement(public: [u8; 32]) -> KeyAgreement {
-    let agree = move |theirs: [u8; 32]| {
-        let mut secret = [1; 32];
-        for (i, byte) in secret.iter_mut().enumerate() {
-            *byte |= public[i] ^ theirs[i];
-        }
-        Some(secret)
-    };
-    KeyAgreement { public, agree: Box::new(agree) }
 }

@@ -10,10 +10,11 @@ use tmp2p::{
         secret::{Cipher, FRAME_SEALED, Handshake, Null, Opener, Progress, Sealer},
         wire::decode_varint,
     },
+    internals::testing::agreement,
     internals::time::Mono,
 };
 
-use crate::{node::agreement, options::Options, sockets::SimSockets, world::World};
+use crate::{options::Options, sockets::SimSockets, world::World};
 
 /// The one connection that such a peer has.
 const SLOT: u32 = 0;

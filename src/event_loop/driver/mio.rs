@@ -242,16 +242,16 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// The running event loop.
-pub(crate) struct LoopThread {
+/// An event loop that was started, and what runs it.
+pub(crate) struct StartedLoop<T> {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) local_addr: Option<SocketAddr>,
     pub(crate) counters: Arc<Counters>,
-    /// Tells whether it ended as it should; else it had panicked.
-    pub(crate) thread: Thread<bool>,
+    pub(crate) runs: T,
 }
 
-/// Opens the listener and starts the loop's thread.
+/// Opens the listener and starts the loop's thread, which tells whether it ended as it should; else it had
+/// panicked.
 pub(crate) fn start<I: Inbox + Send + 'static>(
     listen: Option<SocketAddr>,
     prepare: impl FnOnce(Option<SocketAddr>) -> LoopSettings,
@@ -260,12 +260,13 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
     bans: Arc<BanTable>,
     clock: Clock,
     mut reports: impl Reports + Send + 'static,
-) -> Result<LoopThread, ListenError> {
+) -> Result<StartedLoop<Thread<bool>>, ListenError> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER_TOKEN)?;
     // A failed wake-up would lose work, and only a closed poll can fail it: then nobody sleeps.
     let wake = move || _ = waker.wake();
-    let mailbox = Arc::new(Mailbox::new(wake, move || clock.mono()));
+    let mailboxes = clock.clone();
+    let mailbox = Arc::new(Mailbox::new(wake, move || mailboxes.mono()));
     let mut sockets = MioSockets::new(poll.registry().try_clone()?, options);
     let local_addr = match listen {
         Some(addr) => {
@@ -280,8 +281,8 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
     // Before the loop accepts anybody.
     mailbox.command(Command::Bans(bans));
     let posts = mailbox.clone();
-    let thread = thread::spawn("p2p-loop", move || {
-        let is_sound = guarded(|| run(core, poll, &posts, clock, &mut reports)).is_some();
+    let runs = thread::spawn("p2p-loop", move || {
+        let is_sound = guarded(|| run(core, poll, &posts, &clock, &mut reports)).is_some();
         // Whoever still holds a peer or a handle holds no descriptor by it.
         posts.shut();
         if !is_sound {
@@ -290,14 +291,14 @@ pub(crate) fn start<I: Inbox + Send + 'static>(
         }
         is_sound
     })?;
-    Ok(LoopThread { mailbox, local_addr, counters, thread })
+    Ok(StartedLoop { mailbox, local_addr, counters, runs })
 }
 
 fn run<I: Inbox>(
     mut core: LoopCore<MioSockets, I, ChaCha>,
     mut poll: Poll,
     mailbox: &Mailbox,
-    clock: Clock,
+    clock: &Clock,
     reports: &mut impl Reports,
 ) {
     let mut events = Events::with_capacity(EVENTS_PER_POLL);
@@ -349,7 +350,7 @@ fn wait(
     mailbox: &Mailbox,
     deadline: Option<Mono>,
     busy_poll: &mut BusyPoll,
-    clock: Clock,
+    clock: &Clock,
 ) -> io::Result<()> {
     let begun = clock.mono();
     let until = begun + busy_poll.window(begun);
@@ -432,14 +433,15 @@ mod tests {
             let poll = Poll::new().unwrap();
             let waker = Waker::new(poll.registry(), WAKER_TOKEN).unwrap();
             let clock = Clock::start();
-            let mailbox = Mailbox::new(move || waker.wake().unwrap(), move || clock.mono());
+            let mailboxes = clock.clone();
+            let mailbox = Mailbox::new(move || waker.wake().unwrap(), move || mailboxes.mono());
             let events = Events::with_capacity(8);
             Self { poll, events, mailbox, busy_poll: BusyPoll::new(), clock }
         }
 
         fn wait(&mut self, deadline: Option<Mono>) {
             let Self { poll, events, mailbox, busy_poll, clock } = self;
-            wait(poll, events, mailbox, deadline, busy_poll, *clock).unwrap();
+            wait(poll, events, mailbox, deadline, busy_poll, clock).unwrap();
         }
 
         /// The next wait looks first.
@@ -474,7 +476,7 @@ mod tests {
                 let mailbox = &*mailbox;
                 scope.spawn(move || mailbox.dirty(conn));
                 while !mailbox.has_posts() {
-                    wait(poll, events, mailbox, None, busy_poll, *clock).unwrap();
+                    wait(poll, events, mailbox, None, busy_poll, clock).unwrap();
                 }
             });
             waiter.mailbox.take(&mut posts);

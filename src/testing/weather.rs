@@ -2,25 +2,27 @@
 
 use std::time::Duration;
 
-use crate::dice::Dice;
+use super::dice::Dice;
 
 /// How the network behaves.
 #[derive(Clone, Debug)]
-pub(crate) struct Weather {
+pub struct Weather {
     /// Least and greatest time from one kernel to the other.
-    pub(crate) latency: (Duration, Duration),
-    /// What the kernels hold of each direction.
-    pub(crate) send_buffer: usize,
-    pub(crate) recv_buffer: usize,
+    pub latency: (Duration, Duration),
+    /// What the kernel of the sending end holds of each direction.
+    pub send_buffer: usize,
+    /// The same at the receiving end.
+    pub recv_buffer: usize,
     /// Reads and writes take less than they could, at random.
-    pub(crate) chops: bool,
+    pub chops: bool,
     /// As mio on Windows: what was told of a socket is not told again before a call on it has said
     /// `WouldBlock`.
-    pub(crate) rearms: bool,
+    pub rearms: bool,
 }
 
 impl Weather {
-    pub(crate) fn fair() -> Self {
+    /// A fast and large line.
+    pub fn fair() -> Self {
         let latency = (Duration::from_micros(50), Duration::from_micros(200));
         Self {
             latency,
@@ -31,7 +33,8 @@ impl Weather {
         }
     }
 
-    pub(crate) fn random(dice: &mut Dice) -> Self {
+    /// Any other.
+    pub fn random(dice: &mut Dice) -> Self {
         let sizes = [1, 700, 1044, 4 << 10, 64 << 10, 256 << 10];
         let least = Duration::from_micros(dice.range(0..=2000) as u64);
         Self {

@@ -5,21 +5,22 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use tmp2p::internals::event_loop::Sockets;
-
-use crate::net::{SockId, Wire};
+use super::{net::Wire, sock::SockId};
+use crate::event_loop::Sockets;
 
 /// What a node's event loop gets instead of mio's sockets.
-pub(crate) struct SimSockets {
+pub struct SimSockets {
     net: Wire,
-    pub(crate) host: usize,
+    /// The host.
+    pub host: usize,
     ip: IpAddr,
     next_port: u16,
     socks: Vec<Option<SockId>>,
 }
 
 impl SimSockets {
-    pub(crate) fn new(net: Wire, ip: IpAddr) -> Self {
+    /// A new host with this address.
+    pub fn new(net: Wire, ip: IpAddr) -> Self {
         let host = net.borrow_mut().add_host();
         Self { net, host, ip, next_port: 40_000, socks: Vec::new() }
     }
@@ -33,7 +34,11 @@ impl SimSockets {
         self.socks[slot] = Some(sock);
     }
 
-    pub(crate) fn sock(&self, slot: u32) -> io::Result<SockId> {
+    /// What is in the slot.
+    ///
+    /// # Errors
+    /// Nothing.
+    pub fn sock(&self, slot: u32) -> io::Result<SockId> {
         let sock = self.socks.get(slot as usize).copied().flatten();
         sock.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -48,7 +53,7 @@ impl SimSockets {
     }
 
     /// Sockets that were not closed.
-    pub(crate) fn num_open(&self) -> usize {
+    pub fn num_open(&self) -> usize {
         self.socks.iter().flatten().count()
     }
 }

@@ -2,39 +2,60 @@
 
 use std::collections::VecDeque;
 
-use tmp2p::internals::protocol::secret::{EPHEMERAL, FRAME_SEALED};
+use crate::protocol::secret::{EPHEMERAL, FRAME_SEALED};
 
 /// What is done to one direction of a connection, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mischief {
+pub enum Mischief {
     /// This bit of the stream is flipped.
-    Flip { bit: u64 },
+    Flip {
+        /// Its place.
+        bit: u64,
+    },
     /// Bytes are taken out of the stream.
-    Drop { at: u64, bytes: u64 },
+    Drop {
+        /// Where they begin.
+        at: u64,
+        /// How many.
+        bytes: u64,
+    },
     /// Foreign bytes are put into the stream.
-    Insert { at: u64, bytes: u64 },
-    /// The frame with this number comes twice.
-    Replay { frame: u64 },
-    /// The frame with this number comes after its successor.
-    Swap { frame: u64 },
+    Insert {
+        /// Where they begin.
+        at: u64,
+        /// How many.
+        bytes: u64,
+    },
+    /// A frame comes twice.
+    Replay {
+        /// Its number.
+        frame: u64,
+    },
+    /// A frame comes after its successor.
+    Swap {
+        /// Its number.
+        frame: u64,
+    },
 }
 
 /// The state of a [`Mischief`].
 #[derive(Debug)]
-pub(crate) struct Mangler {
+pub struct Mangler {
     mischief: Mischief,
     /// A frame that is kept to be sent later or again.
     kept: Vec<u8>,
-    pub(crate) is_done: bool,
+    /// It is done.
+    pub is_done: bool,
 }
 
 impl Mangler {
-    pub(crate) fn new(mischief: Mischief) -> Self {
+    /// Nothing has passed yet.
+    pub fn new(mischief: Mischief) -> Self {
         Self { mischief, kept: Vec::new(), is_done: false }
     }
 
     /// Passes on `bytes`, which stand at `at` in the stream.
-    pub(crate) fn pass(&mut self, at: u64, bytes: &[u8], out: &mut VecDeque<u8>) {
+    pub fn pass(&mut self, at: u64, bytes: &[u8], out: &mut VecDeque<u8>) {
         for (here, &byte) in (at..).zip(bytes) {
             self.pass_byte(here, byte, out);
         }
