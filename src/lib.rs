@@ -128,6 +128,19 @@
 //! [`secret`] is the secret connection and [`mconn`] the multiplexed one, as machines without sockets
 //! and threads, for who needs nothing else of a node.
 #![forbid(unsafe_code)]
+// A panic of ours is a node that is gone. Where code could panic all the same, an `expect` of the lint says
+// why it does not. Sums are looked at where peers have a say in the numbers, by a line in those modules.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable
+    )
+)]
 
 mod addrbook;
 mod address;

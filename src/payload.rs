@@ -1,4 +1,5 @@
 //! The bytes of one message.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
@@ -30,6 +31,10 @@ pub(crate) struct Spare(Arc<Vec<u8>>);
 
 /// The size of a buffer for so many bytes. Sizes lie an eighth apart, below 128 bytes 16 bytes, as
 /// allocators have it: so what one message leaves is good for others, too.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a step is an eighth of the bytes at most, and no buffer has more than half of what a `usize` counts"
+)]
 pub(crate) const fn buffer_size(bytes: usize) -> usize {
     let step = if bytes <= 128 { 16 } else { 1 << ((bytes - 1).ilog2() - 3) };
     match bytes.div_ceil(step) {

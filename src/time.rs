@@ -28,6 +28,14 @@ impl Mono {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// The first point after `now` in steps of so long from this one: like Go's ticker, which drops the
+    /// ticks that nobody took.
+    pub(crate) fn next_tick(self, step: Duration, now: Self) -> Self {
+        let step = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX);
+        let since_last = now.0.saturating_sub(self.0).checked_rem(step).unwrap_or_default();
+        Self(now.0.max(self.0).saturating_sub(since_last).saturating_add(step))
+    }
 }
 
 impl Add<Duration> for Mono {

@@ -292,6 +292,36 @@ fn unsafe_code_is_forbidden() {
     );
 }
 
+/// Clippy looks for it, and nobody tells it not to.
+#[test]
+fn what_could_panic_says_why_it_does_not() {
+    let lints =
+        ["expect_used", "get_unwrap", "indexing_slicing", "panic", "string_slice", "unreachable"];
+    let (sums, all) = ("arithmetic_side_effects", read("src/lib.rs"));
+    let looks = |text: &str, lint: &str| {
+        let attribute = text.split_once("#![cfg_attr(").and_then(|(_, rest)| rest.split_once(")]"));
+        attribute.is_some_and(|(attribute, _)| attribute.contains(&format!("clippy::{lint}")))
+    };
+    assert_none(lints.into_iter().filter(|lint| !looks(&all, lint)));
+    let hear_peers = [
+        "address/mod.rs",
+        "event_loop/conn/mod.rs",
+        "identity/mod.rs",
+        "node_info/mod.rs",
+        "payload.rs",
+        "pex/mod.rs",
+        "protocol/mod.rs",
+    ];
+    assert_none(hear_peers.into_iter().filter(|file| !looks(&read(&format!("src/{file}")), sums)));
+    assert_none(rust_files("src").into_iter().filter(|file| {
+        let text = read(file);
+        text.split("allow(").skip(1).any(|list| {
+            let list = list.split_once(')').map_or(list, |(list, _)| list);
+            lints.into_iter().chain([sums, "unwrap_used"]).any(|lint| list.contains(lint))
+        })
+    }));
+}
+
 /// The rules can fail: each of these small sources breaks one.
 #[test]
 fn bad_sources_are_caught() {

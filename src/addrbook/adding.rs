@@ -175,9 +175,9 @@ impl Book {
             (is_told_by_others, !known.is_hopeless(wall), known.last_attempt)
         };
         let (first, later) = (crowd.iter().skip(start), crowd.iter().take(start));
-        let victim = first.chain(later).copied().min_by_key(rank);
-        let victim = victim.expect("a crowd is not empty");
-        self.table.remove(victim);
+        if let Some(victim) = first.chain(later).copied().min_by_key(rank) {
+            self.table.remove(victim);
+        }
     }
 
     /// What was bad or banned, if its address is known, is new with a clean record.
@@ -198,6 +198,7 @@ impl Book {
 
     /// Who has to leave a full new bucket: a hopeless one, else one never tried, else the one tried
     /// longest ago. Of several the first one from `start` on.
+    #[expect(clippy::expect_used, reason = "it is asked of full buckets alone")]
     fn victim(&self, bucket: u8, wall: SystemTime, start: usize) -> u32 {
         let entries = self.table.new.get(bucket);
         let (later, first) = entries.split_at(start.min(entries.len()));

@@ -30,6 +30,10 @@ impl Buckets {
     }
 
     /// The entries in this bucket.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a bucket is what `hash.rs` says it is, below `count`"
+    )]
     pub(super) fn get(&self, bucket: u8) -> &[u32] {
         &self.buckets[usize::from(bucket)]
     }
@@ -44,10 +48,12 @@ impl Buckets {
     }
 
     /// The entries of one of them.
+    #[expect(clippy::indexing_slicing, reason = "`n` was drawn among them, and they are buckets")]
     pub(super) fn nth_occupied(&self, n: usize) -> &[u32] {
         &self.buckets[usize::from(self.occupied[n])]
     }
 
+    #[expect(clippy::indexing_slicing, reason = "as in `get`")]
     pub(super) fn insert(&mut self, bucket: u8, entry: u32) {
         debug_assert!(!self.is_full(bucket) && !self.get(bucket).contains(&entry));
         let entries = &mut self.buckets[usize::from(bucket)];
@@ -58,6 +64,11 @@ impl Buckets {
     }
 
     /// The entry has no place there any more. It must have had one.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        reason = "kept by `insert`, which alone puts in; the table knows where an entry is"
+    )]
     pub(super) fn remove(&mut self, bucket: u8, entry: u32) {
         let entries = &mut self.buckets[usize::from(bucket)];
         let at = entries.iter().position(|other| *other == entry);

@@ -27,6 +27,11 @@ impl Dense {
     }
 
     /// Puts the entry in or takes it out.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        reason = "`contains` has looked for its place, or it was just made; a number is in the set once"
+    )]
     pub(super) fn set(&mut self, entry: u32, is_in: bool) {
         match (self.contains(entry), is_in) {
             (false, true) => {

@@ -43,6 +43,11 @@ impl BucketHash {
     }
 
     /// The new bucket of an address that this source told of.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        reason = "the text has both groups; a remainder is below what divides"
+    )]
     pub fn new_bucket(&self, addr: &NetAddress, src: &NetAddress) -> u8 {
         let mut text = Text::default();
         text.put(addr.group_key(self.is_strict));
@@ -55,6 +60,7 @@ impl BucketHash {
     }
 
     /// The old bucket of an address.
+    #[expect(clippy::expect_used, reason = "a remainder is below what divides")]
     pub fn old_bucket(&self, addr: &NetAddress) -> u8 {
         let mut text = Text::default();
         text.put(addr);
@@ -87,10 +93,15 @@ impl Default for Text {
 }
 
 impl Text {
+    #[expect(
+        clippy::expect_used,
+        reason = "an ID, an IPv6 address and a port have 88 characters, two groups fewer"
+    )]
     fn put(&mut self, what: impl fmt::Display) {
         write!(self, "{what}").expect("groups and addresses are shorter than MAX_TEXT");
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`len` is where the last text that had room ends")]
     fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }

@@ -187,7 +187,7 @@ impl Book {
             (is_sound, known.last_success, known.addr.id())
         };
         let weakest = self.table.old.get(bucket).iter().min_by_key(rank);
-        let weakest = self.table.get(*weakest.expect("a full bucket is not empty"));
+        let Some(weakest) = weakest.map(|n| self.table.get(*n)) else { return };
         let holder = weakest.addr.id();
         if weakest.verified.is_some() && weakest.dial_failures == 0 {
             self.collisions.add(holder, id, wall);

@@ -31,6 +31,7 @@ impl<'a> Sampler<'a> {
         Self { first, second, drawn, tries: if is_large { len / 4 } else { 0 }, rest: None }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "there is a bit for each item, or no try")]
     pub(super) fn next(&mut self, rng: &mut impl Rng) -> Option<u32> {
         let len = self.first.len() + self.second.len();
         while self.tries > 0 {
@@ -52,12 +53,17 @@ impl<'a> Sampler<'a> {
         Some(rest.swap_remove(draw(rest.len(), rng)))
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`at` was drawn below the sum of both")]
     fn item(&self, at: usize) -> u32 {
         self.first.get(at).copied().unwrap_or_else(|| self.second[at - self.first.len()])
     }
 }
 
 /// A number below this one, which is not zero.
+#[expect(
+    clippy::expect_used,
+    reason = "what is drawn from are entries, whose numbers have 32 bits"
+)]
 pub(super) fn draw(below: usize, rng: &mut impl Rng) -> usize {
     let below = u32::try_from(below).expect("entries have numbers of 32 bits");
     rng.random_range(0..below) as usize

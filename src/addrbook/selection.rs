@@ -48,7 +48,7 @@ impl Book {
         let buckets = if is_old { &self.table.old } else { &self.table.new };
         for _ in 0..DRAWS {
             let bucket = buckets.nth_occupied(draw(buckets.occupied().len(), rng));
-            let n = bucket[draw(bucket.len(), rng)];
+            let n = bucket.get(draw(bucket.len(), rng)).copied()?;
             if is_fit(n) {
                 return Some(self.table.get(n));
             }

@@ -37,6 +37,7 @@ pub(super) enum Told {
 
 impl Sources {
     /// What the entry counts as from now on; `None`: it is gone.
+    #[expect(clippy::indexing_slicing, reason = "its place was just made if there was none")]
     pub(super) fn set(&mut self, entry: u32, told: Option<(GroupKey, Told)>) {
         let at = entry as usize;
         if self.entries.len() <= at {

@@ -83,11 +83,17 @@ impl Table {
         self.numbers.get(id).copied()
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        reason = "whoever has a number has it from here, and forgets it with the entry"
+    )]
     pub(super) fn get(&self, n: u32) -> &KnownAddress {
         &self.slots[n as usize].as_ref().expect("a number is of an entry").known
     }
 
     /// The address of an entry.
+    #[expect(clippy::indexing_slicing, reason = "as in `get`")]
     pub(super) fn addr(&self, n: u32) -> &NetAddress {
         &self.addrs[n as usize]
     }
@@ -133,6 +139,11 @@ impl Table {
     }
 
     /// Takes the record in, in no bucket whatever it says. There must be none with this ID.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        reason = "what is free was an entry, with both; the book has room for few"
+    )]
     pub(super) fn insert(&mut self, mut known: KnownAddress) -> u32 {
         known.placement = Placement::New(Vec::new());
         let addr = known.addr;
@@ -155,6 +166,7 @@ impl Table {
         n
     }
 
+    #[expect(clippy::indexing_slicing, clippy::expect_used, reason = "as in `get`")]
     pub(super) fn remove(&mut self, n: u32) {
         self.leave_all(n);
         self.set_changed(n);
@@ -193,6 +205,10 @@ impl Table {
     }
 
     /// Takes it out of this new bucket, and out of the book if that was the last one.
+    #[expect(
+        clippy::unreachable,
+        reason = "`join_new` puts it there and says so, and all others take it out first"
+    )]
     pub(super) fn leave_new(&mut self, n: u32, bucket: u8) {
         self.new.remove(bucket, n);
         let Placement::New(buckets) = &mut self.known_mut(n).placement else {
@@ -229,7 +245,7 @@ impl Table {
 
     /// Has the record stored again.
     pub(super) fn set_changed(&mut self, n: u32) {
-        let slot = self.slots[n as usize].as_mut().expect("a number is of an entry");
+        let slot = self.slot_mut(n);
         if !std::mem::replace(&mut slot.is_changed, true) {
             let id = slot.known.addr.id();
             self.set_gone(id);
@@ -255,7 +271,7 @@ impl Table {
         changed.dedup();
         let record = |id: NodeId| {
             let known = self.numbers.get(&id).and_then(|n| {
-                let slot = self.slots[*n as usize].as_mut()?;
+                let slot = self.slots.get_mut(*n as usize)?.as_mut()?;
                 slot.is_changed = false;
                 Some(slot.known.clone())
             });
@@ -265,10 +281,16 @@ impl Table {
     }
 
     fn known_mut(&mut self, n: u32) -> &mut KnownAddress {
-        &mut self.slots[n as usize].as_mut().expect("a number is of an entry").known
+        &mut self.slot_mut(n).known
+    }
+
+    #[expect(clippy::indexing_slicing, clippy::expect_used, reason = "as in `get`")]
+    fn slot_mut(&mut self, n: u32) -> &mut Slot {
+        self.slots[n as usize].as_mut().expect("a number is of an entry")
     }
 
     /// Puts the entry in the sets that it belongs to by what its record says.
+    #[expect(clippy::indexing_slicing, reason = "as in `get`")]
     fn sync(&mut self, n: u32) {
         let known = self.get(n);
         let is_checked = known.is_checked();

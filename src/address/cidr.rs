@@ -35,6 +35,14 @@ impl Cidr {
         (prefix <= bits).then(|| Self { base: mask(canonical, prefix), prefix })
     }
 
+    /// The range around the address with a prefix of so many bits, by the kind of address; the address
+    /// alone if it has fewer.
+    pub(crate) fn around(ip: IpAddr, of_ipv4: u8, of_ipv6: u8) -> Self {
+        let Self { base, prefix: bits } = ip.into();
+        let prefix = bits.min(if base.is_ipv4() { of_ipv4 } else { of_ipv6 });
+        Self { base: mask(base, prefix), prefix }
+    }
+
     /// Whether the address lies in the range.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
@@ -55,13 +63,13 @@ impl Cidr {
 
 /// The address with everything behind the prefix cleared.
 fn mask(ip: IpAddr, prefix: u8) -> IpAddr {
-    let prefix = u32::from(prefix);
+    let behind = |bits: u32| bits.saturating_sub(prefix.into());
     match ip {
         IpAddr::V4(ip) => {
-            IpAddr::V4((ip.to_bits() & u32::MAX.checked_shl(32 - prefix).unwrap_or(0)).into())
+            IpAddr::V4((ip.to_bits() & u32::MAX.checked_shl(behind(32)).unwrap_or(0)).into())
         }
         IpAddr::V6(ip) => {
-            IpAddr::V6((ip.to_bits() & u128::MAX.checked_shl(128 - prefix).unwrap_or(0)).into())
+            IpAddr::V6((ip.to_bits() & u128::MAX.checked_shl(behind(128)).unwrap_or(0)).into())
         }
     }
 }

@@ -53,8 +53,8 @@ fn v6(ip: Ipv6Addr) -> Kind {
     if ranges::is_onioncat(ip) {
         return Kind::Tor(ip.octets()[6] & 0x0f);
     }
-    let bits = if ranges::is_hurricane_electric(ip) { 36 } else { 32 };
-    Kind::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << (128 - bits))))
+    let behind = if ranges::is_hurricane_electric(ip) { 128 - 36 } else { 128 - 32 };
+    Kind::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << behind)))
 }
 
 impl fmt::Display for GroupKey {

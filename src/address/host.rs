@@ -73,8 +73,8 @@ pub(super) fn split_host_port(text: &str) -> Result<(Host, u16), &'static str> {
     const TOO_MANY_COLONS: &str = "too many colons; an IPv6 address needs [ ] around it";
 
     let (before, port) = text.rsplit_once(':').ok_or(MISSING_PORT)?;
-    let host = if before.starts_with('[') {
-        let (host, behind) = text[1..].split_once(']').ok_or("the ] is missing")?;
+    let host = if let Some(bracketed) = text.strip_prefix('[') {
+        let (host, behind) = bracketed.split_once(']').ok_or("the ] is missing")?;
         match behind.strip_prefix(':') {
             Some(rest) if rest == port => host,
             Some(_) => return Err(TOO_MANY_COLONS),

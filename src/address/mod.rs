@@ -2,6 +2,7 @@
 //!
 //! [`NetAddress`] is an ID and an IP address, what the book keeps and peers exchange.
 //! [`PeerAddress`] is what an operator writes and may name a host. [`ListenAddress`] has no ID.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod cidr;
 mod error;

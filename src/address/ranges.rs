@@ -128,7 +128,7 @@ pub(super) fn is_hurricane_electric(ip: Ipv6Addr) -> bool {
 }
 
 fn starts_with(ip: Ipv6Addr, prefix: u128, bits: u32) -> bool {
-    (ip.to_bits() ^ prefix) >> (128 - bits) == 0
+    (ip.to_bits() ^ prefix).leading_zeros() >= bits
 }
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
             return Err(SYNTAX);
         }
         let end = behind.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(behind.len());
-        let unit = nanos_per(&behind[..end]).ok_or(SYNTAX)?;
+        let (unit, next) = behind.split_at(end);
+        let unit = nanos_per(unit).ok_or(SYNTAX)?;
         // At most 64 digits were read, of which no more than 38 fit: the rest saturates.
         let whole = whole
             .bytes()
@@ -43,7 +44,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
             total = total.saturating_add(place * u128::from(digit - b'0') / 10);
             place /= 10;
         }
-        rest = &behind[end..];
+        rest = next;
     }
     match i64::try_from(total) {
         Ok(nanos) => Ok(Duration::from_nanos(nanos.unsigned_abs())),

@@ -5,10 +5,9 @@
 pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
     const SYNTAX: &str = "is no number; write digits, as in 5120000";
 
-    let (is_negative, unsigned) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
+    let (is_negative, unsigned) = match text.strip_prefix('-') {
+        Some(unsigned) => (true, unsigned),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let lower = |at: usize| unsigned.as_bytes().get(at).map(u8::to_ascii_lowercase);
     let (radix, is_prefixed) = match (lower(0), lower(1)) {
@@ -18,7 +17,7 @@ pub(super) fn parse(text: &str) -> Result<i64, &'static str> {
         (Some(b'0'), _) => (8, false),
         _ => (10, false),
     };
-    let digits = if is_prefixed { &unsigned[2..] } else { unsigned };
+    let digits = unsigned.get(if is_prefixed { 2.. } else { 0.. }).unwrap_or_default();
     let mut number: i128 = 0;
     // An underscore stands between two digits, or behind the prefix.
     let mut may_pause = is_prefixed;

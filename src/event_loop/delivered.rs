@@ -66,11 +66,13 @@ impl Delivered {
     }
 
     /// Whether the reactor may get a message.
+    #[expect(clippy::indexing_slicing, reason = "reactors are numbered as they are configured")]
     pub(super) fn may_take(&self, reactor: usize) -> bool {
         !self.reactors[reactor].is_full
     }
 
     /// The reactor gets a message of this cost.
+    #[expect(clippy::indexing_slicing, reason = "reactors are numbered as they are configured")]
     pub(super) fn charge(&mut self, reactor: usize, cost: usize) {
         let held = &mut self.reactors[reactor];
         held.bytes = held.bytes.saturating_add(cost);

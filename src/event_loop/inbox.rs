@@ -23,7 +23,9 @@ impl<I: Inbox> Watched<I> {
 
     /// Delivers; an event for a reactor that is gone is dropped, which returns its budget.
     pub(super) fn deliver(&mut self, reactor: usize, event: Event) {
-        if !self.inner.deliver(reactor, event) && !std::mem::replace(&mut self.gone[reactor], true)
+        if !self.inner.deliver(reactor, event)
+            && let Some(is_gone) = self.gone.get_mut(reactor)
+            && !std::mem::replace(is_gone, true)
         {
             self.news.push(reactor);
         }

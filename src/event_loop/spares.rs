@@ -117,6 +117,10 @@ impl Default for Spares {
 
 impl Spares {
     /// Keeps it, if messages begin in such a one, in the place of what was not asked for since.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`class` counts as the classes are, the smallest first"
+    )]
     pub(super) fn put(&mut self, spare: Spare) {
         let capacity = spare.capacity();
         let Some(class) = class(capacity) else { return };
@@ -137,6 +141,7 @@ impl Spares {
     }
 
     /// An empty buffer for a message of this size.
+    #[expect(clippy::indexing_slicing, reason = "`class` counts as the classes are")]
     pub(super) fn buffer(&mut self, size: usize) -> Vec<u8> {
         let bytes = buffer_size(size);
         let Some(class) = class(bytes) else { return Vec::with_capacity(size) };

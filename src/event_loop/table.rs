@@ -77,13 +77,13 @@ impl<T> Table<T> {
             self.slots.push(Slot::new());
             (self.slots.len() - 1) as u32
         });
-        ConnId::new(self.event_loop, slot, self.slots[slot as usize].generation)
+        ConnId::new(self.event_loop, slot, slot_at(&mut self.slots, slot).generation)
     }
 
     /// Frees the slot, whose ID names nothing any more; what was in it.
     pub(super) fn release(&mut self, slot: u32) -> Option<Box<T>> {
         self.taken -= 1;
-        let entry = &mut self.slots[slot as usize];
+        let entry = slot_at(&mut self.slots, slot);
         if let Some(at) = entry.armed.take() {
             self.deadlines.remove(at, slot);
         }
@@ -105,7 +105,7 @@ impl<T> Table<T> {
 
     /// Puts an entry into a slot that is taken.
     pub(super) fn put(&mut self, slot: u32, entry: Box<T>) {
-        self.slots[slot as usize].entry = Some(entry);
+        slot_at(&mut self.slots, slot).entry = Some(entry);
     }
 
     /// What the ID names.
@@ -132,7 +132,7 @@ impl<T> Table<T> {
     /// Something has happened to what is in the slot: its run comes after those to whom something has
     /// happened before, and not after a crowd that was left over. A handshake keeps its place.
     pub(super) fn set_ready(&mut self, number: u32) {
-        let slot = &mut self.slots[number as usize];
+        let slot = slot_at(&mut self.slots, number);
         if !slot.waits || !slot.in_handshakes {
             slot.waits = true;
             if !std::mem::replace(&mut slot.in_ready, true) {
@@ -143,7 +143,7 @@ impl<T> Table<T> {
 
     /// What is in the slot had a run, and has more to do in another turn.
     pub(super) fn set_again(&mut self, number: u32) {
-        let slot = &mut self.slots[number as usize];
+        let slot = slot_at(&mut self.slots, number);
         slot.waits = true;
         if !std::mem::replace(&mut slot.in_again, true) {
             self.again.push_back(number);
@@ -152,7 +152,7 @@ impl<T> Table<T> {
 
     /// The same of a handshake.
     pub(super) fn set_handshake(&mut self, number: u32) {
-        let slot = &mut self.slots[number as usize];
+        let slot = slot_at(&mut self.slots, number);
         slot.waits = true;
         if !std::mem::replace(&mut slot.in_handshakes, true) {
             self.handshakes.push_back(number);
@@ -167,7 +167,7 @@ impl<T> Table<T> {
     /// The handshake that waits longest.
     pub(super) fn pop_handshake(&mut self) -> Option<u32> {
         while let Some(number) = self.handshakes.pop_front() {
-            let slot = &mut self.slots[number as usize];
+            let slot = slot_at(&mut self.slots, number);
             slot.in_handshakes = false;
             if std::mem::take(&mut slot.waits) {
                 return Some(number);
@@ -191,14 +191,14 @@ impl<T> Table<T> {
             let number = if self.is_agains_turn {
                 self.left_over -= 1;
                 let number = self.again.pop_front()?;
-                self.slots[number as usize].in_again = false;
+                slot_at(&mut self.slots, number).in_again = false;
                 number
             } else {
                 let number = self.ready.pop_front()?;
-                self.slots[number as usize].in_ready = false;
+                slot_at(&mut self.slots, number).in_ready = false;
                 number
             };
-            if std::mem::take(&mut self.slots[number as usize].waits) {
+            if std::mem::take(&mut slot_at(&mut self.slots, number).waits) {
                 return Some(number);
             }
         }
@@ -209,7 +209,7 @@ impl<T> Table<T> {
     pub(super) fn leave_over(&mut self, of_them: impl Fn(&T) -> bool) -> bool {
         let mut had_one = self.again.split_off(self.left_over);
         for number in std::mem::take(&mut self.ready) {
-            let slot = &mut self.slots[number as usize];
+            let slot = slot_at(&mut self.slots, number);
             slot.in_ready = slot.waits && !slot.entry.as_deref().is_some_and(&of_them);
             if slot.in_ready {
                 self.ready.push_back(number);
@@ -230,7 +230,7 @@ impl<T> Table<T> {
     /// The slot is due then, or earlier if it was armed for an earlier time: who is due too early finds
     /// nothing to do and is armed anew, which costs less than to change the deadline with each packet.
     pub(super) fn arm(&mut self, slot: u32, next: Option<Mono>) {
-        let armed = &mut self.slots[slot as usize].armed;
+        let armed = &mut slot_at(&mut self.slots, slot).armed;
         let Some(next) = next.filter(|next| armed.is_none_or(|armed| *next < armed)) else {
             return;
         };
@@ -243,7 +243,7 @@ impl<T> Table<T> {
     /// A slot that is due; it is armed no more.
     pub(super) fn pop_due(&mut self, now: Mono) -> Option<u32> {
         let slot = self.deadlines.pop_due(now)?;
-        self.slots[slot as usize].armed = None;
+        slot_at(&mut self.slots, slot).armed = None;
         Some(slot)
     }
 
@@ -251,6 +251,15 @@ impl<T> Table<T> {
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         self.deadlines.next()
     }
+}
+
+/// A slot by its number.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "numbers are those of `reserve`, and no slot ever goes"
+)]
+fn slot_at<T>(slots: &mut [Slot<T>], number: u32) -> &mut Slot<T> {
+    &mut slots[number as usize]
 }
 
 #[cfg(test)]

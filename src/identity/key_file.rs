@@ -22,6 +22,8 @@ const KEY_TYPE: &str = "tendermint/PrivKeyEd25519";
 /// Largest file read, bytes. A key file has about 150; who names another file by mistake (a log, a
 /// device) gets an error instead of having it read into memory.
 const MAX_FILE_SIZE: u64 = 16 * 1024;
+/// What is read of a file: enough to see that it is too large.
+const READ_AT_MOST: u64 = MAX_FILE_SIZE + 1;
 
 /// What makes a finished temporary file the key file.
 type Place = fn(temporary: &Path, path: &Path) -> io::Result<()>;
@@ -59,8 +61,8 @@ impl NodeKey {
             );
         }
         // Reserved at once: a vector that grows leaves copies of the secret behind.
-        let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_SIZE as usize + 1));
-        file.take(MAX_FILE_SIZE + 1).read_to_end(&mut text).map_err(failed)?;
+        let mut text = Zeroizing::new(Vec::with_capacity(READ_AT_MOST as usize));
+        file.take(READ_AT_MOST).read_to_end(&mut text).map_err(failed)?;
         parse(path, &text)
     }
 
@@ -109,10 +111,8 @@ impl NodeKey {
 }
 
 fn file_text(key: &NodeKey) -> Zeroizing<String> {
-    let mut halves = Zeroizing::new([0; NodeKey::SEED_LENGTH + PublicKey::LENGTH]);
-    halves[..NodeKey::SEED_LENGTH].copy_from_slice(key.seed());
-    halves[NodeKey::SEED_LENGTH..].copy_from_slice(key.public_key().as_bytes());
-    let value = Zeroizing::new(STANDARD.encode(*halves));
+    let halves = Zeroizing::new([*key.seed(), *key.public_key().as_bytes()]);
+    let value = Zeroizing::new(STANDARD.encode(halves.as_flattened()));
     Zeroizing::new(format!(
         r#"{{"priv_key":{{"type":"{KEY_TYPE}","value":"{}"}}}}"#,
         value.as_str()

@@ -1,6 +1,7 @@
 //! Who a node is: its key, and the ID that its public key hashes to.
 //!
 //! No thread of its own; the only I/O is reading and writing the key file, on the caller's thread.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod key_file;
 mod node_id;

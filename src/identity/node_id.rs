@@ -24,11 +24,11 @@ impl NodeId {
     }
 
     /// The ID of the node that holds the private half of this key.
+    #[expect(clippy::expect_used, reason = "what is hashed has no say in how long the hash is")]
     pub fn from_public_key(key: &PublicKey) -> Self {
         let hash = digest::digest(&digest::SHA256, key.as_bytes());
-        let mut id = [0; Self::LENGTH];
-        id.copy_from_slice(&hash.as_ref()[..Self::LENGTH]);
-        Self(id)
+        let id = hash.as_ref().first_chunk().expect("SHA-256 has 32 bytes");
+        Self(*id)
     }
 
     /// The ID's bytes.
@@ -38,12 +38,16 @@ impl NodeId {
 }
 
 impl fmt::Display for NodeId {
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        reason = "half a byte is below 16, and its digit ASCII"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 2 * Self::LENGTH];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 0xf)];
+        for ([high, low], byte) in text.as_chunks_mut().0.iter_mut().zip(self.0) {
+            (*high, *low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]);
         }
         f.pad(std::str::from_utf8(&text).expect("hex digits are ASCII"))
     }
@@ -67,8 +71,8 @@ impl FromStr for NodeId {
             return Err(NodeIdError::Length { found: digits.len() });
         }
         let mut id = [0; Self::LENGTH];
-        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        for (byte, [high, low]) in id.iter_mut().zip(digits.as_chunks().0) {
+            *byte = digit(*high)? << 4 | digit(*low)?;
         }
         Ok(Self(id))
     }
@@ -77,12 +81,8 @@ impl FromStr for NodeId {
 crate::text::as_text!(NodeId);
 
 fn digit(ascii: u8) -> Result<u8, NodeIdError> {
-    match ascii {
-        b'0'..=b'9' => Ok(ascii - b'0'),
-        b'a'..=b'f' => Ok(ascii - b'a' + 10),
-        b'A'..=b'F' => Ok(ascii - b'A' + 10),
-        _ => Err(NodeIdError::NotHex),
-    }
+    let value = char::from(ascii).to_digit(16).ok_or(NodeIdError::NotHex)?;
+    Ok(value as u8)
 }
 
 /// A text is no node ID.

@@ -31,6 +31,7 @@ impl NodeKey {
     ///
     /// # Panics
     /// If the operating system has no random source.
+    #[expect(clippy::expect_used, reason = "documented; called where a node is set up")]
     pub fn generate() -> Self {
         let mut seed = Zeroizing::new([0; Self::SEED_LENGTH]);
         SystemRandom::new()
@@ -44,6 +45,7 @@ impl NodeKey {
         Self::from_wiped_seed(Zeroizing::new(seed))
     }
 
+    #[expect(clippy::expect_used, reason = "ring checks nothing but the length of the seed")]
     fn from_wiped_seed(seed: Zeroizing<[u8; Self::SEED_LENGTH]>) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(&*seed)
             .expect("every seed of 32 bytes makes an ed25519 key");

@@ -1,4 +1,5 @@
 //! What a node says of itself after the handshake.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod error;
 mod limits;
@@ -208,10 +209,11 @@ impl NodeInfo {
         if self.channels.len() > MAX_CHANNELS {
             return Err(NodeInfoError::TooManyChannels { found: self.channels.len() });
         }
-        for (at, channel) in self.channels.iter().enumerate() {
-            if self.channels[..at].contains(channel) {
-                return Err(NodeInfoError::DuplicateChannel(*channel));
-            }
+        let is_again = |(at, channel): &(usize, &ChannelId)| {
+            self.channels.iter().take(*at).any(|earlier| earlier == *channel)
+        };
+        if let Some((_, channel)) = self.channels.iter().enumerate().find(is_again) {
+            return Err(NodeInfoError::DuplicateChannel(*channel));
         }
         check_moniker(&self.moniker)?;
         if !matches!(self.tx_index.as_str(), "" | "on" | "off") {

@@ -21,8 +21,8 @@ impl Alone {
     /// peer do not come back at the same moment.
     pub(super) fn looked(&mut self, (unit, longest): (Duration, Duration), part: f64, now: Mono) {
         self.rounds = self.rounds.saturating_add(1);
-        let pause = unit.saturating_mul((1 << self.rounds.min(16)) + 1).min(longest);
-        self.next = Some(now + (pause + pause.mul_f64(part / 4.0)).min(longest));
+        let pause = unit.saturating_mul((1 << self.rounds.min(16)) | 1).min(longest);
+        self.next = Some(now + pause.saturating_add(pause.mul_f64(part / 4.0)).min(longest));
     }
 
     /// A peer has stayed for as long as the longest pause.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{PexCore, Purpose, neighbour::Neighbour};
+use super::{PexCore, Purpose, neighbour::Neighbour, picking::target};
 use crate::{
     addrbook::{KnownAddress, Placement},
     address::PeerAddress,
@@ -39,7 +39,7 @@ impl PexCore {
         {
             // The book may have lost it since.
             let Some(known) = self.book.get(&id) else { continue };
-            let pause = self.crawl_pause(known, now);
+            let (pause, addr) = (self.crawl_pause(known, now), target(known));
             let is_left_alone = self.is_met(&id) || self.standings.is_persistent(&id);
             if is_left_alone || known.placement == Placement::Bad {
                 self.crawl.schedule(id, now.mono + pause.max(self.settings.crawl_period));
@@ -51,13 +51,12 @@ impl PexCore {
                 self.crawl.schedule(id, now.mono + pause.max(self.settings.backoff_unit()));
                 continue;
             }
-            let addr = self.where_to_dial(&id).expect("the book has just shown it");
             if let Some(until) = self.outage.until(addr.ip(), now.mono) {
                 self.crawl.schedule(id, until);
                 continue;
             }
             self.dial(PeerAddress::from(addr), Purpose::Crawl, now);
-            room -= 1;
+            room = room.saturating_sub(1);
             self.crawl_soon(&id, now);
         }
     }
@@ -98,7 +97,7 @@ impl PexCore {
         let is_crawled = |n: &&Neighbour| {
             n.purpose() == Some(Purpose::Crawl) && !self.standings.is_reserved(&n.facts.id)
         };
-        self.dialed().filter(is_crawled).count() + self.dials.num_for(Purpose::Crawl)
+        self.dialed().filter(is_crawled).count().saturating_add(self.dials.num_for(Purpose::Crawl))
     }
 
     /// How long an address is not to be crawled: a while since the last attempt, more if it failed.

@@ -63,8 +63,11 @@ impl Dials {
 
     fn count(&mut self, id: NodeId, by: i32) {
         match self.others.entry(id) {
-            Entry::Occupied(entry) if *entry.get() == -by => _ = entry.remove(),
-            entry => *entry.or_default() += by,
+            Entry::Occupied(entry) if entry.get().checked_add(by) == Some(0) => _ = entry.remove(),
+            entry => {
+                let count = entry.or_default();
+                *count = count.saturating_add(by);
+            }
         }
     }
 
@@ -76,7 +79,7 @@ impl Dials {
     /// How many nodes are dialed.
     pub(super) fn len(&self) -> usize {
         let is_counted = |(id, count): &(&NodeId, &i32)| **count > 0 && !self.own.contains_key(*id);
-        self.own.len() + self.others.iter().filter(is_counted).count()
+        self.own.len().saturating_add(self.others.iter().filter(is_counted).count())
     }
 
     /// How many peer exchange has asked for, for this purpose.

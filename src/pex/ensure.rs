@@ -101,9 +101,10 @@ impl PexCore {
             let may_ask = |n: &&Neighbour| n.facts.speaks_pex && !n.is_over;
             let peers: Vec<_> =
                 self.neighbours.values().filter(may_ask).map(|n| n.facts.conn).collect();
-            if !peers.is_empty() {
-                let peer = peers[self.rng.random_range(0..peers.len())];
-                self.ask(peer, now);
+            if !peers.is_empty()
+                && let Some(peer) = peers.get(self.rng.random_range(0..peers.len()))
+            {
+                self.ask(*peer, now);
             }
         }
         if dialed == 0 && self.num_wanted() > 0 && needs_more {
@@ -172,7 +173,7 @@ impl PexCore {
 
     /// How many peers are to be dialed: whoever dials whom, it may become one.
     pub(super) fn num_wanted(&self) -> usize {
-        let taken = self.num_outbound() + self.dials.len();
+        let taken = self.num_outbound().saturating_add(self.dials.len());
         self.settings.max_num_outbound_peers.saturating_sub(taken)
     }
 
@@ -203,7 +204,8 @@ impl PexCore {
     /// Whether a seed's crawl has reached nobody, or not for so long that each address that works
     /// would have been reached meanwhile.
     fn is_lost(&self, now: Now) -> bool {
-        let long = 2 * self.settings.crawl_period.max(self.settings.ensure_peers_period);
+        let round = self.settings.crawl_period.max(self.settings.ensure_peers_period);
+        let long = round.saturating_mul(2);
         self.reached_at.is_none_or(|at| now.mono.since(at) >= long)
     }
 
@@ -250,7 +252,8 @@ impl PexCore {
         }
         self.dial_next_seed(now);
         if self.untried_seeds.is_empty() {
-            self.all_seeds_at = now.mono + ALL_SEEDS_ROUNDS * self.settings.ensure_peers_period;
+            let pause = self.settings.ensure_peers_period.saturating_mul(ALL_SEEDS_ROUNDS);
+            self.all_seeds_at = now.mono + pause;
         }
     }
 
@@ -305,7 +308,7 @@ impl PexCore {
         let is_wanted = self.exchange_until.is_some_and(|until| now.mono <= until);
         // One more than there may be, or than there are if the application has dialed others.
         let most = self.settings.max_num_outbound_peers.max(self.num_outbound());
-        let is_over = self.num_outbound() + self.dials.len() > most;
+        let is_over = self.num_outbound().saturating_add(self.dials.len()) > most;
         if !is_wanted || is_coming || is_over || !self.is_full() {
             return;
         }
@@ -353,7 +356,7 @@ impl PexCore {
         // The switch counts for itself, and does not count what is closed again at once.
         let is_limited = matches!(purpose, Purpose::Peers | Purpose::Seed) && !self.is_crawling();
         self.dials.ask(addr.id(), purpose, attempted_before);
-        self.round.dialed += 1;
+        self.round.dialed = self.round.dialed.saturating_add(1);
         let origin = Origin::Discovery { purpose, failures, is_limited };
         self.outputs.push_back(PexOutput::Dial { addr, origin });
     }
@@ -372,7 +375,7 @@ impl PexCore {
     pub(super) fn pause_after(&self, failures: u32) -> Duration {
         match failures {
             0 => Duration::ZERO,
-            _ => self.settings.backoff_unit() * (1 << failures.min(MAX_ATTEMPTS)),
+            _ => self.settings.backoff_unit().saturating_mul(1 << failures.min(MAX_ATTEMPTS)),
         }
     }
 

@@ -68,7 +68,7 @@ impl PexCore {
                 if speaks_pex {
                     self.ask(conn, now);
                 }
-                if !self.neighbours[&conn].owes_answer {
+                if self.neighbours.get(&conn).is_some_and(|neighbour| !neighbour.owes_answer) {
                     self.evict(conn, DisconnectReason::Finished);
                 }
             }
@@ -184,7 +184,7 @@ impl PexCore {
                     self.book.take_back(&addr, own.attempted_before);
                 }
                 let unit = self.settings.backoff_unit();
-                let pauses = (4 * unit, 25 * unit);
+                let pauses = (unit.saturating_mul(4), unit.saturating_mul(25));
                 self.outage.fault(addr.ip(), pauses, now.mono);
                 return self.crawl_soon(&addr.id(), now);
             }

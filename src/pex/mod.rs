@@ -3,6 +3,7 @@
 //! [`PexCore`] decides and owns the [`Book`](crate::addrbook::Book); the thread `p2p-pex` drives it
 //! and publishes the bans. It never waits for a disk: it leaves what has changed to the book's thread
 //! `p2p-store`, if there is a store.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod alone;
 mod core;

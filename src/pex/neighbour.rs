@@ -148,7 +148,7 @@ impl Neighbour {
         if self.early == 0 || now.since(self.early_since) >= ABUSE_WINDOW {
             (self.early, self.early_since) = (0, now);
         }
-        self.early += 1;
+        self.early = self.early.saturating_add(1);
         if self.early > MAX_EARLY { Verdict::Abuse } else { Verdict::Early }
     }
 

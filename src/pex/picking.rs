@@ -135,7 +135,7 @@ impl Picking<'_> {
         let (core, id) = (self.core, known.addr.id());
         let pause = match known.dial_failures {
             0 => self.spacing,
-            failures => core.pause_after(failures) + self.jitter,
+            failures => core.pause_after(failures).saturating_add(self.jitter),
         };
         known.placement != Placement::Bad
             && known.attempted_ago(self.now.wall).is_none_or(|ago| ago >= pause.min(cap))
@@ -162,7 +162,7 @@ impl Picking<'_> {
     }
 }
 
-fn target(known: &KnownAddress) -> NetAddress {
+pub(super) fn target(known: &KnownAddress) -> NetAddress {
     let is_other = known.dial_failures % 2 == 1;
     known.probation.filter(|_| is_other).unwrap_or(known.addr)
 }

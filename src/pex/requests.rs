@@ -149,7 +149,7 @@ impl PexCore {
         };
         let mut candidates = Candidates::default();
         for known in self.book.iter().filter(is_candidate) {
-            candidates.total += 1;
+            candidates.total = candidates.total.saturating_add(1);
             if after.is_some_and(|after| known.addr.id() <= after) {
                 continue;
             }

@@ -43,6 +43,7 @@ pub struct PexSettings {
     pub seed_disconnect_wait_period: Duration,
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "what times are divided by stands here")]
 impl PexSettings {
     /// What of the configuration concerns it.
     pub fn of(config: &Config) -> Self {

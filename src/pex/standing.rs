@@ -26,9 +26,10 @@ impl PexCore {
             }
         } else if self.is_crawling()
             && let Some(conn) = self.by_id.get(&id).copied()
+            && let Some(neighbour) = self.neighbours.get(&conn)
         {
             // What was due while it had one is due now.
-            let since = self.neighbours[&conn].since;
+            let since = neighbour.since;
             let timers = self.timers_of(conn).into_iter();
             for (_, timer) in timers.filter(|(after, _)| since + *after <= now.mono) {
                 self.timers.add(now.mono, timer);

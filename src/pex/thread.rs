@@ -308,10 +308,10 @@ impl PexThread {
     /// What happens next; `None`: something is due, or the event is none of the core's.
     fn receive(&mut self) -> Option<PexInput> {
         if let Some((verdict, events_before)) = self.verdict.take() {
-            if events_before > 0
+            if let Some(left) = events_before.checked_sub(1)
                 && let Ok(event) = self.events.try_recv()
             {
-                self.verdict = Some((verdict, events_before - 1));
+                self.verdict = Some((verdict, left));
                 return self.translate(event);
             }
             return Some(verdict);

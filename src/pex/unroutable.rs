@@ -20,7 +20,7 @@ pub(super) struct Unroutable {
 impl Unroutable {
     /// One was told.
     pub(super) fn heard(&mut self) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
     }
 
     /// A round of looking for peers. How many it were, if that is to be said: since it was said last, or

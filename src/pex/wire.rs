@@ -124,7 +124,7 @@ impl PexMessage {
                 2
             }
         };
-        let mut message = Vec::with_capacity(body.len() + 4);
+        let mut message = Vec::with_capacity(body.len().saturating_add(4));
         put_message_field(number, &body, &mut message);
         message
     }
@@ -154,7 +154,7 @@ fn decode_addrs(message: &[u8]) -> Result<Vec<NetAddress>, PexMessageError> {
     let mut count = 0;
     for field in Fields::new(message) {
         if field.map_err(Undecodable)?.number == 1 {
-            count += 1;
+            count = 1_usize.saturating_add(count);
         }
         if count > MAX_ADDRS {
             return Err(PexMessageError::TooMany);

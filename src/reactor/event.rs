@@ -56,6 +56,10 @@ impl Envelope {
     }
 
     /// The channel it came on.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "who made it took the position from the same session"
+    )]
     pub fn channel(&self) -> ChannelId {
         self.peer.session().channels[self.channel].id
     }
@@ -78,6 +82,10 @@ impl Envelope {
 }
 
 impl Drop for Envelope {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "who made it took the position from the same session"
+    )]
     fn drop(&mut self) {
         let payload = std::mem::take(&mut self.payload);
         let session = self.peer.session();

@@ -28,6 +28,10 @@ impl Inboxes {
     }
 }
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "there is an inbox for each reactor that was registered"
+)]
 impl Inbox for Inboxes {
     fn deliver(&mut self, reactor: usize, event: Event) -> bool {
         if log::log_enabled!(target: P2P, Level::Trace)

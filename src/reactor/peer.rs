@@ -287,6 +287,10 @@ impl Peer {
             (Err(refused), _) => return Err(self.refuse(channel, refused)),
             (Ok(Pushed::Waiting(ticket)), _) => ticket,
         };
+        #[expect(
+            clippy::expect_used,
+            reason = "`push` alone makes it wait, and the cell comes first"
+        )]
         let cell = cell.expect("an entry waits only with its cell");
         if let Some(outcome) = cell.wait_for(self.0.send_timeout) {
             return outcome;
@@ -346,6 +350,10 @@ impl Peer {
 
     /// A message that was received and is let go is counted by its type, if somebody names it. Runs code
     /// of the application, so not on our threads: there it is dropped because its reactor is gone.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the position is that of an envelope of this session"
+    )]
     pub(super) fn count_received(&self, channel: usize, message: &Payload) {
         if let Some(types) = &self.0.channels[channel].types
             && !thread::is_ours()

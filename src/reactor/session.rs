@@ -245,13 +245,17 @@ impl Session {
     }
 
     /// The budget of a reactor.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there is a budget for each reactor that was registered"
+    )]
     pub fn budget(&self, reactor: usize) -> &Budget {
         &self.budgets[reactor]
     }
 
     /// A message of this cost was let go. Any thread.
     pub(crate) fn release(&self, reactor: usize, cost: usize) {
-        if self.budgets[reactor].release(cost) {
+        if self.budget(reactor).release(cost) {
             self.notify.resume(self.conn);
         }
     }
@@ -329,6 +333,10 @@ impl Session {
     /// Moves what the channel has accepted into `into` and wakes as many waiters as there are
     /// places now; `accepted` is scratch. True: the owner is to be told that the channel is
     /// writable again.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the loop has made a lane for each of the session's channels"
+    )]
     pub(crate) fn take_queued(
         &self,
         channel: usize,

@@ -72,6 +72,10 @@ impl Outcomes {
         Self { counters, state: Mutex::new(state), settled }
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "each waiter has the position that it was opened with"
+    )]
     pub(super) fn settle(&self, peer: usize, outcome: Result<(), SendErrorKind>) {
         let mut state = self.state.lock();
         if state.outcomes[peer].replace(outcome).is_none() {

@@ -83,9 +83,8 @@ impl SwitchHandle {
         addrs: impl IntoIterator<Item = PeerAddress>,
     ) -> Result<(), DialPeersError> {
         let addrs: Vec<_> = addrs.into_iter().collect();
-        if let Some(at) = addrs.iter().position(|addr| !addr.is_dialable()) {
-            let addr = addrs[at].clone();
-            return Err(DialPeersError::Undialable { position: at + 1, addr });
+        if let Some((position, addr)) = (1..).zip(&addrs).find(|(_, addr)| !addr.is_dialable()) {
+            return Err(DialPeersError::Undialable { position, addr: addr.clone() });
         }
         Ok(self.control(Control::DialPeers(addrs))?)
     }

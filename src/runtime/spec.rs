@@ -75,7 +75,7 @@ impl ReactorSpec {
     ) -> Result<(), RegisterError> {
         let pex = [pex::channel()];
         let mut others: Vec<(&str, &[_])> =
-            others.map(|o| (&o.name[..], &o.channels[..])).collect();
+            others.map(|o| (o.name.as_str(), o.channels.as_slice())).collect();
         if config.pex {
             others.push((PEX, &pex));
         }
@@ -84,7 +84,7 @@ impl ReactorSpec {
         }
         for (i, descriptor) in self.channels.iter().enumerate() {
             let channel = descriptor.id;
-            let own = (&self.name[..], &self.channels[..i]);
+            let own = (self.name.as_str(), self.channels.get(..i).unwrap_or_default());
             let owner = others.iter().chain([&own]).find(|o| o.1.iter().any(|c| c.id == channel));
             if let Some((owner, _)) = owner {
                 let (name, owner) = (self.name.clone(), (*owner).to_owned());

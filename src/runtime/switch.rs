@@ -146,6 +146,7 @@ impl Switch {
     /// # Errors
     /// See [`StopError`].
     #[doc(alias = "OnStop")]
+    #[expect(clippy::unreachable, reason = "`stop` consumes the switch, and `drop` comes after it")]
     pub fn stop(mut self, timeout: Duration) -> Result<StopReport, StopError> {
         let Some(threads) = self.threads.take() else { unreachable!("only the end takes them") };
         end(&self.handle, threads, timeout)

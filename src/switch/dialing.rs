@@ -150,6 +150,7 @@ impl SwitchCore {
             }
             Some(reason) => return self.fail_attempt(ticket, reason, now),
         }
+        #[expect(clippy::expect_used, reason = "`why_not_begin` changes nothing")]
         let attempt = self.dialing.get_mut(ticket).expect("looked at above");
         attempt.since = now.mono;
         attempt.until = attempt.origin.is_discovery().then(|| now.mono + DISCOVERY);

@@ -78,6 +78,10 @@ impl<I: Inbox> Lineup<I> {
     ///
     /// # Errors
     /// A hook panicked: the peer is not to be admitted, and no reactor was told of it.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "hooks, names and what is unread are of the reactors that were registered"
+    )]
     pub fn introduce(
         &mut self,
         admission: Admission,

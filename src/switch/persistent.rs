@@ -62,6 +62,10 @@ impl Persistent {
     }
 
     /// Where it is dialed next.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there is one place at least, and `turn` stays below their number"
+    )]
     pub(super) fn addr(&self) -> &PeerAddress {
         &self.places[self.turn].addr
     }

@@ -192,3 +192,45 @@ fn empty_messages_are_never_lost() {
     assert_eq!(messages.iter().filter(|(_, message)| message.is_empty()).count(), 40);
     assert_eq!(queues.sent.len(), 60);
 }
+
+/// A program may mean "no limit" by the largest number that there is, and a peer claim as much.
+#[test]
+fn limits_near_the_end_of_numbers_overflowed() {
+    for most in [usize::MAX, usize::MAX - 28, usize::MAX - 40] {
+        let settings = MConnSettings {
+            max_packet_msg_payload_size: most,
+            max_recv_packet_size: most,
+            send_rate: u64::MAX,
+            recv_rate: u64::MAX,
+            ..settings()
+        };
+        let messages = [noise(1, 5000), Vec::new(), noise(2, 1)];
+        let wire = wire_of(&settings, 0x80, &messages);
+        let (received, result) = receive(&settings, &[0x80], &[&wire]);
+        assert_eq!((received, result), (messages.map(|message| (0, message)).into(), Ok(())));
+        for len in [usize::MAX, usize::MAX - 5, usize::MAX - 14] {
+            let mut wire = Vec::new();
+            prost::encoding::encode_varint(len as u64, &mut wire);
+            wire.extend_from_slice(&[0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 1]);
+            let mut conn = connection(&settings, &[1]);
+            match conn.receive(&wire, Mono::ZERO, &mut Inbox::default()) {
+                Ok(consumed) => assert_eq!(consumed, wire.len()),
+                Err(error) => assert!(matches!(error, MConnError::PacketTooLarge { .. })),
+            }
+            assert!(conn.reassembly_bytes() < 100);
+        }
+    }
+}
+
+/// What was sent lately decays in steps, of which the last ends where the clock does.
+#[test]
+fn the_end_of_the_clock_was_never_reached() {
+    let end = Mono::from_nanos(u64::MAX);
+    let mut conn = connection(&settings(), &[1]);
+    let mut queues = Queues::new(1);
+    for now in [Mono::ZERO, Mono::from_nanos(u64::MAX - 1), end, end] {
+        queues.push(0, noise(1, 100));
+        let (wire, filled) = fill(&mut conn, &mut queues, now);
+        assert!(wire.len() > 100 && !filled.more);
+    }
+}

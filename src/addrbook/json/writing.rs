@@ -17,6 +17,7 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// The book as `addrbook.json`: everything that may be passed on. Bad and banned addresses are left
 /// out, as the reference does, and those of private nodes, also where such a node told of another:
 /// then that one stands for its own source.
+#[expect(clippy::expect_used, reason = "memory takes everything, and all keys are texts")]
 pub fn write(book: &Book, wall: SystemTime) -> Vec<u8> {
     let entries = book.iter().filter(|known| book.may_be_handed_out(&known.addr, wall));
     let entries = entries.filter_map(|known| {

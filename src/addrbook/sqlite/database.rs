@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    fmt::Write as _,
     fs::{self, File, OpenOptions},
     io::{self, Read},
     path::Path,
@@ -360,7 +359,7 @@ fn uri(path: &Path, how: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
                 uri.push(char::from(*byte));
             }
-            _ => write!(uri, "%{byte:02x}").expect("a String takes everything"),
+            _ => uri.push_str(&format!("%{byte:02x}")),
         }
     }
     uri + "?" + how

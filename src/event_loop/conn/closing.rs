@@ -188,6 +188,10 @@ impl<C: Cipher> Leaving<C> {
 }
 
 /// Reads once and forgets it. True: there may be more.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the shared buffer is as long as the largest read, or longer"
+)]
 fn discard<S: Sockets, I: Inbox>(socket: &mut Socket, cx: &mut Context<S, I>) -> bool {
     if !socket.may_read() {
         return false;

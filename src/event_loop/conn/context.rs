@@ -104,7 +104,8 @@ impl<S: Sockets, I: Inbox> Context<S, I> {
 
     /// Shares the bytes of the turn among so many that are ready.
     pub(in crate::event_loop) fn share_bytes(&mut self, ready: usize) {
-        self.quantum = (TURN_BYTES / ready.max(1)).clamp(LEAST_READ, MOST_READ);
+        let share = TURN_BYTES.checked_div(ready).unwrap_or(TURN_BYTES);
+        self.quantum = share.clamp(LEAST_READ, MOST_READ);
     }
 
     /// Frames that one write seals at most: fewer as one read takes less.

@@ -112,7 +112,7 @@ impl<C: Cipher> Handshaking<C> {
             };
             let (before, mut input) = (socket.inbuf.len(), socket.inbuf.as_slice());
             let step = link.advance(&cx.settings.link, &mut input, &mut socket.out);
-            let used = before - input.len();
+            let used = before.saturating_sub(input.len());
             socket.inbuf.drain(..used);
             if socket.inbuf.is_empty() {
                 socket.inbuf = Vec::new();
@@ -120,7 +120,7 @@ impl<C: Cipher> Handshaking<C> {
             match step {
                 Err(failed) => return self.fail(failed, socket, cx),
                 Ok(Step::Stepped(link)) => {
-                    cx.handshake_steps -= 1;
+                    cx.handshake_steps = cx.handshake_steps.saturating_sub(1);
                     self.note(link.peer_id(), cx);
                     self.link = Some(link);
                 }
@@ -158,7 +158,7 @@ impl<C: Cipher> Handshaking<C> {
         let Some(agreement) = (cx.key_agreement)() else {
             return Err(DisconnectReason::Local(LocalFault::Randomness));
         };
-        cx.handshake_steps -= 1;
+        cx.handshake_steps = cx.handshake_steps.saturating_sub(1);
         let expected = match &self.origin {
             Origin::Dialed(dial) => Some(dial.expected),
             Origin::Accepted(place) => {
@@ -215,6 +215,7 @@ impl<C: Cipher> Handshaking<C> {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "the shared buffer is longer, and no more is read")]
 fn read<S: Sockets, I: Inbox>(socket: &mut Socket, cx: &mut Context<S, I>) {
     // Through the shared buffer: a stranger that is silent makes us hold nothing.
     let read = socket.read(&mut cx.sockets, &cx.counters, &mut cx.scratch[..HANDSHAKE_READ]);

@@ -83,6 +83,11 @@ impl Inflow {
     }
 
     /// A budget has room again: delivers what is parked, in order, as far as budgets go.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "`reactor` counts what there is; what is taken out was counted when it was parked"
+    )]
     pub(in crate::event_loop) fn resume(
         &mut self,
         session: &Arc<Session>,
@@ -107,6 +112,7 @@ impl Inflow {
     }
 
     /// Drops what was not delivered.
+    #[expect(clippy::arithmetic_side_effects, reason = "the sum over all has this one's part")]
     pub(in crate::event_loop) fn clear(&mut self, parking: &mut Parking) {
         parking.parked -= self.parked;
         self.parked = 0;
@@ -116,6 +122,11 @@ impl Inflow {
         }
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "channels are the session's, their reactors the loop's; memory has fewer bytes"
+    )]
     fn offer(
         &mut self,
         session: &Arc<Session>,
@@ -140,6 +151,7 @@ impl Inflow {
         Flow::Continue
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`reactor` is of one of the session's channels")]
     fn deliver(
         &mut self,
         session: &Arc<Session>,
@@ -175,6 +187,7 @@ impl<I: Inbox> Incoming for Delivery<'_, I> {
         self.spares.buffer(size)
     }
 
+    #[expect(clippy::indexing_slicing, reason = "the link has the session's channels")]
     fn message(&mut self, channel: usize, message: Vec<u8>) -> Flow {
         let payload = self.spares.payload(message);
         self.session.channels[channel].counters.on_received(payload.len());

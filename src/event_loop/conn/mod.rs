@@ -1,6 +1,7 @@
 //! One connection, from `connect` or `accept` to close. What exists only in a part of its life is a
 //! field of that part's type; each has a `run`, which gets the socket and what of the loop a connection
 //! may touch, and says what comes next.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod awaiting;
 mod closing;

@@ -193,20 +193,9 @@ impl<C: Cipher> Open<C> {
         if allowance > 0 && !self.inflow.is_stalled() {
             // Whole frames are left from before only if delivery was suspended: first these.
             let have = socket.inbuf.len();
-            if cx.scratch.len() < have {
-                cx.scratch.resize(have, 0);
-            }
-            cx.scratch[..have].copy_from_slice(&socket.inbuf);
-            let mut filled = have;
-            if have < FRAME_SEALED && socket.may_read() {
-                let wanted = cx.quantum.min(allowance.max(FRAME_SEALED));
-                filled += socket.read(
-                    &mut cx.sockets,
-                    &cx.counters,
-                    &mut cx.scratch[have..have + wanted],
-                );
-            }
-            has_read = filled > have;
+            let wanted = cx.quantum.min(allowance.max(FRAME_SEALED));
+            let sealed = socket.gather(&mut cx.sockets, &cx.counters, &mut cx.scratch, wanted);
+            has_read = sealed.len() > have;
             let mut delivery = Delivery {
                 inflow: &mut self.inflow,
                 session: &self.session,
@@ -215,11 +204,12 @@ impl<C: Cipher> Open<C> {
                 spares: &mut cx.spares,
                 now,
             };
-            let received = self.link.receive(&mut cx.scratch[..filled], now, &mut delivery);
+            let received = self.link.receive(sealed, now, &mut delivery);
             cx.inbox.flush();
             if let Ok(received) = &received {
                 socket.inbuf.clear();
-                socket.inbuf.extend_from_slice(&cx.scratch[received.consumed..filled]);
+                let rest = sealed.get(received.consumed..).unwrap_or_default();
+                socket.inbuf.extend_from_slice(rest);
                 if socket.inbuf.is_empty() || socket.inbuf.capacity() > 2 * FRAME_SEALED {
                     socket.inbuf.shrink_to_fit();
                 }
@@ -271,8 +261,9 @@ impl<C: Cipher> Open<C> {
             self.is_pending = filled.more;
             self.send_after = filled.throttled_until;
             socket.out = out;
-            taken += socket.write(cx);
+            taken = socket.write(cx).saturating_add(taken);
             for channel in self.outflow.take_writable() {
+                #[expect(clippy::indexing_slicing, reason = "lanes are the session's channels")]
                 let channel = &self.session.channels[channel];
                 let peer = Peer::new(self.session.clone());
                 cx.inbox.deliver(channel.reactor, Event::Writable(peer, channel.id));
@@ -323,13 +314,22 @@ impl<C: Cipher> Open<C> {
 
     /// Keeps the pool of unfinished messages and the session's figures up to date.
     fn account<S: Sockets, I: Inbox>(&mut self, cx: &mut Context<S, I>) {
-        let pooled = self.link.reassembly_bytes() + self.inflow.stalled_bytes();
-        cx.pooled = cx.pooled - self.pooled + pooled;
-        self.pooled = pooled;
+        let unfinished = self.link.reassembly_bytes();
+        self.pool(unfinished.saturating_add(self.inflow.stalled_bytes()), cx);
         if let Some(rtt) = self.link.rtt() {
             self.session.rtt.store(rtt.as_nanos() as u64, Relaxed);
         }
         *self.session.meters.lock() = self.link.meters();
+    }
+
+    /// So many bytes count in the pool of unfinished messages.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "the pool is a sum, of which this one's part is taken out first"
+    )]
+    fn pool<S: Sockets, I: Inbox>(&mut self, bytes: usize, cx: &mut Context<S, I>) {
+        cx.pooled = cx.pooled - self.pooled + bytes;
+        self.pooled = bytes;
     }
 
     /// From here on nothing is delivered and nothing new is accepted. With `flush`, everything
@@ -345,7 +345,7 @@ impl<C: Cipher> Open<C> {
         let flush = flush && !socket.write_failed && self.ends_at.is_none();
         self.session.end_sending(flush);
         self.inflow.clear(&mut cx.parking);
-        cx.pooled -= self.pooled;
+        self.pool(0, cx);
         if !flush {
             self.outflow.clear(&self.session);
         }
@@ -357,7 +357,7 @@ impl<C: Cipher> Open<C> {
 
     /// It is over: what was not delivered and not sent is dropped.
     pub(super) fn over<S: Sockets, I: Inbox>(mut self, cx: &mut Context<S, I>) {
-        cx.pooled -= self.pooled;
+        self.pool(0, cx);
         self.inflow.clear(&mut cx.parking);
         self.outflow.clear(&self.session);
         self.session.end();

@@ -45,7 +45,7 @@ impl Outflow {
     pub(super) fn clear(&mut self, session: &Session) {
         for (lane, channel) in self.lanes.iter_mut().zip(&session.channels) {
             let Lane { taken, is_cutting } = std::mem::take(lane);
-            channel.drop_messages(taken.len() + usize::from(is_cutting));
+            channel.drop_messages(taken.len().saturating_add(usize::from(is_cutting)));
         }
     }
 }
@@ -57,6 +57,7 @@ pub(super) struct Supply<'a> {
 }
 
 impl Outgoing for Supply<'_> {
+    #[expect(clippy::indexing_slicing, reason = "link and lanes have the session's channels")]
     fn take(&mut self, channel: usize) -> Option<Payload> {
         let Lane { taken, is_cutting } = &mut self.outflow.lanes[channel];
         // Only when nothing of the channel is left uncut: what the loop holds does not count
@@ -73,6 +74,7 @@ impl Outgoing for Supply<'_> {
         payload
     }
 
+    #[expect(clippy::indexing_slicing, reason = "link and lanes have the session's channels")]
     fn sent(&mut self, channel: usize, payload_bytes: usize) {
         self.outflow.lanes[channel].is_cutting = false;
         self.session.channels[channel].counters.on_sent(payload_bytes);

@@ -6,6 +6,7 @@ use std::io;
 use super::Context;
 use crate::{
     event_loop::{Counters, Readiness, Sockets},
+    protocol::secret::FRAME_SEALED,
     reactor::{DisconnectReason, Inbox},
 };
 
@@ -101,17 +102,45 @@ impl Socket {
         }
     }
 
+    /// Sealed bytes, in the buffer that is shared: what is left from before, and unless that is a frame or
+    /// more what one read of so many bytes gives.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "the buffer is made as long as it has to be, and no more is read than was wanted"
+    )]
+    pub(super) fn gather<'a>(
+        &mut self,
+        sockets: &mut impl Sockets,
+        counters: &Counters,
+        buffer: &'a mut Vec<u8>,
+        wanted: usize,
+    ) -> &'a mut [u8] {
+        let have = self.inbuf.len();
+        let may_read = have < FRAME_SEALED && self.may_read();
+        let longest = if may_read { have + wanted } else { have };
+        if buffer.len() < longest {
+            buffer.resize(longest, 0);
+        }
+        buffer[..have].copy_from_slice(&self.inbuf);
+        let mut filled = have;
+        if may_read {
+            filled += self.read(sockets, counters, &mut buffer[have..longest]);
+        }
+        &mut buffer[..filled]
+    }
+
     /// Writes what is sealed; how many bytes the socket took. An error ends writing, not reading.
     pub(super) fn write<S: Sockets, I: Inbox>(&mut self, cx: &mut Context<S, I>) -> usize {
         let mut taken = 0;
         while self.has_output() && self.writable && !self.write_failed {
-            let bytes = &self.out[self.out_at..];
+            let bytes = self.out.get(self.out_at..).unwrap_or_default();
             match cx.sockets.write(self.slot, bytes) {
                 Ok(written) => {
                     // A short write means that the kernel's buffer is full: an edge will come.
                     self.writable = written == bytes.len() || !cx.sockets.short_is_blocked();
-                    self.out_at += written;
-                    taken += written;
+                    self.out_at = self.out_at.saturating_add(written);
+                    taken = written.saturating_add(taken);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -21,7 +21,7 @@ pub(super) struct Stall {
 impl Stall {
     /// The socket took so many bytes, and whether it does not take what is left.
     pub(super) fn note(&mut self, taken: usize, is_blocked: bool, now: Mono) {
-        self.taken += taken;
+        self.taken = self.taken.saturating_add(taken);
         if !is_blocked || self.taken >= LEAST {
             *self = Self::default();
         }

@@ -51,7 +51,7 @@ impl Share {
             }
         }
         let network = widest(ip);
-        let provider = ip.is_ipv6().then(|| Cidr::new(ip, 32).expect("shorter than an address"));
+        let provider = ip.is_ipv6().then(|| Cidr::around(ip, 32, 32));
         let is_due = self.networks.is_due(&network, now)
             && provider.is_none_or(|provider| self.providers.is_due(&provider, now));
         let burst = if is_due { RATE } else { RATE / 2 };

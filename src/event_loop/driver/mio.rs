@@ -112,11 +112,12 @@ impl MioSockets {
     }
 
     fn insert(&mut self, slot: u32, stream: TcpStream) {
-        let slot = slot as usize;
-        if self.streams.len() <= slot {
-            self.streams.resize_with(slot + 1, || None);
+        let missing = (slot as usize).saturating_sub(self.streams.len());
+        self.streams.extend(std::iter::repeat_with(|| None).take(missing));
+        match self.streams.get_mut(slot as usize) {
+            Some(place) => *place = Some(stream),
+            None => self.streams.push(Some(stream)),
         }
-        self.streams[slot] = Some(stream);
     }
 
     fn stream(&mut self, slot: u32) -> io::Result<&mut TcpStream> {

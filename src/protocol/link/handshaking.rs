@@ -131,7 +131,7 @@ impl<C: Cipher> Exchange<C> {
     ) -> Result<Self, LinkError> {
         let secret::Established { mut sealer, opener, peer_id, rest, .. } = established;
         let ours = settings.node_info.encode_delimited();
-        let mut writer = sealer.writer(out, ours.len() / FRAME_DATA + 1);
+        let mut writer = sealer.writer(out, ours.len().div_ceil(FRAME_DATA));
         writer.put(&ours);
         writer.finish().map_err(LinkError::Nonce)?;
         // After ours was written: a Go node takes the ID that it knows itself by from there, and calls
@@ -159,7 +159,7 @@ impl<C: Cipher> Exchange<C> {
             if self.frames == MAX_NODE_INFO_FRAMES {
                 return Err(LinkError::NodeInfoFrames);
             }
-            self.frames += 1;
+            self.frames = self.frames.saturating_add(1);
             *input = rest;
             let mut frame = *sealed;
             self.plain.extend_from_slice(self.opener.open(&mut frame).map_err(LinkError::Frame)?);
@@ -176,11 +176,9 @@ impl<C: Cipher> Exchange<C> {
         if len > MAX_NODE_INFO_SIZE as u64 {
             return Err(LinkError::NodeInfoTooLarge(len));
         }
-        let end = prefix + len as usize;
-        if self.plain.len() < end {
-            return Ok(None);
-        }
-        let theirs = NodeInfo::decode(&self.plain[prefix..end]).map_err(LinkError::NodeInfo)?;
+        let end = prefix.saturating_add(len as usize);
+        let Some(theirs) = self.plain.get(prefix..end) else { return Ok(None) };
+        let theirs = NodeInfo::decode(theirs).map_err(LinkError::NodeInfo)?;
         self.plain.drain(..end);
         self.plain.shrink_to_fit();
         Ok(Some(theirs))

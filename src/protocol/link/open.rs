@@ -73,9 +73,7 @@ impl<C: Cipher> Open<C> {
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
             let used = self.mconn.receive(&rest, now, &mut incoming).map_err(LinkError::MConn)?;
-            if used < rest.len() {
-                self.rest = rest[used..].to_vec();
-            }
+            self.rest = rest.get(used..).unwrap_or_default().to_vec();
         }
         let mut consumed = 0;
         // Most turns of a session have nothing to open, and a cipher costs something to make.
@@ -87,13 +85,11 @@ impl<C: Cipher> Open<C> {
             if incoming.stopped {
                 break;
             }
-            consumed += FRAME_SEALED;
+            consumed = FRAME_SEALED.saturating_add(consumed);
             let plain = reader.open(frame).map_err(LinkError::Frame)?;
             let used = self.mconn.receive(plain, now, &mut incoming).map_err(LinkError::MConn)?;
             self.mconn.end_frame(plain.len());
-            if used < plain.len() {
-                self.rest = plain[used..].to_vec();
-            }
+            self.rest = plain.get(used..).unwrap_or_default().to_vec();
         }
         Ok(Received { consumed, stopped: incoming.stopped })
     }

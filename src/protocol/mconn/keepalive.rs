@@ -12,6 +12,12 @@ const PONG_BURST: u32 = 8;
 /// (45 s), so that no honest peer ever misses an answer.
 const PONG_PACE: Duration = Duration::from_millis(100);
 
+/// How far the pace may be paid for ahead of the time.
+const PONG_HEADROOM: Duration = PONG_PACE.saturating_mul(PONG_BURST - 1);
+
+/// The least time between two pings, or two pongs that nobody asked for.
+const LEAST_INTERVAL: Duration = Duration::from_millis(1);
+
 /// So many unsolicited pongs go out after we have begun to read again. What the peer has written
 /// before is not all here by then: it lies in its kernel, behind a window that was shut, and when
 /// the packet that opens the window is lost, the kernel asks again after as long a pause as it has
@@ -87,16 +93,16 @@ impl KeepAlive {
             return Err(Silent);
         }
         if let Some(due) = self.next_ping.filter(|&due| due <= now) {
-            self.next_ping = Some(next_after(due, self.ping_interval, now));
+            self.next_ping = Some(due.next_tick(self.ping_interval.max(LEAST_INTERVAL), now));
             self.ask(now);
         }
         if let Some(due) = self.unsolicited_at.filter(|&due| due <= now) {
             self.wants_pong = true;
             self.unsolicited_left = match self.is_suspended {
                 true => PONGS_AFTER,
-                false => self.unsolicited_left - 1,
+                false => self.unsolicited_left.saturating_sub(1),
             };
-            let next = next_after(due, self.unsolicited_pong_interval, now);
+            let next = due.next_tick(self.unsolicited_interval(), now);
             self.unsolicited_at = (self.unsolicited_left > 0).then_some(next);
         }
         self.release_pong(now);
@@ -132,13 +138,12 @@ impl KeepAlive {
         if self.wants_pong || self.pong_at.is_some() {
             return false;
         }
-        let headroom = PONG_PACE * (PONG_BURST - 1);
-        if self.pongs_paid_until <= now + headroom {
+        if self.pongs_paid_until <= now + PONG_HEADROOM {
             self.pongs_paid_until = self.pongs_paid_until.max(now) + PONG_PACE;
             self.wants_pong = true;
             true
         } else {
-            let early = self.pongs_paid_until.since(now + headroom);
+            let early = self.pongs_paid_until.since(now + PONG_HEADROOM);
             self.pong_at = Some(now + early);
             false
         }
@@ -160,8 +165,7 @@ impl KeepAlive {
         self.unsolicited_left = PONGS_AFTER;
         // A reader that takes a little now and then must not put it off each time.
         if self.unsolicited_at.is_none() {
-            let interval = self.unsolicited_pong_interval.max(Duration::from_millis(1));
-            self.unsolicited_at = Some(now + interval);
+            self.unsolicited_at = Some(now + self.unsolicited_interval());
         }
         self.pong_deadline = None;
         // It would measure our own pause.
@@ -203,6 +207,10 @@ impl KeepAlive {
         }
     }
 
+    fn unsolicited_interval(&self) -> Duration {
+        self.unsolicited_pong_interval.max(LEAST_INTERVAL)
+    }
+
     pub(super) fn rtt(&self) -> Option<Duration> {
         self.rtt
     }
@@ -210,12 +218,4 @@ impl KeepAlive {
 
 fn is_due(deadline: Option<Mono>, now: Mono) -> bool {
     deadline.is_some_and(|deadline| deadline <= now)
-}
-
-/// The first point after `now` in steps of `interval` from `due`: like Go's ticker, which drops
-/// the ticks that nobody took.
-fn next_after(due: Mono, interval: Duration, now: Mono) -> Mono {
-    let interval = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX).max(1_000_000);
-    let missed = (now.as_nanos() - due.as_nanos()) / interval;
-    Mono::from_nanos(due.as_nanos().saturating_add(interval.saturating_mul(missed + 1)))
 }

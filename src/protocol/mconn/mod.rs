@@ -147,13 +147,14 @@ impl MConn {
                     false
                 }
             };
-            exempt += if is_exempt { Received::CONTROL_LEN } else { 0 };
+            exempt = if is_exempt { Received::CONTROL_LEN.saturating_add(exempt) } else { exempt };
         }
-        let consumed = plain.len() - rest.len();
+        let consumed = plain.len().saturating_sub(rest.len());
         self.meters.1.add(consumed, now);
         if let Some(bucket) = &mut self.recv_bucket {
-            bucket.take(consumed as isize - exempt as isize);
-            self.recv_charged += consumed.saturating_sub(exempt);
+            bucket.take((consumed as isize).saturating_sub(exempt as isize));
+            let charged = consumed.saturating_sub(exempt);
+            self.recv_charged = self.recv_charged.saturating_add(charged);
         }
         Ok(consumed)
     }
@@ -311,7 +312,7 @@ impl<S: Sink> Sink for Counted<'_, S> {
     }
 
     fn put(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len();
+        self.bytes = self.bytes.saturating_add(bytes.len());
         self.sink.put(bytes);
     }
 

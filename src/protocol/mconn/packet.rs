@@ -132,7 +132,7 @@ impl Header {
     pub(super) fn msg(channel_id: i64, eof: bool, data_len: usize) -> Self {
         let mut header = Self::empty();
         let inner = msg_len(channel_id, eof, data_len);
-        header.put_varint((1 + varint_len(inner as u64) + inner) as u64);
+        header.put_varint(delimited_len(inner).saturating_add(1) as u64);
         header.put(&[TAG_MSG]);
         header.put_varint(inner as u64);
         if channel_id != 0 {
@@ -149,6 +149,7 @@ impl Header {
         header
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`len` is what was put, which has room")]
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -157,6 +158,11 @@ impl Header {
         Self { bytes: [0; Self::ROOM], len: 0 }
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "`ROOM` is the sum of the longest parts, and a header has each part once"
+    )]
     fn put(&mut self, bytes: &[u8]) {
         let at = usize::from(self.len);
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
@@ -172,16 +178,21 @@ impl Header {
     }
 }
 
-/// Length of an encoded msg packet, without its prefix.
+/// Length of an encoded msg packet, without its prefix. A limit on the data may be any number: where the
+/// sum has no room in a `usize` it is the largest one.
 pub(super) fn packet_len(channel_id: i64, eof: bool, data_len: usize) -> usize {
-    let inner = msg_len(channel_id, eof, data_len);
-    1 + varint_len(inner as u64) + inner
+    delimited_len(msg_len(channel_id, eof, data_len)).saturating_add(1)
 }
 
 fn msg_len(channel_id: i64, eof: bool, data_len: usize) -> usize {
-    let channel = if channel_id == 0 { 0 } else { 1 + varint_len(channel_id as u64) };
-    let data = if data_len == 0 { 0 } else { 1 + varint_len(data_len as u64) + data_len };
-    channel + usize::from(eof) * 2 + data
+    let channel = if channel_id == 0 { 0 } else { varint_len(channel_id as u64).saturating_add(1) };
+    let data = if data_len == 0 { 0 } else { delimited_len(data_len).saturating_add(1) };
+    data.saturating_add(channel).saturating_add(if eof { 2 } else { 0 })
+}
+
+/// So many bytes with their length in front.
+pub(super) fn delimited_len(len: usize) -> usize {
+    varint_len(len as u64).saturating_add(len)
 }
 
 /// What the first bytes of a packet say.
@@ -206,6 +217,7 @@ pub(super) const LONGEST_HEADER: usize = 30;
 /// Looks at the beginning of a packet. The error is a length prefix over `limit` (with its value)
 /// or one that is no u64 (`None`), both as early as they show.
 #[inline]
+#[expect(clippy::arithmetic_side_effects, reason = "prefix and header are at most 30 bytes long")]
 pub(super) fn recognise(bytes: &[u8], limit: usize) -> Result<Recognised, Option<u64>> {
     let prefix = decode_varint(bytes).map_err(|_| None)?;
     let Some((len, prefix_len)) = prefix else { return Ok(Recognised::NeedMore) };
@@ -213,17 +225,17 @@ pub(super) fn recognise(bytes: &[u8], limit: usize) -> Result<Recognised, Option
         return Err(Some(len));
     }
     let len = len as usize;
-    let body = &bytes[prefix_len..bytes.len().min(prefix_len + len)];
+    let body = bytes.get(prefix_len..).unwrap_or_default();
+    let body = body.get(..len).unwrap_or(body);
     let mut cursor = Cursor { body, at: 0, len };
-    Ok(match cursor.packet() {
-        Ok(Usual::Ping) => Recognised::Ping { len: prefix_len + len },
-        Ok(Usual::Pong) => Recognised::Pong { len: prefix_len + len },
-        Ok(Usual::Msg { channel_id, eof }) => Recognised::Msg {
-            header_len: prefix_len + cursor.at,
-            channel_id,
-            eof,
-            data_len: len - cursor.at,
-        },
+    let usual = cursor.packet();
+    let (header_len, data_len) = (prefix_len + cursor.at, cursor.rest());
+    Ok(match usual {
+        Ok(Usual::Ping) => Recognised::Ping { len: header_len },
+        Ok(Usual::Pong) => Recognised::Pong { len: header_len },
+        Ok(Usual::Msg { channel_id, eof }) => {
+            Recognised::Msg { header_len, channel_id, eof, data_len }
+        }
         Err(Unclear::NeedMore) => Recognised::NeedMore,
         Err(Unclear::Other) => Recognised::Other { prefix_len, len },
     })
@@ -253,7 +265,7 @@ impl Cursor<'_> {
     #[inline]
     fn packet(&mut self) -> Result<Usual, Unclear> {
         let tag = self.byte()?;
-        let is_whole = self.varint()? == self.rest();
+        let is_whole = self.varint()? == self.rest() as u64;
         match tag {
             TAG_MSG if is_whole => {
                 let (channel_id, eof) = self.msg()?;
@@ -289,7 +301,7 @@ impl Cursor<'_> {
             }
             tag = self.byte()?;
         }
-        if tag == TAG_DATA && self.varint()? == self.rest() {
+        if tag == TAG_DATA && self.varint()? == self.rest() as u64 {
             Ok((channel_id, eof))
         } else {
             Err(Unclear::Other)
@@ -298,15 +310,15 @@ impl Cursor<'_> {
 
     /// Bytes of the packet after the cursor, come or not.
     #[inline]
-    fn rest(&self) -> u64 {
-        (self.len - self.at) as u64
+    fn rest(&self) -> usize {
+        self.len.saturating_sub(self.at)
     }
 
     #[inline]
     fn byte(&mut self) -> Result<u8, Unclear> {
         match self.body.get(self.at) {
             Some(&byte) => {
-                self.at += 1;
+                self.at = self.at.saturating_add(1);
                 Ok(byte)
             }
             None if self.at < self.len => Err(Unclear::NeedMore),
@@ -318,9 +330,9 @@ impl Cursor<'_> {
     #[inline]
     fn varint(&mut self) -> Result<u64, Unclear> {
         let mut value = 0;
-        for i in 0..5 {
+        for shift in [0, 7, 14, 21, 28] {
             let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << (7 * i);
+            value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);
             }

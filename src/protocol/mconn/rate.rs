@@ -50,7 +50,7 @@ impl Meter {
             self.until = if is_next { self.until } else { now } + SECOND;
             self.bytes = 0;
         }
-        self.bytes += bytes as u64;
+        self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
     /// Bytes in the second before this point, as if those of the whole second before had come evenly.
@@ -58,7 +58,8 @@ impl Meter {
     pub(crate) fn rate(mut self, now: Mono) -> u64 {
         self.add(0, now);
         let rest = self.until.since(now).min(SECOND).as_nanos();
-        self.bytes + (u128::from(self.before) * rest / SECOND.as_nanos()) as u64
+        let before = u128::from(self.before).saturating_mul(rest) / 1_000_000_000;
+        self.bytes.saturating_add(before as u64)
     }
 }
 
@@ -81,19 +82,20 @@ pub(super) struct Frames {
 impl Frames {
     /// What to charge for the rest of a frame with so many bytes.
     pub(super) fn surcharge(&mut self, bytes: usize) -> usize {
-        let Some(lack) = LEAST_PER_FRAME.checked_sub(bytes) else {
-            self.credit = (self.credit + bytes - LEAST_PER_FRAME).min(MOST_CREDIT);
+        if let Some(more) = bytes.checked_sub(LEAST_PER_FRAME) {
+            self.credit = self.credit.saturating_add(more).min(MOST_CREDIT);
             return 0;
-        };
-        let paid = lack.min(self.credit);
-        self.credit -= paid;
-        lack - paid
+        }
+        let lack = LEAST_PER_FRAME.saturating_sub(bytes);
+        let unpaid = lack.saturating_sub(self.credit);
+        self.credit = self.credit.saturating_sub(lack);
+        unpaid
     }
 
     /// The same for the frames of a batch: full ones, but for the last.
     pub(super) fn surcharge_batch(&mut self, bytes: usize) -> usize {
-        self.credit += bytes / FRAME * (FRAME - LEAST_PER_FRAME);
-        self.credit = self.credit.min(MOST_CREDIT);
+        let earned = (bytes / FRAME).saturating_mul(FRAME - LEAST_PER_FRAME);
+        self.credit = self.credit.saturating_add(earned).min(MOST_CREDIT);
         match bytes % FRAME {
             0 => 0,
             last => self.surcharge(last),
@@ -109,7 +111,7 @@ impl Bucket {
     /// does not cost throughput. A full bucket is spent on top of the inflow, so the inflow is
     /// lowered by what that adds in a second.
     pub(super) fn sending(rate: u64, largest_packet: usize, now: Mono) -> Option<Self> {
-        let capacity = (rate / 200).max(largest_packet as u64 + rate / 500);
+        let capacity = (rate / 200).max((rate / 500).saturating_add(largest_packet as u64));
         let share = per_mille(capacity, rate)?;
         Some(Self::new(rate, 999u64.saturating_sub(share).clamp(981, 990), capacity, now))
     }
@@ -118,14 +120,14 @@ impl Bucket {
     /// opened that holds more.
     pub(super) fn receiving(rate: u64, now: Mono) -> Option<Self> {
         // At the lowest rates a frame takes most of the 2 % alone.
-        let capacity =
-            (rate / 200).min((rate / 1000 * 18).saturating_sub(FRAME as u64)).max(rate / 500);
-        let share = per_mille(capacity + FRAME as u64, rate)?;
+        let most = (rate / 1000).saturating_mul(18).saturating_sub(FRAME as u64);
+        let capacity = (rate / 200).min(most).max(rate / 500);
+        let share = per_mille(capacity.saturating_add(FRAME as u64), rate)?;
         Some(Self::new(rate, 1019u64.saturating_sub(share).clamp(1001, 1010), capacity.max(1), now))
     }
 
     fn new(rate: u64, per_mille: u64, capacity: u64, now: Mono) -> Self {
-        let capacity = i128::from(capacity) * BYTE;
+        let capacity = tokens(capacity.into());
         Self { rate: rate.saturating_mul(per_mille), capacity, tokens: capacity, at: now }
     }
 
@@ -143,24 +145,33 @@ impl Bucket {
 
     /// Whether this many bytes are there. A full bucket is enough for anything.
     pub(super) fn has(&self, bytes: usize) -> bool {
-        self.tokens >= (bytes as i128 * BYTE).min(self.capacity)
+        self.tokens >= tokens(bytes as i128).min(self.capacity)
     }
 
     /// Takes bytes out; negative, puts them back.
     pub(super) fn take(&mut self, bytes: isize) {
-        self.tokens = (self.tokens - bytes as i128 * BYTE).min(self.capacity);
+        self.tokens = self.tokens.saturating_sub(tokens(bytes as i128)).min(self.capacity);
     }
 
     /// When to go on with so many bytes after there were too few: not before the bucket is half
     /// full, since a timer and a write for each packet cost more than what they carry.
     pub(super) fn ready_at(&self, bytes: usize) -> Mono {
-        let target = (bytes as i128 * BYTE).max(self.capacity / 2).min(self.capacity);
-        let missing = (target - self.tokens).max(0) as u128;
+        let target = tokens(bytes as i128).max(self.capacity / 2).min(self.capacity);
+        let missing = target.saturating_sub(self.tokens).max(0) as u128;
         let nanos = missing.div_ceil(u128::from(self.rate));
         Mono::from_nanos(
             self.at.as_nanos().saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX)),
         )
     }
+}
+
+/// Bytes, at most as many as a number of 64 bits tells, in [`BYTE`]ths.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "64 bits and the 40 of `BYTE` are less than 127"
+)]
+fn tokens(bytes: i128) -> i128 {
+    bytes * BYTE
 }
 
 /// `bytes` in thousandths of a second's worth.

@@ -67,11 +67,9 @@ impl Reassembly {
 
     /// Appends a piece of a packet of which `packet_rest` bytes, this piece included, are missing.
     pub(super) fn append(&mut self, piece: &[u8], packet_rest: usize, eof: bool) {
-        if self.buffer.capacity() - self.buffer.len() < piece.len() {
-            // Checked in `begin`: the packet's end is within the capacity.
-            let end = self.buffer.len() + packet_rest;
-            grow(&mut self.buffer, piece.len(), if eof { end } else { self.capacity });
-        }
+        // Checked in `begin`: the packet's end is within the capacity.
+        let end = self.buffer.len().saturating_add(packet_rest);
+        grow(&mut self.buffer, piece.len(), if eof { end } else { self.capacity });
         self.buffer.extend_from_slice(piece);
     }
 
@@ -88,7 +86,9 @@ impl Reassembly {
 /// Makes room for `more` bytes in a buffer that will never hold more than `end`: doubles, so that
 /// the memory held stays in proportion to what really came.
 pub(super) fn grow(buffer: &mut Vec<u8>, more: usize, end: usize) {
-    let needed = buffer.len() + more;
-    let target = (buffer.capacity() * 2).clamp(needed, end.max(needed));
-    buffer.reserve_exact(target - buffer.len());
+    let needed = buffer.len().saturating_add(more);
+    if needed > buffer.capacity() {
+        let target = buffer.capacity().saturating_mul(2).clamp(needed, end.max(needed));
+        buffer.reserve_exact(target.saturating_sub(buffer.len()));
+    }
 }

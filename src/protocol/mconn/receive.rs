@@ -101,46 +101,62 @@ impl Receiver {
         let recognised = if stored == 0 {
             recognise(input, self.limit)
         } else {
-            let more = input.len().min(LONGEST_HEADER - stored);
-            self.header[stored..stored + more].copy_from_slice(&input[..more]);
-            recognise(&self.header[..stored + more], self.limit)
+            let begun = self.store(stored, input);
+            recognise(self.header.get(..begun).unwrap_or_default(), self.limit)
         }
         .map_err(|len| match len {
             Some(size) => MConnError::PacketTooLarge { size, limit: self.limit },
             None => MConnError::Malformed(DecodeError::Varint),
         })?;
         self.header_len = 0;
+        // What is stored was too little, so that all of it is in front of where the header ends.
+        let mut pass =
+            |len: usize| *input = input.get(len.saturating_sub(stored)..).unwrap_or_default();
         match recognised {
             Recognised::NeedMore => {
-                let more = input.len();
-                if stored == 0 {
-                    self.header[..more].copy_from_slice(input);
-                }
-                self.header_len = stored + more;
+                self.header_len = self.store(stored, input);
                 *input = &[];
                 Ok(None)
             }
             Recognised::Ping { len } => {
-                *input = &input[len - stored..];
+                pass(len);
                 Ok(Some(Received::Ping { is_usual: true }))
             }
             Recognised::Pong { len } => {
-                *input = &input[len - stored..];
+                pass(len);
                 Ok(Some(Received::Pong { is_usual: true }))
             }
             Recognised::Msg { header_len, channel_id, eof, data_len } => {
-                *input = &input[header_len - stored..];
+                pass(header_len);
                 self.begin(channel_id, eof, data_len, incoming)
             }
             Recognised::Other { prefix_len, len } => {
-                *input = &input[prefix_len.saturating_sub(stored)..];
-                let begun = &self.header[prefix_len.min(stored)..stored];
+                pass(prefix_len);
+                let begun = self.header.get(prefix_len..stored).unwrap_or_default();
                 self.unusual.extend_from_slice(begun);
-                self.held += self.unusual.capacity();
-                self.state = State::Unusual { rest: len - begun.len() };
+                let rest = len.saturating_sub(begun.len());
+                self.hold(0, self.unusual.capacity());
+                self.state = State::Unusual { rest };
                 Ok(None)
             }
         }
+    }
+
+    /// Puts the beginning of `input` behind so much of a header; how much of it there is then.
+    fn store(&mut self, stored: usize, input: &[u8]) -> usize {
+        for (to, from) in self.header.iter_mut().skip(stored).zip(input) {
+            *to = *from;
+        }
+        stored.saturating_add(input.len()).min(LONGEST_HEADER)
+    }
+
+    /// A buffer that held so much memory holds so much now.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "`held` is a sum, of which `before` is a part"
+    )]
+    fn hold(&mut self, before: usize, after: usize) {
+        self.held = self.held - before + after;
     }
 
     /// A packet with this header and `data_len` bytes begins.
@@ -151,15 +167,14 @@ impl Receiver {
         data_len: usize,
         incoming: &mut impl Incoming,
     ) -> Result<Option<Received>, MConnError> {
-        let channel = self
-            .channels
-            .iter()
-            .position(|channel| i64::from(channel.id().as_u8()) == channel_id)
+        let mut channels = self.channels.iter_mut().enumerate();
+        let (channel, reassembly) = channels
+            .find(|(_, channel)| i64::from(channel.id().as_u8()) == channel_id)
             .ok_or(MConnError::UnknownChannel(channel_id))?;
-        let reassembly = &mut self.channels[channel];
         let before = reassembly.held();
         reassembly.begin(data_len, eof, incoming)?;
-        self.held = self.held - before + reassembly.held();
+        let after = reassembly.held();
+        self.hold(before, after);
         if data_len == 0 {
             return Ok(self.end(channel, eof));
         }
@@ -167,6 +182,7 @@ impl Receiver {
         Ok(None)
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`begin` has found the channel, and they stay")]
     fn data(
         &mut self,
         channel: usize,
@@ -174,25 +190,32 @@ impl Receiver {
         rest: usize,
         input: &mut &[u8],
     ) -> Option<Received> {
-        let (piece, left) = input.split_at(rest.min(input.len()));
+        let (piece, left) = input.split_at_checked(rest).unwrap_or((*input, &[]));
         *input = left;
         let reassembly = &mut self.channels[channel];
         let before = reassembly.held();
         reassembly.append(piece, rest, eof);
-        self.held = self.held - before + reassembly.held();
-        if piece.len() < rest {
-            self.state = State::Data { channel, eof, rest: rest - piece.len() };
-            return None;
+        let after = reassembly.held();
+        self.hold(before, after);
+        match rest.saturating_sub(piece.len()) {
+            0 => self.end(channel, eof),
+            rest => {
+                self.state = State::Data { channel, eof, rest };
+                None
+            }
         }
-        self.end(channel, eof)
     }
 
     /// The data of a packet is complete.
+    #[expect(clippy::indexing_slicing, reason = "`begin` has found the channel, and they stay")]
     fn end(&mut self, channel: usize, eof: bool) -> Option<Received> {
         self.state = State::Header;
         eof.then(|| {
-            self.held -= self.channels[channel].held();
-            Received::Message(channel, self.channels[channel].finish())
+            let reassembly = &mut self.channels[channel];
+            let before = reassembly.held();
+            let message = reassembly.finish();
+            self.hold(before, 0);
+            Received::Message(channel, message)
         })
     }
 
@@ -202,22 +225,21 @@ impl Receiver {
         input: &mut &[u8],
         incoming: &mut impl Incoming,
     ) -> Result<Option<Received>, MConnError> {
-        let (piece, left) = input.split_at(rest.min(input.len()));
+        let (piece, left) = input.split_at_checked(rest).unwrap_or((*input, &[]));
         *input = left;
         let before = self.unusual.capacity();
-        if before - self.unusual.len() < piece.len() {
-            let end = self.unusual.len() + rest;
-            grow(&mut self.unusual, piece.len(), end);
-        }
+        let end = self.unusual.len().saturating_add(rest);
+        grow(&mut self.unusual, piece.len(), end);
         self.unusual.extend_from_slice(piece);
-        self.held = self.held - before + self.unusual.capacity();
-        if piece.len() < rest {
-            self.state = State::Unusual { rest: rest - piece.len() };
+        self.hold(before, self.unusual.capacity());
+        let rest = rest.saturating_sub(piece.len());
+        if rest > 0 {
+            self.state = State::Unusual { rest };
             return Ok(None);
         }
         self.state = State::Header;
         let packet = std::mem::take(&mut self.unusual);
-        self.held -= packet.capacity();
+        self.hold(packet.capacity(), 0);
         Ok(match Packet::decode(&packet).map_err(MConnError::from)? {
             Packet::Ping => Some(Received::Ping { is_usual: false }),
             Packet::Pong => Some(Received::Pong { is_usual: false }),

@@ -49,6 +49,11 @@ impl Schedule {
         best.map(|(index, _)| index)
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "the sender has the same channels; `pending` counts those that are, of which this may be one"
+    )]
     pub(super) fn set_pending(&mut self, channel: usize, is_pending: bool) {
         let share = &mut self.shares[channel];
         self.pending = self.pending + usize::from(is_pending) - usize::from(share.is_pending);
@@ -61,34 +66,36 @@ impl Schedule {
     }
 
     /// Counts a packet, in encoded bytes with the length prefix.
+    #[expect(clippy::indexing_slicing, reason = "the sender has the same channels")]
     pub(super) fn on_sent(&mut self, channel: usize, bytes: usize) {
-        self.shares[channel].recently_sent += bytes as u64;
+        let recently = &mut self.shares[channel].recently_sent;
+        *recently = recently.saturating_add(bytes as u64);
     }
 
     /// Catches up with Go's timer, which ticks every two seconds from the start.
     pub(super) fn decay(&mut self, now: Mono) {
-        while self.next_decay <= now {
+        if self.next_decay > now {
+            return;
+        }
+        let next = self.next_decay.next_tick(DECAY_INTERVAL, now);
+        while self.next_decay < next {
             let mut is_zero = true;
             for share in &mut self.shares {
                 // Go computes in floating point and drops the fraction.
                 share.recently_sent = (share.recently_sent as f64 * 0.8) as u64;
                 is_zero &= share.recently_sent == 0;
             }
-            self.next_decay = self.next_decay + DECAY_INTERVAL;
-            if is_zero && self.next_decay <= now {
-                // Nothing is left to decay, however long the connection was idle.
-                let interval = DECAY_INTERVAL.as_nanos() as u64;
-                let missed = (now.as_nanos() - self.next_decay.as_nanos()) / interval + 1;
-                self.next_decay = self.next_decay + Duration::from_nanos(missed * interval);
-            }
+            // Once nothing is left to decay, it does not matter how long the connection was idle.
+            self.next_decay = if is_zero { next } else { self.next_decay + DECAY_INTERVAL };
         }
     }
 }
 
 impl Share {
     fn is_before(&self, other: &Self) -> bool {
-        u128::from(self.recently_sent) * u128::from(other.priority)
-            < u128::from(other.recently_sent) * u128::from(self.priority)
+        let weigh =
+            |sent: u64, priority: u32| u128::from(sent).saturating_mul(u128::from(priority));
+        weigh(self.recently_sent, other.priority) < weigh(other.recently_sent, self.priority)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::{
     Outgoing, Sink,
-    packet::{Header, packet_len},
+    packet::{Header, delimited_len, packet_len},
     rate::Bucket,
     schedule::Schedule,
 };
-use crate::{channel::ChannelDescriptor, payload::Payload, protocol::wire::varint_len, time::Mono};
+use crate::{channel::ChannelDescriptor, payload::Payload, time::Mono};
 
 /// Frames of a batch while several channels have something to send: sealed bytes cannot be
 /// overtaken, so an important message waits for up to this much. Below 16 frames throughput falls.
@@ -78,9 +78,9 @@ impl Sender {
     /// Looks for messages on all channels that have none. To be called first in each batch.
     pub(super) fn discover(&mut self, outgoing: &mut impl Outgoing, now: Mono) {
         self.schedule.decay(now);
-        for channel in 0..self.channels.len() {
-            if self.channels[channel].message.is_none() {
-                self.take(channel, outgoing);
+        for (channel, current) in self.channels.iter_mut().enumerate() {
+            if current.message.is_none() {
+                current.take(channel, outgoing, &mut self.schedule);
             }
         }
     }
@@ -93,6 +93,13 @@ impl Sender {
     }
 
     /// Writes the rest of the packet that is cut, if there is one; whether all of it is written.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects,
+        reason = "a cut is of one of the channels, within its message, which stays until the last \
+                  byte is put; `put` puts no more than it is given"
+    )]
     pub(super) fn finish_cut(
         &mut self,
         sink: &mut impl Sink,
@@ -118,7 +125,7 @@ impl Sender {
         if eof {
             current.message = None;
             outgoing.sent(channel, end);
-            self.take(channel, outgoing);
+            current.take(channel, outgoing, &mut self.schedule);
         }
         true
     }
@@ -147,8 +154,8 @@ impl Sender {
             if sink.room() == 0 {
                 return Stopped::NoRoom;
             }
-            let (header, data) = self.next_packet(channel);
-            let size = header.as_bytes().len() + data.end - self.channels[channel].done;
+            let (header, data, len) = self.next_packet(channel);
+            let size = header.as_bytes().len().saturating_add(len);
             if let Some(bucket) = bucket {
                 if !bucket.has(size) {
                     return Stopped::Throttled(bucket.ready_at(size));
@@ -164,27 +171,35 @@ impl Sender {
         Stopped::Idle
     }
 
-    fn take(&mut self, channel: usize, outgoing: &mut impl Outgoing) {
-        let current = &mut self.channels[channel];
-        current.message = outgoing.take(channel);
-        current.done = 0;
-        self.schedule.set_pending(channel, current.message.is_some());
-    }
-
-    /// The next packet of the channel's message: as large as allowed, the last with eof.
-    fn next_packet(&self, channel: usize) -> (Header, CutData) {
+    /// The next packet of the channel's message, and how much of the message is in it: as much as allowed,
+    /// the last with eof.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "the schedule has the same channels; a packet ends within its message"
+    )]
+    fn next_packet(&self, channel: usize) -> (Header, CutData, usize) {
         let Current { id, message, done } = &self.channels[channel];
         let id = i64::from(*id);
-        let rest = message.as_ref().map_or(0, |message| message.len()) - done;
+        let rest = message.as_ref().map_or(0, |message| message.len()).saturating_sub(*done);
         let mut len = rest.min(self.max_data);
         let mut eof = len == rest;
         // The last packet of a channel from 0x80 on would be one byte longer than Go accepts: a
         // byte is left for another one. With one byte per packet only the eof is left.
         if eof && packet_len(id, eof, len) > self.max_packet {
-            len = (len - 1).max(1);
+            len = len.saturating_sub(1).max(1);
             eof = false;
         }
-        (Header::msg(id, eof, len), CutData { channel, end: done + len, eof })
+        (Header::msg(id, eof, len), CutData { channel, end: done + len, eof }, len)
+    }
+}
+
+impl Current {
+    /// Begins with the next message of the channel, which is at this position.
+    fn take(&mut self, channel: usize, outgoing: &mut impl Outgoing, schedule: &mut Schedule) {
+        self.message = outgoing.take(channel);
+        self.done = 0;
+        schedule.set_pending(channel, self.message.is_some());
     }
 }
 
@@ -196,21 +211,20 @@ pub(super) fn largest_packet(max_data: usize) -> usize {
 
 /// The same with its prefix.
 pub(super) fn largest_on_wire(max_data: usize) -> usize {
-    let len = largest_packet(max_data.max(1));
-    varint_len(len as u64) + len
+    delimited_len(largest_packet(max_data.max(1)))
 }
 
 /// Puts as much as there is room for; how much that was.
 fn put(sink: &mut impl Sink, bytes: &[u8]) -> usize {
-    let mut done = 0;
-    while done < bytes.len() {
+    let mut rest = bytes;
+    while !rest.is_empty() {
         let room = sink.room();
         if room == 0 {
             break;
         }
-        let end = bytes.len().min(done + room);
-        sink.put(&bytes[done..end]);
-        done = end;
+        let (now, later) = rest.split_at_checked(room).unwrap_or((rest, &[]));
+        sink.put(now);
+        rest = later;
     }
-    done
+    bytes.len().saturating_sub(rest.len())
 }

@@ -98,7 +98,7 @@ impl<C: Cipher> FrameWriter<'_, C> {
         if self.exhausted {
             return 0;
         }
-        let begun = self.slot.map_or(0, |slot| FRAME_CLEAR - (self.out.len() - slot));
+        let begun = self.slot.map_or(0, |slot| self.free(slot));
         begun.saturating_add(self.max_frames.saturating_sub(self.frames).saturating_mul(FRAME_DATA))
     }
 
@@ -124,8 +124,8 @@ impl<C: Cipher> FrameWriter<'_, C> {
         debug_assert!(self.exhausted || bytes.len() <= self.room(), "more than there is room for");
         while !bytes.is_empty() && !self.exhausted {
             let slot = self.slot.unwrap_or_else(|| self.begin_slot());
-            let free = FRAME_CLEAR - (self.out.len() - slot);
-            let (now, later) = bytes.split_at(free.min(bytes.len()));
+            let free = self.free(slot);
+            let (now, later) = bytes.split_at_checked(free).unwrap_or((bytes, &[]));
             self.out.extend_from_slice(now);
             bytes = later;
             if now.len() == free {
@@ -151,10 +151,20 @@ impl<C: Cipher> FrameWriter<'_, C> {
         self.out.reserve(FRAME_SEALED);
         self.out.extend_from_slice(&[0; LENGTH]);
         self.slot = Some(slot);
-        self.frames += 1;
+        self.frames = self.frames.saturating_add(1);
         slot
     }
 
+    /// What is free in the slot that begins there.
+    fn free(&self, slot: usize) -> usize {
+        FRAME_CLEAR.saturating_sub(self.out.len().saturating_sub(slot))
+    }
+
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "`begin_slot` has put the length there, and nobody else changes `out` meanwhile"
+    )]
     fn seal_slot(&mut self) {
         let Some(slot) = self.slot.take() else { return };
         let data = self.out.len() - slot - LENGTH;
@@ -250,7 +260,7 @@ impl<C: Cipher> FrameReader<'_, C> {
             opener.empty_in_a_row = 0;
             return Ok(data);
         }
-        opener.empty_in_a_row += 1;
+        opener.empty_in_a_row = opener.empty_in_a_row.saturating_add(1);
         if opener.empty_in_a_row > MAX_EMPTY_FRAMES {
             return Err(FrameError::TooManyEmpty);
         }

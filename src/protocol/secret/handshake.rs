@@ -20,7 +20,7 @@ use super::{
     auth::AuthSig,
     cipher::Cipher,
     error::HandshakeError,
-    frame::{FRAME_SEALED, Opener, Sealer},
+    frame::{FRAME_SEALED, FrameError, Opener, Sealer},
     key_schedule::{FrameKeys, Side},
     limits::MAX_AUTH_FRAMES,
     transcript::challenge,
@@ -153,9 +153,11 @@ fn read_ephemeral(input: &mut &[u8]) -> Result<Option<[u8; 32]>, HandshakeError>
     if input.iter().zip(&EPHEMERAL_START).any(|(got, expected)| got != expected) {
         return Err(HandshakeError::EphemeralMalformed);
     }
-    let Some((message, rest)) = input.split_first_chunk::<EPHEMERAL>() else { return Ok(None) };
+    let message = input.split_at_checked(EPHEMERAL_START.len());
+    let Some((key, rest)) = message.and_then(|(_, key)| key.split_first_chunk()) else {
+        return Ok(None);
+    };
     *input = rest;
-    let (_, key) = message.split_last_chunk().expect("the message ends with 32 bytes of key");
     Ok(Some(*key))
 }
 
@@ -186,7 +188,7 @@ fn agree<C: Cipher>(
     let mut sealer = Sealer::new(&keys.send);
     let mut writer = sealer.writer(out, 1);
     writer.put(&auth.encode());
-    writer.finish().expect("the first frame of a session has a nonce");
+    writer.finish().map_err(FrameError::from)?;
 
     Ok(AwaitingAuth {
         challenge,
@@ -208,7 +210,7 @@ impl<C: Cipher> AwaitingAuth<C> {
             if self.frames == MAX_AUTH_FRAMES {
                 return Err(HandshakeError::TooManyFrames);
             }
-            self.frames += 1;
+            self.frames = self.frames.saturating_add(1);
             *input = rest;
             let mut frame = *sealed;
             let mut data = self.opener.open(&mut frame)?;

@@ -24,17 +24,17 @@ pub struct FrameKeys {
 
 impl FrameKeys {
     /// The keys that follow from the shared secret, as seen from our side.
+    #[expect(clippy::expect_used, reason = "ring checks nothing but the two lengths")]
     pub fn derive(dh_secret: &[u8; 32], side: Side) -> Self {
         // Go derives 96 bytes and has no use for the last 32, the challenge of an older version.
-        let mut okm = Zeroizing::new([0; 64]);
+        let mut okm = Zeroizing::new([[0; 32]; 2]);
         Salt::new(HKDF_SHA256, &[])
             .extract(dh_secret)
             .expand(&[b"TENDERMINT_SECRET_CONNECTION_KEY_AND_CHALLENGE_GEN"], Length)
-            .and_then(|derived| derived.fill(&mut *okm))
+            .and_then(|derived| derived.fill(okm.as_flattened_mut()))
             .expect("64 bytes are within what HKDF-SHA256 gives, and as many were asked for");
-        let (mut first, mut second) = (Zeroizing::new([0; 32]), Zeroizing::new([0; 32]));
-        first.copy_from_slice(&okm[..32]);
-        second.copy_from_slice(&okm[32..]);
+        let [first, second] = &*okm;
+        let (first, second) = (Zeroizing::new(*first), Zeroizing::new(*second));
         match side {
             Side::Low => Self { recv: first, send: second },
             Side::High => Self { recv: second, send: first },

@@ -34,8 +34,8 @@ impl DelimitedReader {
                 None => return Ok(None),
             },
         };
-        let missing = length - self.body.len();
-        let (taken, rest) = input.split_at(missing.min(input.len()));
+        let missing = length.saturating_sub(self.body.len());
+        let (taken, rest) = input.split_at_checked(missing).unwrap_or((*input, &[]));
         if self.body.is_empty() && !taken.is_empty() {
             // Not before the first byte of the body: a bare claim costs us nothing.
             self.body.reserve_exact(length);

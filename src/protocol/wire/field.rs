@@ -1,6 +1,6 @@
 //! The fields of one complete Protocol Buffers message.
 
-use super::{MAX_VARINT, put_varint};
+use super::put_varint;
 
 /// Iterates over the fields of a message in the order in which they were sent, unknown ones
 /// included: the reader matches on [`Field::number`] and passes over what it does not know.
@@ -38,7 +38,10 @@ impl<'a> Fields<'a> {
             return Err(DecodeError::FieldNumber(number));
         }
         let value = match wire_type {
-            0 => self.number()?,
+            0 => match self.number()? {
+                (value, true) => Value::Cut(value),
+                (value, false) => Value::Varint(value),
+            },
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => Value::Bytes(self.length_delimited()?),
             3 => {
@@ -60,8 +63,8 @@ impl<'a> Fields<'a> {
                 0 => drop(self.varint()?),
                 1 => drop(self.array::<8>()?),
                 2 => drop(self.length_delimited()?),
-                3 => depth += 1,
-                4 => depth -= 1,
+                3 => depth = depth.saturating_add(1),
+                4 => depth = depth.saturating_sub(1),
                 5 => drop(self.array::<4>()?),
                 other => return Err(DecodeError::WireType(other)),
             }
@@ -69,24 +72,22 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<Value<'a>, DecodeError> {
-        let start = self.rest;
-        let value = self.varint()?;
-        let is_cut = start.len() - self.rest.len() == MAX_VARINT && start[MAX_VARINT - 1] > 1;
-        Ok(if is_cut { Value::Cut(value) } else { Value::Varint(value) })
-    }
-
-    fn varint(&mut self) -> Result<u64, DecodeError> {
+    /// A number, and whether bits of it were dropped.
+    fn number(&mut self) -> Result<(u64, bool), DecodeError> {
         let mut value = 0;
-        for at in 0..MAX_VARINT {
-            let (&byte, rest) = self.rest.split_first().ok_or(DecodeError::Truncated)?;
-            self.rest = rest;
-            value |= u64::from(byte & 0x7f) << (7 * at);
+        // Ten bytes, of whose last only one bit finds room.
+        for shift in (0..u64::BITS).step_by(7) {
+            let [byte] = self.array()?;
+            value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                return Ok(value);
+                return Ok((value, shift == 63 && byte > 1));
             }
         }
         Err(DecodeError::Varint)
+    }
+
+    fn varint(&mut self) -> Result<u64, DecodeError> {
+        self.number().map(|(value, _)| value)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {

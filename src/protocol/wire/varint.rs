@@ -30,6 +30,10 @@ impl VarintReader {
     /// # Errors
     /// [`VarintOverflow`] on the tenth byte at the latest.
     #[inline]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "`len` is 9 at most: a tenth byte is the last"
+    )]
     pub fn push(&mut self, byte: u8) -> Result<Option<u64>, VarintOverflow> {
         let is_tenth = usize::from(self.len) == MAX_VARINT - 1;
         if is_tenth && byte > 1 {
@@ -51,9 +55,9 @@ impl VarintReader {
 #[inline]
 pub fn decode_varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, VarintOverflow> {
     let mut reader = VarintReader::default();
-    for (index, &byte) in bytes.iter().enumerate() {
+    for (len, &byte) in (1..).zip(bytes) {
         if let Some(value) = reader.push(byte)? {
-            return Ok(Some((value, index + 1)));
+            return Ok(Some((value, len)));
         }
     }
     Ok(None)
@@ -71,8 +75,8 @@ pub fn put_varint(mut value: u64, out: &mut Vec<u8>) {
 
 /// Length of the shortest encoding of `value`: 1 to 10 bytes.
 pub const fn varint_len(value: u64) -> usize {
-    let bits = 64 - (value | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
+    let bits = u64::BITS.saturating_sub((value | 1).leading_zeros());
+    bits.div_ceil(7) as usize
 }
 
 #[cfg(test)]
