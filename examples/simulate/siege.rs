@@ -1,0 +1,53 @@
+//! What it costs to keep one node out of another one that is full.
+
+use std::time::Duration;
+
+use tmp2p::{Config, NodeInfo, NodeKey, PeerAddress, Switch};
+
+use crate::world::{MINUTE, Rules, SECOND, World};
+
+/// The node with as many guests as it takes (40, by default), all of them an attacker's, from so many networks
+/// (/24); each dials again as soon as it is sent away. How long until somebody else is let in who dials it as a
+/// persistent peer, and `None` if that has not happened within the limit.
+pub(crate) fn run(rules: Rules, networks: usize, limit: Duration, seed: u64) -> Option<Duration> {
+    let mut world = World::new(rules, seed);
+    let victim = world.member();
+    // Without discovery: it is about who is let in.
+    world.start(victim, |config| (config.pex, config.max_num_outbound_peers) = (false, 0));
+    let at = world.members[victim].addr;
+    let guests = 2 * Config::default().max_num_inbound_peers;
+    for guest in 0..guests {
+        let network = (guest % networks) as u16;
+        let [a, b] = network.to_be_bytes();
+        let ip = [66 + a, b, 1, (guest / networks) as u8 + 1];
+        dial_for_ever(&mut world, ip, at.into());
+        world.run(SECOND / 4);
+    }
+    world.run(10 * MINUTE);
+    let begun = world.network.now();
+    let friend = dial_for_ever(&mut world, [77, 7, 7, 7], at.into());
+    // Who is sent away at once was not let in.
+    let mut stayed = 0;
+    while world.network.now() < begun + limit {
+        world.run(SECOND);
+        let is_up = !world.network.switch(friend).peers().is_empty();
+        stayed = if is_up { stayed + 1 } else { 0 };
+        if stayed == 10 {
+            return Some(world.network.now() - begun);
+        }
+    }
+    None
+}
+
+fn dial_for_ever(world: &mut World, ip: [u8; 4], to: PeerAddress) -> tmp2p::testing::NodeIndex {
+    let key = NodeKey::from_seed(rand::RngExt::random(&mut world.rng));
+    let config = Config {
+        laddr: Some(std::net::SocketAddr::from((ip, 26656)).into()),
+        pex: false,
+        persistent_peers: vec![to],
+        ..Config::default()
+    };
+    let info = NodeInfo::new("simulated", "node").expect("short names");
+    let builder = Switch::builder(config, key, info);
+    world.network.add(builder).expect("a start")
+}
