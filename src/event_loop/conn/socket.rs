@@ -6,6 +6,7 @@ use std::io;
 use super::Context;
 use crate::{
     event_loop::{Counters, Readiness, Sockets},
+    protocol::secret::FRAME_SEALED,
     reactor::{DisconnectReason, Inbox},
 };
 
@@ -105,6 +106,14 @@ impl Socket {
                 }
                 0
             }
+        }
+    }
+
+    /// So much of what was received is opened. What is left takes little more memory than it needs.
+    pub(super) fn use_up(&mut self, used: usize) {
+        self.inbuf.drain(..used);
+        if self.inbuf.is_empty() || self.inbuf.capacity() > 2 * FRAME_SEALED {
+            self.inbuf.shrink_to_fit();
         }
     }
 
