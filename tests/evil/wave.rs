@@ -70,15 +70,13 @@ fn waves_of_connections_come_and_go() {
     give_way();
     let before = victim.report();
     let all = |report: &Report| report.accepted - before.accepted;
-    let (mut most_memory, mut busy, mut held) = (0, Duration::ZERO, Vec::with_capacity(wave));
+    let (mut most_memory, mut held) = (0, Vec::with_capacity(wave));
     let halves = [("of many networks", 0), ("of one network", CONNECTIONS / 2)];
     for (name, first) in halves {
         let begun = Instant::now();
         pair.lap();
         for number in first..first + CONNECTIONS / 2 {
-            let began = Instant::now();
             held.extend(misbehave(plain_from(source(number), victim.addr), number));
-            busy += began.elapsed();
             if (number + 1).is_multiple_of(wave) || number + 1 == first + CONNECTIONS / 2 {
                 pair.goes_on(20);
                 most_memory = most_memory.max(victim.grown());
