@@ -1,7 +1,7 @@
 //! The first step of a handshake.
 
 use super::*;
-use crate::reactor::LocalFault;
+use crate::{protocol::secret::FRAME_SEALED, reactor::LocalFault};
 
 #[test]
 fn who_is_silent_costs_nothing_and_whoever_speaks_is_answered_in_few_steps() {
@@ -40,4 +40,16 @@ fn without_randomness_no_handshake_begins() {
     let Report::HandshakeFailed { reason, .. } = report else { panic!("{report:?}") };
     assert_eq!(reason, DisconnectReason::Local(LocalFault::Randomness));
     assert!(cx.sockets.from_us.is_empty());
+}
+
+/// A read brings up to 4 KiB, of which less than a frame is left.
+#[test]
+fn what_is_left_of_a_read_takes_little_room() {
+    let mut socket = Socket::new(SLOT, true);
+    socket.inbuf.resize(4 << 10, 1);
+    socket.use_up(3 * FRAME_SEALED);
+    let left = (4 << 10) - 3 * FRAME_SEALED;
+    assert!(socket.inbuf == vec![1; left] && socket.inbuf.capacity() <= 2 * FRAME_SEALED);
+    socket.use_up(left);
+    assert_eq!(socket.inbuf.capacity(), 0);
 }
