@@ -78,7 +78,10 @@ impl PexCore {
         let has_nobody = self.has_nobody();
         // Those who were there a moment ago are tried before a seed is asked for others.
         let is_for_book = self.has_outbound() || (has_nobody && self.alone.is_first());
-        self.look(was_in_vain || !is_for_book, now);
+        // Who has all the peers he wants asks nobody, as in the reference: else each node would ask somebody
+        // in every round for ever, since few ever meet the thousand others with which a book needs no more.
+        let may_ask = self.num_wanted() > 0;
+        self.look(was_in_vain || !is_for_book, may_ask, now);
         if has_nobody {
             let pauses = (self.settings.backoff_unit(), self.settings.ensure_peers_period);
             self.alone.looked(pauses, self.rng.random_range(0.0..1.0), now.mono);
@@ -86,17 +89,15 @@ impl PexCore {
         }
     }
 
-    /// Looks for peers: dials whom it may, and asks for addresses.
-    fn look(&mut self, are_seeds_first: bool, now: Now) {
+    /// Looks for peers: dials whom it may, and asks for addresses where it may.
+    fn look(&mut self, are_seeds_first: bool, may_ask: bool, now: Now) {
         // However many addresses the book holds, they are worth nothing if nobody is there. Before
         // others take the places.
         if are_seeds_first {
             self.dial_seeds(now);
         }
-        // Who has all the peers he wants asks nobody, as in the reference: else each node would ask somebody
-        // in every round for ever, since few ever meet a thousand others.
-        let needs_more = self.num_wanted() > 0 && self.book.needs_more(now.wall);
         let dialed = self.fill(now);
+        let needs_more = may_ask && self.book.needs_more(now.wall);
         if needs_more {
             let may_ask = |n: &&Neighbour| n.facts.speaks_pex && !n.is_over;
             let peers: Vec<_> =
@@ -288,7 +289,7 @@ impl PexCore {
         if self.is_full() {
             self.exchange_until = Some(now.mono + self.settings.ensure_peers_period);
         }
-        self.look(!self.has_outbound(), now);
+        self.look(!self.has_outbound(), true, now);
     }
 
     /// Whether there are as many peers as peer exchange may find.
