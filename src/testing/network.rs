@@ -297,8 +297,9 @@ impl Network {
         for (part, group) in (1..).zip(groups) {
             group.iter().for_each(|node| self.places[node.0].part = part);
         }
-        let parts = self.nodes.iter().zip(&self.places);
-        let parts = parts.filter_map(|(node, place)| Some((node.as_ref()?.host, place.part)));
+        // Also of those that are gone: somebody may still send to them.
+        let parts = self.hosts.iter().enumerate();
+        let parts = parts.filter_map(|(host, node)| Some((host, self.places.get(*node)?.part)));
         self.net.borrow_mut().set_parts(&parts.collect::<Vec<_>>());
     }
 
