@@ -284,4 +284,19 @@ mod tests {
         pending.failed(at(1));
         assert_eq!(pending.waiting.len(), 1);
     }
+
+    /// Who waits for what is urgent would wait for ever for a write that does not come.
+    #[test]
+    fn only_what_is_urgent_and_not_begun_is_pressing() {
+        let mut pending = Pending::new(&StoredBook::default());
+        pending.hurry();
+        assert!(!pending.is_pressing(), "there is nothing to write");
+        let mut pending = Pending::new(&StoredBook::default());
+        pending.add(change(1, true), false);
+        assert!(!pending.is_pressing(), "there is time");
+        pending.hurry();
+        assert!(pending.is_pressing());
+        assert!(pending.take(at(0)).is_some());
+        assert!(!pending.is_pressing(), "its write has begun");
+    }
 }

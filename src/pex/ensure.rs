@@ -18,6 +18,9 @@ use crate::{
     time::Now,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Dials in a row that may fail before an address is bad (`maxAttemptsToDial`).
 pub(super) const MAX_ATTEMPTS: u32 = 16;
 

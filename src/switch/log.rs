@@ -566,4 +566,20 @@ mod tests {
         assert_eq!(moment(at(1_700_000_000)), "2023-11-14T22:13:20Z");
         assert_eq!(moment(at(300_000_000_000)), "300000000000 s after 1970");
     }
+
+    /// Nobody reads them among the failures that others cause.
+    #[test]
+    fn each_fault_of_this_machine_is_a_warning_and_no_failure_of_the_node() {
+        for fault in [
+            LocalFault::Descriptors,
+            LocalFault::NoAddress,
+            LocalFault::Memory,
+            LocalFault::Randomness,
+        ] {
+            let event = failed(DisconnectReason::Local(fault));
+            let line = Log::default().line(&event, stranger, Mono::ZERO).unwrap();
+            assert_eq!(line.level, Level::Warn, "{}", line.text);
+            assert!(line.text.starts_with("cannot dial: "), "{}", line.text);
+        }
+    }
 }

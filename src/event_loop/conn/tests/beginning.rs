@@ -53,3 +53,28 @@ fn what_is_left_of_a_read_takes_little_room() {
     socket.use_up(left);
     assert_eq!(socket.inbuf.capacity(), 0);
 }
+
+/// What is sealed goes first, however urgent what comes later is.
+#[test]
+fn there_is_room_only_where_bytes_can_be_written_now() {
+    let mut socket = Socket::new(SLOT, false);
+    assert!(!socket.has_room(), "it is not connected");
+    socket.note(Readiness { readable: false, writable: true, hung_up: false });
+    assert!(socket.has_room());
+    socket.out = vec![1];
+    assert!(!socket.has_room(), "something waits");
+    socket.out.clear();
+    socket.write_failed = true;
+    assert!(!socket.has_room(), "nothing is written any more");
+}
+
+#[test]
+fn few_buffers_are_kept_however_many_are_given_back() {
+    let mut cx = context(|_| ());
+    cx.recycle(Vec::new());
+    for _ in 0..100 {
+        cx.recycle(vec![1]);
+    }
+    let kept = (0..100).take_while(|_| cx.spare_buffer().capacity() > 0).count();
+    assert_eq!(kept, 8);
+}
