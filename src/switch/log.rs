@@ -566,4 +566,23 @@ mod tests {
         assert_eq!(moment(at(1_700_000_000)), "2023-11-14T22:13:20Z");
         assert_eq!(moment(at(300_000_000_000)), "300000000000 s after 1970");
     }
+
+    #[test]
+    fn who_finds_us_too_busy_is_a_warning_and_what_there_is_no_more_of_names_it() {
+        let busy = || DisconnectReason::SwitchBusy(PAUSE);
+        let addr = "1.2.3.4:5".parse().unwrap();
+        let refused = SwitchEvent::Rejected { addr, id: None, reason: busy(), others: 7 };
+        let line = Log::default().line(&refused, stranger, Mono::ZERO).unwrap();
+        assert_eq!(line.level, Level::Warn);
+        assert!(line.text.ends_with("; 7 others since the last such line"), "{}", line.text);
+        assert_eq!(level(&down(Direction::Inbound, busy()), stranger), Level::Warn);
+        let faults = [LocalFault::NoAddress, LocalFault::Memory, LocalFault::Randomness];
+        for fault in faults {
+            let line =
+                Log::default().line(&failed(DisconnectReason::Local(fault)), stranger, at(0));
+            let line = line.unwrap();
+            assert_eq!(line.level, Level::Warn);
+            assert!(line.text.starts_with("cannot dial: "), "{}", line.text);
+        }
+    }
 }
