@@ -171,7 +171,10 @@ fn note<K: Ord + Copy, V>(stored: &mut BTreeSet<K>, batch: &BTreeMap<K, Option<V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ban::{Ban, BanOrigin};
+    use crate::{
+        addrbook::KnownAddress,
+        ban::{Ban, BanOrigin},
+    };
 
     fn target(n: u32) -> BanTarget {
         std::net::IpAddr::from(n.to_be_bytes()).into()
@@ -298,5 +301,24 @@ mod tests {
         assert!(pending.is_pressing());
         assert!(pending.take(at(0)).is_some());
         assert!(!pending.is_pressing(), "its write has begun");
+    }
+
+    /// Who was told and forgotten within a second, as in a flood, is never written.
+    #[test]
+    fn an_address_that_no_store_has_is_not_removed_there() {
+        let id = NodeId::from_bytes([1; 20]);
+        let addr = crate::address::NetAddress::new(id, [50, 1, 1, 1].into(), 1);
+        let known = KnownAddress::told(addr, addr);
+        let mut removal = StoreBatch::default();
+        removal.addresses.insert(id, None);
+        for is_stored in [false, true] {
+            let addresses = if is_stored { vec![known.clone()] } else { Vec::new() };
+            let mut pending = Pending::new(&StoredBook { addresses, ..Default::default() });
+            let mut added = StoreBatch::default();
+            added.addresses.insert(id, Some(known.clone()));
+            pending.add(added, false);
+            pending.add(removal.clone(), false);
+            assert_eq!(pending.take(at(0)).as_deref(), is_stored.then_some(&removal));
+        }
     }
 }

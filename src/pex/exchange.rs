@@ -418,6 +418,8 @@ fn neighbour_over(neighbours: &mut BTreeMap<ConnId, Neighbour>, conn: ConnId) {
 
 #[cfg(test)]
 mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
     use super::*;
     use crate::{
         addrbook::NodeFacts,
@@ -521,6 +523,60 @@ mod tests {
             assert!(core.book().get(&addr.id()).is_none(), "it leaves the book");
             let again = core.add_to_book(node(2), node(2), at(0));
             assert_eq!(again.is_err(), is_own, "{again:?}");
+        }
+    }
+
+    fn is_evict(output: &PexOutput, conn: ConnId) -> bool {
+        matches!(output, PexOutput::Evict { conn: of, .. } if *of == conn)
+    }
+
+    /// Another good node wants its place in the book: that it is there is all that was to be known.
+    #[test]
+    fn who_was_dialed_to_see_whether_it_is_there_is_let_go_unless_the_operator_wants_it() {
+        for is_reserved in [false, true] {
+            let id = NodeId::from_bytes([1; 20]);
+            let unconditional = if is_reserved { vec![id] } else { Vec::new() };
+            let mut core =
+                started(&Config { unconditional_peer_ids: unconditional, ..Config::default() });
+            let conn = up(&mut core, 1, Purpose::Test);
+            let told = outputs(&mut core);
+            assert_eq!(told.iter().any(|output| is_evict(output, conn)), !is_reserved);
+            assert_eq!(num_requests(&told) > 0, is_reserved, "{told:?}");
+            assert_eq!(core.reached_at, Some(Mono::ZERO), "the network is there");
+        }
+    }
+
+    #[test]
+    fn a_node_without_peer_exchange_books_its_peers_and_asks_nobody() {
+        for pex in [false, true] {
+            let mut core = started(&Config { pex, ..Config::default() });
+            up(&mut core, 1, Purpose::Peers);
+            assert_eq!(num_requests(&outputs(&mut core)), usize::from(pex));
+            assert_eq!(core.book().len(), 1);
+        }
+    }
+
+    /// Whoever tells our ID with a node's address has nobody forget that node.
+    #[test]
+    fn that_we_met_ourselves_under_our_own_id_says_nothing_of_the_address() {
+        let at_there = |id| NetAddress::new(id, [50, 1, 1, 1].into(), 1);
+        let [honest, liar] = [1, 2].map(|n| at_there(NodeId::from_bytes([n; 20])));
+        for is_own in [true, false] {
+            let mut core = started(&Config::default());
+            let (wall, own) = (at(0).wall, at_there(core.book.own()));
+            let mut rng = StdRng::seed_from_u64(1);
+            core.book.add(honest, honest, wall, &mut rng).unwrap();
+            let notice = Notice::DialFailed {
+                addr: if is_own { own.into() } else { liar.into() },
+                origin: Origin::Discovery {
+                    purpose: Purpose::Peers,
+                    failures: 0,
+                    is_limited: true,
+                },
+                reason: DisconnectReason::SelfConnection,
+            };
+            core.handle_input(PexInput::Notice(notice), at(0));
+            assert_eq!(core.book.get(&honest.id()).is_some(), is_own);
         }
     }
 }

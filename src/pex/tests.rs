@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crossbeam_channel::{Receiver, Sender};
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{FoundBook, Pex, PexHandle, PexSettings, Prepared, Start};
+use super::{BookState, FoundBook, Pex, PexHandle, PexSettings, Prepared, Start};
 use crate::{
     addrbook::{
         BanError, BookKey, BookLimits, BookSettings, BookStore, KnownAddress, MemoryStore,
@@ -15,7 +15,7 @@ use crate::{
     address::NetAddress,
     ban::{Ban, BanTable, BanTarget},
     clock::Clock,
-    config::Config,
+    config::{Config, PexBias},
     event_loop::Mailbox,
     identity::NodeId,
     reactor::Verdicts,
@@ -329,4 +329,82 @@ fn a_store_that_cannot_be_read_is_an_error() {
     }
     let result = Prepared::load(begin(), Some(Box::new(Unreadable)), Clock::start());
     assert_eq!(result.err().unwrap().to_string(), "no permission");
+}
+
+#[test]
+fn a_private_node_is_in_no_export_until_it_is_private_no_more() {
+    let running = start(None);
+    let addr = NetAddress::new(id(1), [50, 1, 1, 1].into(), 1);
+    let imported = ImportedBook { addresses: vec![known(addr)], ..Default::default() };
+    assert_eq!(running.handle.import(imported).unwrap().added, 1);
+    let exported = || {
+        let file = running.handle.export().unwrap();
+        json::parse(&file)
+            .unwrap()
+            .addresses
+            .into_iter()
+            .map(|known| known.addr)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(exported(), vec![addr]);
+    running.handle.add_private(vec![id(1)]);
+    assert_eq!(exported(), Vec::new());
+    running.handle.remove_private(vec![id(1)]);
+    assert_eq!(exported(), vec![addr]);
+    running.stop();
+}
+
+#[test]
+fn the_book_says_of_whom_is_banned_that_it_is() {
+    let running = start(None);
+    let [by_id, by_ip, free] = [1, 2, 3].map(|n| NetAddress::new(id(n), [50, n, 1, 1].into(), 1));
+    let addresses = [by_id, by_ip, free].map(known).to_vec();
+    let imported = ImportedBook { addresses, ..Default::default() };
+    _ = running.handle.import(imported).unwrap();
+    for target in [id(1).into(), by_ip.ip().into()] {
+        running.handle.ban(target, None, "test".to_owned()).unwrap();
+    }
+    let view = running.handle.book().unwrap();
+    let states: Vec<_> = view.addresses.iter().map(|entry| entry.state).collect();
+    assert_eq!(states, [BookState::Banned, BookState::Banned, BookState::New]);
+    running.stop();
+}
+
+#[test]
+fn who_asks_for_the_book_on_the_librarys_threads_is_refused_and_not_waited_for() {
+    let running = start(None);
+    let theirs = running.handle.clone();
+    let asked = thread::spawn("p2p-test", move || theirs.book()).unwrap().join_within(LONG);
+    let thread::Joined::Over(answer) = asked else { panic!("it hangs") };
+    assert_eq!(answer, Err(WrongThread.into()));
+    assert!(running.handle.book().is_ok());
+    running.stop();
+}
+
+/// `Config::pex_bias` is the application's code, on the thread of peer exchange.
+#[test]
+fn a_bias_that_hangs_is_left_behind_and_nobody_waits_for_its_thread() {
+    let (entered, is_in) = crossbeam_channel::bounded(0);
+    let (let_go, gone) = crossbeam_channel::bounded::<()>(0);
+    let bias = PexBias::new(move |_| {
+        _ = entered.send(());
+        _ = gone.recv();
+        50
+    });
+    let settings = PexSettings::of(&Config { pex_bias: bias, ..Config::default() });
+    let addr = NetAddress::new(id(1), [50, 1, 1, 1].into(), 1);
+    let find = Box::new(move |_| {
+        let book = ImportedBook { addresses: vec![known(addr)], ..Default::default() };
+        Some(FoundBook { digest: [1; 32], book })
+    });
+    let start = Start { settings, find, ..begin() };
+    let prepared = Prepared::load(start, None, Clock::start()).unwrap();
+    let handle = prepared.handle();
+    let pex = start_alone(prepared);
+    handle.request_more_peers();
+    is_in.recv_timeout(LONG).unwrap();
+    let end = pex.stop(Mono::ZERO);
+    assert!(end.is_left_behind && !end.had_panicked);
+    assert_eq!(handle.ban(id(2).into(), None, "x".into()), Err(BanError::Stopped(Stopped)));
+    drop((let_go, is_in));
 }

@@ -214,4 +214,23 @@ mod tests {
         // That an earlier one has no address in it is nobody's business.
         assert_eq!(decode([&[0x12, 2, 0x0a, 0], &request]), Ok(PexMessage::Request));
     }
+
+    #[test]
+    fn fields_that_nobody_knows_are_skipped_wherever_they_stand() {
+        let addr = NetAddress::new(NodeId::from_bytes([1; 20]), [50, 1, 1, 1].into(), 26656);
+        let mut entry = Vec::new();
+        put_varint_field(9, 9, &mut entry);
+        put_bytes_field(1, addr.id().to_string().as_bytes(), &mut entry);
+        put_bytes_field(2, addr.ip().to_string().as_bytes(), &mut entry);
+        put_varint_field(3, addr.port().into(), &mut entry);
+        let mut list = Vec::new();
+        put_bytes_field(8, b"new", &mut list);
+        put_message_field(1, &entry, &mut list);
+        let mut message = Vec::new();
+        put_message_field(2, &list, &mut message);
+        assert_eq!(PexMessage::decode(&message), Ok(PexMessage::Addrs(vec![addr])));
+        // Nor where the list is none that counts: a later part takes its place.
+        put_message_field(1, &[], &mut message);
+        assert_eq!(PexMessage::decode(&message), Ok(PexMessage::Request));
+    }
 }

@@ -147,3 +147,15 @@ fn resolve(resolver: &dyn Resolver, request: &ResolveRequest) -> Result<Vec<Sock
     });
     found.unwrap_or_else(|| Err("the resolver panicked".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_knows_addresses_by_themselves_and_nobody_without_a_name() {
+        let found = SystemResolver.resolve("127.0.0.1", 5).unwrap();
+        assert_eq!(found, [SocketAddr::from(([127, 0, 0, 1], 5))]);
+        assert!(SystemResolver.resolve("", 5).is_err());
+    }
+}

@@ -235,6 +235,63 @@ fn a_reader_that_never_ends_does_not_grow_the_log_without_bound() {
     assert_eq!(crate::support::number(&load_file(&place.book())), n + 2);
 }
 
+/// A copy of the files while they are in use may lack the index of the log, and what is in the log is
+/// part of the book.
+#[test]
+fn a_log_without_its_index_is_not_read_but_told_with_what_to_do() {
+    let place = Place::new();
+    let mut store = SqliteStore::open(place.book()).unwrap();
+    (1..=3).for_each(|n| store.write(&batch(n)).unwrap());
+    let copy = place.copy();
+    drop(store);
+    fs::remove_file(copy.file("-shm")).unwrap();
+    let before = copy.files();
+    let error = SqliteStore::open_read_only(copy.book()).unwrap_err();
+    assert_names_the_book(&error);
+    assert!(error.to_string().ends_with("start its node once"), "{error}");
+    assert!(copy.files() == before, "{:?}", copy.files().keys());
+    // Which is true.
+    drop(SqliteStore::open(copy.book()).unwrap());
+    let mut reader = SqliteStore::open_read_only(copy.book()).unwrap();
+    assert_eq!(load(&mut reader), states(3)[3]);
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_an_error_and_nothing_is_made() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("/no/such/folder", place.book()).unwrap();
+    let file = place.folder().join("file");
+    fs::write(&file, "").unwrap();
+    for (path, why) in
+        [(place.book(), "is a link to nothing"), (file.join("book.db"), "cannot open")]
+    {
+        for error in
+            [SqliteStore::open(&path).unwrap_err(), SqliteStore::open_read_only(&path).unwrap_err()]
+        {
+            assert_names_the_book(&error);
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+    let mut names: Vec<_> =
+        fs::read_dir(place.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["book.db", "file"]);
+}
+
+/// Whoever writes files of his own beside it asks for their names.
+#[test]
+fn all_that_a_book_leaves_behind_is_among_its_files() {
+    let place = Place::new();
+    let mut store = SqliteStore::open(place.book()).unwrap();
+    store.write(&batch(1)).unwrap();
+    let files = SqliteStore::files(&place.book());
+    let found: Vec<_> =
+        fs::read_dir(place.folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(found.len() >= 4, "{found:?}");
+    assert!(found.iter().all(|path| files.contains(path)), "{found:?} {files:?}");
+    assert!(files.contains(&place.file("-journal")), "of a network drive");
+}
+
 #[track_caller]
 fn assert_names_the_book(error: &StoreError) {
     let text = error.to_string();

@@ -7,6 +7,7 @@ mod chances;
 mod files;
 mod model;
 mod poisoning;
+mod seldom;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

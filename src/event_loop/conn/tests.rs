@@ -3,6 +3,7 @@
 
 mod beginning;
 mod rates;
+mod strangers;
 mod waking;
 
 use std::{cell::Cell, collections::VecDeque, io, time::Duration};

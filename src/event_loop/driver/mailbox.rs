@@ -173,3 +173,29 @@ impl std::fmt::Debug for Mailbox {
         f.debug_tuple("Mailbox").field(&*self.posts.lock()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::DisconnectReason;
+
+    #[test]
+    fn what_is_taken_later_stands_behind_what_was_taken_before() {
+        let mailbox = Mailbox::new(|| {}, || Mono::ZERO);
+        let conns = [1, 2].map(|n| ConnId::new(0, n, 1));
+        let mut taken = Posts::default();
+        for conn in conns {
+            mailbox.dirty(conn);
+            mailbox.resume(conn);
+            mailbox.close(conn, CloseMode::Now(DisconnectReason::Stopped));
+            mailbox.take(&mut taken);
+        }
+        assert_eq!((&taken.dirty[..], &taken.resume[..]), (&conns[..], &conns[..]));
+        let closed = taken.commands.iter().map(|command| match command {
+            Command::Close { conn, .. } => *conn,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(closed.collect::<Vec<_>>(), conns);
+        assert!(!mailbox.has_posts());
+    }
+}

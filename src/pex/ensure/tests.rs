@@ -1,4 +1,8 @@
-//! When seeds are dialed.
+//! When seeds are dialed, and who is looked for.
+
+use std::net::Ipv4Addr;
+
+use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::{
@@ -55,11 +59,7 @@ fn fail(core: &mut PexCore, n: u8, purpose: Purpose, now: Now) {
 
 /// Whom it dials for this.
 fn dialed(core: &mut PexCore, purpose: Purpose) -> Vec<NodeId> {
-    let dialed = outputs(core).into_iter().filter_map(|output| match output {
-        PexOutput::Dial { addr, origin } if origin.purpose() == Some(purpose) => Some(addr.id()),
-        _ => None,
-    });
-    dialed.collect()
+    dialed_by(&outputs(core), purpose)
 }
 
 /// Lets time go by until then; when it dials somebody for this, and whom.
@@ -129,4 +129,46 @@ fn a_seed_dials_seeds_only_when_its_crawl_has_reached_nobody_for_two_rounds() {
     let all = run_until(&mut core, at(0), long + 2 * round, Purpose::Seed);
     assert!(!all.is_empty(), "it is lost");
     assert!((long..=long + round).contains(&all[0].0), "{all:?}");
+}
+
+fn dialed_by(outputs: &[PexOutput], purpose: Purpose) -> Vec<NodeId> {
+    let dials = outputs.iter().filter_map(|output| match output {
+        PexOutput::Dial { addr, origin: Origin::Discovery { purpose: of, .. } } => {
+            (*of == purpose).then_some(addr.id())
+        }
+        _ => None,
+    });
+    dials.collect()
+}
+
+/// A place among the good ones that another good one wants is its holder's until it was looked
+/// for, also by who wants no peers.
+#[test]
+fn whose_place_is_wanted_is_dialed_once_though_nobody_is_needed() {
+    let mut core = started(&Config { max_num_outbound_peers: 0, ..Config::default() });
+    outputs(&mut core);
+    let (wall, mut rng) = (at(0).wall, StdRng::seed_from_u64(1));
+    // More good ones of one network than it has places for.
+    for n in 0..300_u16 {
+        let [high, low] = n.to_be_bytes();
+        let id = NodeId::from_bytes(std::array::from_fn(|i| [high, low][i % 2]));
+        let addr = NetAddress::new(id, Ipv4Addr::new(50, 1, high, low).into(), 26656);
+        if core.book.add(addr, addr, wall, &mut rng).is_ok() {
+            core.book.authenticated(&addr, &NodeFacts::default(), wall);
+            core.book.mark_good(&id, wall, &mut rng);
+        }
+    }
+    let period = core.settings.ensure_peers_period.as_millis() as u64;
+    let mut tested = Vec::new();
+    for round in 1..=3 {
+        core.handle_input(PexInput::Timeout, at(2 * round * period));
+        let told = outputs(&mut core);
+        assert_eq!(dialed_by(&told, Purpose::Peers), []);
+        tested.extend(dialed_by(&told, Purpose::Test));
+    }
+    assert!(!tested.is_empty());
+    let good = |id: &NodeId| core.book.is_good(id);
+    assert!(tested.iter().all(good), "they keep their places");
+    let distinct: BTreeSet<_> = tested.iter().collect();
+    assert_eq!(distinct.len(), tested.len(), "each once: {tested:?}");
 }

@@ -15,6 +15,8 @@ mod frame;
 mod handshake;
 mod key_schedule;
 mod limits;
+#[cfg(test)]
+mod shown;
 mod transcript;
 
 pub use agreement::KeyAgreement;
