@@ -51,7 +51,8 @@ fn with_nine_tenths_black_holes_a_node_has_all_its_peers_in_distinct_groups_in_t
         for n in (0..540).step_by(2) {
             world.net.borrow_mut().listen(host, hole(n).socket_addr());
         }
-        let node = world.join(Config::default());
+        // Not where one of them is.
+        let node = world.join_as(60, addr(4001), Config::default());
         // From 20 sources in as many groups; the others were told by three.
         let bad = (0..540).map(|n| (hole(n), hole(n % 20)));
         let told: Vec<_> =
