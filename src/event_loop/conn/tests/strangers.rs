@@ -1,7 +1,10 @@
 //! Who is not let in, at every stage.
 
 use super::*;
-use crate::protocol::{link::LinkError, secret::HandshakeError};
+use crate::{
+    node_info::Incompatible,
+    protocol::{link::LinkError, secret::HandshakeError},
+};
 
 #[test]
 fn who_waits_for_a_filter_that_never_decides_is_closed_in_a_handshakes_time() {
@@ -88,10 +91,12 @@ fn a_node_info_of_somebody_else_is_told_with_both_names() {
 #[test]
 fn what_ends_a_handshake_is_of_a_kind_with_a_stable_word() {
     let id = NodeId::from_bytes([1; 20]);
+    let blocks = Incompatible::BlockProtocol { ours: 11, theirs: 10 };
     for (error, kind) in [
         (LinkError::Handshake(HandshakeError::LowOrderKey), "auth_failure"),
         (LinkError::WrongId { expected: id, actual: their_id() }, "wrong_id"),
         (LinkError::SelfConnection, "self"),
+        (LinkError::Incompatible(blocks), "incompatible"),
         (LinkError::NodeInfoLength, "protocol"),
     ] {
         assert_eq!(error.kind(), kind, "{error}");
