@@ -280,4 +280,13 @@ mod tests {
         assert!(sleeper.post());
         assert!(!sleeper.post());
     }
+
+    #[test]
+    fn a_budget_resumes_as_soon_as_no_more_than_half_of_it_is_held() {
+        let budget = Budget::<Std>::new(100);
+        assert_eq!(budget.charge(100), Charged::Paused);
+        assert!(!budget.release(49));
+        assert!(budget.release(1));
+        assert!(!budget.is_paused());
+    }
 }

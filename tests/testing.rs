@@ -234,3 +234,91 @@ fn a_day_passes_in_moments() {
     assert_eq!((num_peers(&network, alice), num_peers(&network, bob)), (1, 1));
     eprintln!("{:?} for a day", begun.elapsed());
 }
+
+#[test]
+fn a_start_that_fails_leaves_the_others_alone() {
+    let mut network = Network::new(10);
+    let (alice, _a) = add(&mut network, 1);
+    let laddr = network.switch(alice).local_addr().unwrap().into();
+    let taken = Config { pex: false, laddr: Some(laddr), ..Config::default() };
+    assert!(network.add(builder(2, taken)).is_err(), "the address is taken");
+    let (bob, b) = add(&mut network, 3);
+    network.drive(bob, b, |event| {
+        if let Event::Message(message) = event {
+            message.peer().try_send(VOTES, message.payload().to_vec()).unwrap();
+        }
+    });
+    let peer = network.connect(alice, bob).unwrap();
+    network.run_for(SECOND);
+    let sent = network.now();
+    peer.try_send(VOTES, b"yes".to_vec()).unwrap();
+    assert!(network.run_until(SECOND, |_| messages(&_a) > 0));
+    assert!(network.now() - sent < SECOND / 10, "the newest node hears at once");
+}
+
+#[test]
+fn what_a_condition_does_is_done() {
+    let mut network = Network::new(11);
+    let ((alice, _a), (bob, b)) = (add(&mut network, 1), add(&mut network, 2));
+    let peer = network.connect(alice, bob).unwrap();
+    network.run_for(SECOND);
+    let (mut sent, mut came) = (0, 0);
+    let begun = network.now();
+    let is_so = network.run_until(SECOND, |_| {
+        came += messages(&b);
+        if sent == came && sent < 10 {
+            peer.try_send(VOTES, b"yes".to_vec()).unwrap();
+            sent += 1;
+        }
+        came == 10
+    });
+    assert!(
+        is_so && network.now() - begun < SECOND / 5,
+        "{came} after {:?}",
+        network.now() - begun
+    );
+    let end = network.now() + SECOND;
+    assert!(network.run_until(SECOND, |network| network.now() >= end), "asked at the end, too");
+}
+
+#[test]
+fn who_is_killed_while_nobody_hears_it_is_gone_for_the_others_when_they_send() {
+    let mut network = Network::new(12);
+    let ((alice, _a), (bob, _b)) = (add(&mut network, 1), add(&mut network, 2));
+    let peer = network.connect(alice, bob).unwrap();
+    network.run_for(SECOND);
+    network.partition(&[&[alice], &[bob]]);
+    let at_bob = network.switch(bob).peers().remove(0);
+    network.kill(bob);
+    assert!(at_bob.is_closed() && at_bob.try_send(VOTES, b"late".to_vec()).is_err());
+    network.run_for(SECOND);
+    assert_eq!(num_peers(&network, alice), 1, "no reset comes through");
+    network.heal();
+    network.run_for(SECOND);
+    assert_eq!(num_peers(&network, alice), 1, "nobody says anything");
+    peer.try_send(VOTES, b"are you there".to_vec()).unwrap();
+    assert!(network.run_until(SECOND, |network| num_peers(network, alice) == 0));
+}
+
+#[test]
+#[should_panic(expected = "a test that is wrong")]
+fn a_panic_in_a_handler_ends_a_call() {
+    let mut network = Network::new(13);
+    let ((alice, a), (bob, _b)) = (add(&mut network, 1), add(&mut network, 2));
+    network.connect(alice, bob).unwrap();
+    network.drive(alice, a, |event| {
+        assert!(!matches!(event, Event::PeerDown(..)), "a test that is wrong");
+    });
+    let id = network.switch(bob).id();
+    let _ = network.call(alice, |switch| switch.ban(id, None, "a test"));
+    network.run_for(SECOND);
+}
+
+#[test]
+#[should_panic(expected = "no answer as long as no time passes")]
+fn a_call_that_needs_time_is_no_call() {
+    let mut network = Network::new(14);
+    let ((alice, _a), (bob, _b)) = (add(&mut network, 1), add(&mut network, 2));
+    let addr = network.switch(bob).peer_address().unwrap();
+    let _ = network.call(alice, |switch| switch.dial(addr).wait());
+}

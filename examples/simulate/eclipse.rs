@@ -33,7 +33,7 @@ pub(crate) fn run(rules: Rules, attack: Attack, seed: u64) -> (Taken, Taken) {
         world.start(node, |_| {});
         world.run(MINUTE / 60);
     }
-    let nodes = attack.honest * attack.share / (100 - attack.share);
+    let nodes = (attack.honest * attack.share / (100 - attack.share)).max(1);
     let attacker = Attacker::new(&mut world, nodes, attack.is_in_one_network);
     let mut victims = world.seeds.clone();
     attacker.dial(&mut world, &victims);

@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-use crate::world::{MINUTE, Rules, SECOND, World};
+use crate::{
+    soak,
+    world::{MINUTE, Rules, SECOND, World},
+};
 
 /// How it went, by the minute.
 #[derive(Default)]
 pub(crate) struct Growth {
     pub(crate) rows: Vec<Row>,
-    /// Seconds from the start of each node to its first peer, and to as many outbound peers as it wants.
+    /// Seconds from the first start of each node to its first peer, and to as many outbound peers as it wants;
+    /// without those that never came so far.
     pub(crate) first: Vec<f64>,
     pub(crate) full: Vec<f64>,
+    /// MiB of the process at the end.
+    pub(crate) memory: f64,
 }
 
 pub(crate) struct Row {
@@ -48,6 +54,7 @@ pub(crate) fn run(rules: Rules, shape: Shape, seed: u64) -> Growth {
     let mut begin = begin.into_iter().peekable();
     let mut back: Vec<(Duration, usize)> = Vec::new();
     let (mut growth, mut sessions) = (Growth::default(), 0);
+    let mut begun = vec![Duration::ZERO; world.members.len()];
     let mut first = vec![None; world.members.len()];
     let mut full = vec![None; world.members.len()];
     let step = SECOND;
@@ -56,6 +63,7 @@ pub(crate) fn run(rules: Rules, shape: Shape, seed: u64) -> Growth {
     while world.network.now() < shape.time {
         let now = world.network.now();
         while let Some((_, node)) = begin.next_if(|(at, _)| *at <= now) {
+            begun[node] = world.network.now();
             world.start(node, |_| {});
         }
         let due: Vec<_> = back.extract_if(.., |(at, _)| *at <= now).collect();
@@ -75,7 +83,7 @@ pub(crate) fn run(rules: Rules, shape: Shape, seed: u64) -> Growth {
                 continue;
             }
             let running = world.members[node].running.as_ref().expect("it runs");
-            let (since, num) = (running.since, world.network.switch(running.index).num_peers());
+            let (since, num) = (begun[node], world.network.switch(running.index).num_peers());
             if num.outbound + num.inbound > 0 {
                 first[node].get_or_insert((now - since).as_secs_f64());
             }
@@ -98,6 +106,7 @@ pub(crate) fn run(rules: Rules, shape: Shape, seed: u64) -> Growth {
             sessions = all;
         }
     }
+    growth.memory = soak::memory();
     growth.first = first.into_iter().flatten().collect();
     growth.full = full.into_iter().flatten().collect();
     growth

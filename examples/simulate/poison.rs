@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::world::{MINUTE, Rules, SECOND, World};
 
-/// Addresses of the book.
+/// Addresses of the book: with fewer the reference would ask its seed.
 const ADDRESSES: usize = 1000;
 
 /// How long a node needs for eight outbound peers, with a book of which so many of a thousand addresses are

@@ -7,7 +7,7 @@ use tmp2p::{Config, NodeInfo, NodeKey, PeerAddress, Switch};
 use crate::world::{MINUTE, Rules, SECOND, World};
 
 /// The node with as many guests as it takes (40, by default), all of them an attacker's, from so many networks
-/// (/24); each dials again as soon as it is sent away. How long until somebody else is let in who dials it as a
+/// (/24); twice as many as have a place dial it, each again with the pauses of a persistent peer. How long until somebody else is let in who dials it as a
 /// persistent peer, and `None` if that has not happened within the limit.
 pub(crate) fn run(rules: Rules, networks: usize, limit: Duration, seed: u64) -> Option<Duration> {
     let mut world = World::new(rules, seed);

@@ -57,18 +57,18 @@ impl Study {
             let begun = Instant::now();
             let grown = growth::run(rules, shape, self.seed);
             println!(
-                "growth: {} nodes, {} min, {}: {:.0} s, {:.0} MiB; first peer after {} s (99 %: {} s), 10 \
-                 outbound after {} s (99 %: {} s); at the end {:.2} outbound in {:.2} networks; {} sessions \
+                "growth: {} nodes, {} min, {}: {:.0} s, {:.0} MiB; first peer after {} (99 %: {}), 10 \
+                 outbound after {} (99 %: {}); at the end {:.2} outbound in {:.2} networks; {} sessions \
                  of the seeds a minute",
                 shape.nodes,
                 shape.time.as_secs() / 60,
                 rules.name(),
                 begun.elapsed().as_secs_f64(),
-                soak::memory(),
-                quantile(&grown.first, 0.5),
-                quantile(&grown.first, 0.99),
-                quantile(&grown.full, 0.5),
-                quantile(&grown.full, 0.99),
+                grown.memory,
+                time_of(&grown.first, 0.5, shape.nodes),
+                time_of(&grown.first, 0.99, shape.nodes),
+                time_of(&grown.full, 0.5, shape.nodes),
+                time_of(&grown.full, 0.99, shape.nodes),
                 grown.rows.last().map_or(0.0, |row| row.outbound),
                 grown.rows.last().map_or(0.0, |row| row.groups),
                 grown.rows.last().map_or(0.0, |row| row.seed_sessions),
@@ -321,9 +321,9 @@ impl Study {
         };
         self.draw("soak", |file| {
             Plot {
-                title: "A seed for a day, with 5000 nodes that come and go",
+                title: &format!("A seed for a day, with {nodes} nodes that come and go"),
                 x: "hours",
-                y: "",
+                y: "see the legend",
                 series: vec![
                     series("addresses of the book / 100", |row| row.addresses / 100.0),
                     series("open sockets", |row| row.sockets),
@@ -347,6 +347,14 @@ fn distribution(times: &[f64], of: usize) -> Vec<(f64, f64)> {
     // Beyond two minutes nothing can be told apart from the end.
     let points = points.map(|(number, time)| (*time, part(number)));
     std::iter::once((0.0, 0.0)).chain(points.take_while(|(time, _)| *time <= 120.0)).collect()
+}
+
+/// When so many of all were so far.
+fn time_of(times: &[f64], part: f64, all: usize) -> String {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    let time = times.get((all as f64 * part) as usize);
+    time.map_or("never".to_owned(), |time| format!("{time:.0} s"))
 }
 
 fn quantile(values: &[f64], part: f64) -> f64 {

@@ -69,7 +69,6 @@ pub(crate) struct Member {
 pub(crate) struct Running {
     pub(crate) index: NodeIndex,
     reference: Option<Rc<RefCell<Pex>>>,
-    pub(crate) since: Duration,
 }
 
 /// The network, and who takes part.
@@ -226,7 +225,7 @@ impl World {
             self.drive(index, reactor, pex.clone());
             pex
         });
-        self.members[member].running = Some(Running { index, reference, since: now });
+        self.members[member].running = Some(Running { index, reference });
     }
 
     fn drive(&mut self, index: NodeIndex, reactor: Reactor, pex: Rc<RefCell<Pex>>) {

@@ -288,6 +288,21 @@ mod tests {
         assert_eq!(pending.waiting.len(), 1);
     }
 
+    /// Who waits for what is urgent would wait for ever for a write that does not come.
+    #[test]
+    fn only_what_is_urgent_and_not_begun_is_pressing() {
+        let mut pending = Pending::new(&StoredBook::default());
+        pending.hurry();
+        assert!(!pending.is_pressing(), "there is nothing to write");
+        let mut pending = Pending::new(&StoredBook::default());
+        pending.add(change(1, true), false);
+        assert!(!pending.is_pressing(), "there is time");
+        pending.hurry();
+        assert!(pending.is_pressing());
+        assert!(pending.take(at(0)).is_some());
+        assert!(!pending.is_pressing(), "its write has begun");
+    }
+
     /// Who was told and forgotten within a second, as in a flood, is never written.
     #[test]
     fn an_address_that_no_store_has_is_not_removed_there() {

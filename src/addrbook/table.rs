@@ -356,6 +356,9 @@ impl Table {
                 }
                 Placement::Bad => assert!(!self.new_ones.contains(n) && !self.old_ones.contains(n)),
             }
+            let is_met = slot.known.dial_failures == 0 && slot.known.met().is_some();
+            let is_placed = slot.known.placement != Placement::Bad;
+            assert_eq!(self.met_ones.contains(n), is_placed && is_met, "{:?}", slot.known);
         }
         let count = |buckets: &Buckets, all: u16| -> usize {
             let sizes = (0..all).map(|bucket| buckets.get(bucket as u8).len());

@@ -113,4 +113,20 @@ mod tests {
         }
         assert!(format!("{ID}@{}:1", &long[1..]).parse::<PeerAddress>().is_ok());
     }
+
+    #[test]
+    fn without_a_port_or_at_nobodys_address_nobody_is_dialed() {
+        let id = NodeId::from_bytes([1; 20]);
+        for (location, is_dialable) in [
+            ("seed.example.com:26656", true),
+            ("seed.example.com:0", false),
+            ("1.2.3.4:26656", true),
+            ("1.2.3.4:0", false),
+            ("0.0.0.0:26656", false),
+            ("0.0.0.0:0", false),
+        ] {
+            let address: PeerAddress = format!("{id}@{location}").parse().unwrap();
+            assert_eq!(address.is_dialable(), is_dialable, "{location}");
+        }
+    }
 }

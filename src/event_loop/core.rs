@@ -157,13 +157,18 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         }
     }
 
-    /// Everything that is due, then what is ready, each once: accepts, then connections, of which so
-    /// many are left for the next turn that this one stays short.
+    /// What is due, then what is ready, each once: accepts, then connections, of which so many are left for
+    /// the next turn that this one stays short.
     pub fn run_turn(&mut self, now: Now) {
         self.cx.begin_turn(now);
-        while let Some(slot) = self.table.pop_due(now.mono) {
+        while self.cx.overdue > 0
+            && let Some(slot) = self.table.pop_due(now.mono)
+        {
             match self.table.at(slot).map(|conn| conn.handle_deadline(&self.cx)) {
-                Some(Next::Over(reason)) => self.finish(slot, reason),
+                Some(Next::Over(reason)) => {
+                    self.cx.overdue -= 1;
+                    self.finish(slot, reason);
+                }
                 // Its run arms the next deadline.
                 Some(_) => self.table.set_ready(slot),
                 None => {}
@@ -176,7 +181,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
         self.cx.share_bytes(ready);
         // Those that were short of steps, before the steps go to others.
         for _ in 0..self.table.num_handshakes() {
-            if self.cx.handshake_steps == 0 {
+            if self.cx.handshake_steps == 0 || self.cx.stranger_runs == 0 {
                 break;
             }
             let Some(slot) = self.table.pop_handshake() else { break };
@@ -189,6 +194,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
                 break;
             }
             let Some(slot) = self.table.pop_ready() else { break };
+            if self.cx.stranger_runs == 0 && !self.runs_as_session(slot) {
+                self.table.set_handshake(slot);
+                continue;
+            }
             self.run(slot, Conn::run);
         }
         self.ask_switch();
@@ -275,9 +284,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
     fn settle(&mut self, slot: u32, next: Next) {
         match next {
             Next::Over(reason) => self.finish(slot, reason),
-            Next::Again if self.table.at(slot).is_some_and(Conn::runs_as_session) => {
-                self.table.set_again(slot);
-            }
+            Next::Again if self.runs_as_session(slot) => self.table.set_again(slot),
             Next::Again => self.table.set_handshake(slot),
             Next::Wait => {}
         }
@@ -287,6 +294,10 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             let reason = self.table.at(slot).map(Conn::why_evicted);
             self.finish(slot, reason.unwrap_or(DisconnectReason::Evicted));
         }
+    }
+
+    fn runs_as_session(&self, slot: u32) -> bool {
+        self.table.at(slot).is_some_and(Conn::runs_as_session)
     }
 
     /// Closes the socket, frees the slot, reports.

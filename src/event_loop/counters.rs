@@ -96,4 +96,15 @@ mod tests {
         assert_eq!((status.turns, status.long_turns), (5, 2));
         assert_eq!(status.longest_turn, Duration::from_millis(7));
     }
+
+    #[test]
+    fn bytes_are_counted_by_direction() {
+        let counters = Counters::default();
+        for bytes in [3, 4] {
+            counters.on_read(bytes);
+            counters.on_written(100 * bytes);
+        }
+        let status = counters.status();
+        assert_eq!((status.read_bytes, status.written_bytes), (7, 700));
+    }
 }

@@ -164,6 +164,7 @@ mod tests {
     use std::iter::empty;
 
     use super::*;
+    use crate::reactor::session_without_connection;
 
     #[test]
     fn who_was_not_served_is_served_at_the_next_look_though_nobody_has_let_go_of_more() {
@@ -172,5 +173,30 @@ mod tests {
         delivered.is_cut = true;
         assert!(delivered.count(empty(), Mono::ZERO));
         assert!(!delivered.count(empty(), Mono::ZERO), "once");
+    }
+
+    #[test]
+    fn of_sessions_that_are_over_those_stay_of_which_something_is_held() {
+        let mut delivered = Delivered::new(1000, 1);
+        let sessions: Vec<_> = (0..GONE as u8).map(session_without_connection).collect();
+        for session in &sessions {
+            delivered.remember(session);
+            assert!(delivered.gone.is_empty(), "nothing of it is held");
+            _ = session.budget(0).charge(1);
+        }
+        sessions.iter().for_each(|session| delivered.remember(session));
+        assert_eq!(delivered.gone.len(), GONE);
+        // A fourth is still held when there is one more than there were to be.
+        for (number, session) in sessions.iter().enumerate() {
+            if number % 4 > 0 {
+                _ = session.budget(0).release(1);
+            }
+        }
+        let last = session_without_connection(GONE as u8);
+        _ = last.budget(0).charge(1);
+        delivered.remember(&last);
+        assert_eq!((delivered.gone.len(), delivered.max_gone), (GONE / 4 + 1, GONE / 2 + GONE));
+        let mut used = delivered.gone.iter().map(|gone| gone.upgrade().unwrap().budget(0).used());
+        assert!(used.all(|used| used == 1));
     }
 }

@@ -81,8 +81,12 @@ impl FromStr for NodeId {
 crate::text::as_text!(NodeId);
 
 fn digit(ascii: u8) -> Result<u8, NodeIdError> {
-    let value = char::from(ascii).to_digit(16).ok_or(NodeIdError::NotHex)?;
-    Ok(value as u8)
+    match ascii {
+        b'0'..=b'9' => Ok(ascii & 0xf),
+        // Capital or not.
+        b'a'..=b'f' | b'A'..=b'F' => Ok((ascii & 0xf).saturating_add(9)),
+        _ => Err(NodeIdError::NotHex),
+    }
 }
 
 /// A text is no node ID.

@@ -123,7 +123,10 @@ mod tests {
         address::NetAddress,
         config::Config,
         drive::Core,
-        pex::{PexInput, PexOutput, PexSettings, core::tests::at},
+        pex::{
+            PexInput, PexOutput, PexSettings,
+            core::tests::{at, started},
+        },
         reactor::DisconnectReason,
         switch::{Notice, Origin},
     };
@@ -191,5 +194,16 @@ mod tests {
         }
         let (unit, period) = (core.settings.backoff_unit(), core.settings.crawl_period);
         assert_eq!(waits, [unit, unit + period, unit + 2 * period]);
+    }
+
+    #[test]
+    fn who_does_not_crawl_keeps_no_queue() {
+        for seed_mode in [false, true] {
+            let config = Config { seed_mode, ..Config::default() };
+            let mut core = started(&config);
+            let addr = NetAddress::new(NodeId::from_bytes([1; 20]), [1, 2, 3, 4].into(), 26656);
+            core.add_to_book(addr, addr, at(0)).unwrap();
+            assert_eq!(core.crawl.len(), usize::from(seed_mode));
+        }
     }
 }

@@ -18,6 +18,9 @@ use crate::{
     time::Now,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Dials in a row that may fail before an address is bad (`maxAttemptsToDial`).
 pub(super) const MAX_ATTEMPTS: u32 = 16;
 
@@ -78,7 +81,10 @@ impl PexCore {
         let has_nobody = self.has_nobody();
         // Those who were there a moment ago are tried before a seed is asked for others.
         let is_for_book = self.has_outbound() || (has_nobody && self.alone.is_first());
-        self.look(was_in_vain || !is_for_book, now);
+        // Who has all the peers he wants asks nobody, as in the reference: else each node would ask somebody
+        // in every round for ever, since few ever meet the thousand others with which a book needs no more.
+        let may_ask = self.num_wanted() > 0;
+        self.look(was_in_vain || !is_for_book, may_ask, now);
         if has_nobody {
             let pauses = (self.settings.backoff_unit(), self.settings.ensure_peers_period);
             self.alone.looked(pauses, self.rng.random_range(0.0..1.0), now.mono);
@@ -86,17 +92,15 @@ impl PexCore {
         }
     }
 
-    /// Looks for peers: dials whom it may, and asks for addresses.
-    fn look(&mut self, are_seeds_first: bool, now: Now) {
+    /// Looks for peers: dials whom it may, and asks for addresses where it may.
+    fn look(&mut self, are_seeds_first: bool, may_ask: bool, now: Now) {
         // However many addresses the book holds, they are worth nothing if nobody is there. Before
         // others take the places.
         if are_seeds_first {
             self.dial_seeds(now);
         }
-        // Who has all the peers he wants asks nobody, as in the reference: else each node would ask somebody
-        // in every round for ever, since few ever meet a thousand others.
-        let needs_more = self.num_wanted() > 0 && self.book.needs_more(now.wall);
         let dialed = self.fill(now);
+        let needs_more = may_ask && self.book.needs_more(now.wall);
         if needs_more {
             let may_ask = |n: &&Neighbour| n.facts.speaks_pex && !n.is_over;
             let peers: Vec<_> =
@@ -288,7 +292,7 @@ impl PexCore {
         if self.is_full() {
             self.exchange_until = Some(now.mono + self.settings.ensure_peers_period);
         }
-        self.look(!self.has_outbound(), now);
+        self.look(!self.has_outbound(), true, now);
     }
 
     /// Whether there are as many peers as peer exchange may find.
@@ -400,65 +404,5 @@ impl PexCore {
         if !anchors.is_empty() && anchors != self.book.anchors() {
             self.book.set_anchors(anchors);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use rand::{SeedableRng, rngs::StdRng};
-
-    use super::*;
-    use crate::{
-        addrbook::NodeFacts,
-        config::Config,
-        drive::Core,
-        pex::{
-            PexInput,
-            core::tests::{at, outputs, started},
-        },
-    };
-
-    fn dialed(outputs: &[PexOutput], purpose: Purpose) -> Vec<NodeId> {
-        let dials = outputs.iter().filter_map(|output| match output {
-            PexOutput::Dial { addr, origin: Origin::Discovery { purpose: of, .. } } => {
-                (*of == purpose).then_some(addr.id())
-            }
-            _ => None,
-        });
-        dials.collect()
-    }
-
-    /// A place among the good ones that another good one wants is its holder's until it was looked
-    /// for, also by who wants no peers.
-    #[test]
-    fn whose_place_is_wanted_is_dialed_once_though_nobody_is_needed() {
-        let mut core = started(&Config { max_num_outbound_peers: 0, ..Config::default() });
-        outputs(&mut core);
-        let (wall, mut rng) = (at(0).wall, StdRng::seed_from_u64(1));
-        // More good ones of one network than it has places for.
-        for n in 0..300_u16 {
-            let [high, low] = n.to_be_bytes();
-            let id = NodeId::from_bytes(std::array::from_fn(|i| [high, low][i % 2]));
-            let addr = NetAddress::new(id, Ipv4Addr::new(50, 1, high, low).into(), 26656);
-            if core.book.add(addr, addr, wall, &mut rng).is_ok() {
-                core.book.authenticated(&addr, &NodeFacts::default(), wall);
-                core.book.mark_good(&id, wall, &mut rng);
-            }
-        }
-        let period = core.settings.ensure_peers_period.as_millis() as u64;
-        let mut tested = Vec::new();
-        for round in 1..=3 {
-            core.handle_input(PexInput::Timeout, at(2 * round * period));
-            let told = outputs(&mut core);
-            assert_eq!(dialed(&told, Purpose::Peers), []);
-            tested.extend(dialed(&told, Purpose::Test));
-        }
-        assert!(!tested.is_empty());
-        let good = |id: &NodeId| core.book.is_good(id);
-        assert!(tested.iter().all(good), "they keep their places");
-        let distinct: BTreeSet<_> = tested.iter().collect();
-        assert_eq!(distinct.len(), tested.len(), "each once: {tested:?}");
     }
 }

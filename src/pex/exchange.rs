@@ -506,6 +506,26 @@ mod tests {
         }
     }
 
+    /// Somebody has told our address for his.
+    #[test]
+    fn only_an_address_at_which_we_are_is_our_own() {
+        for (is_own, actual) in [(true, 0), (false, 9)] {
+            let mut core = started(&Config::default());
+            let node =
+                |n: u8| NetAddress::new(NodeId::from_bytes([n; 20]), [50, 1, 1, 1].into(), 1);
+            let addr = node(1);
+            core.add_to_book(addr, addr, at(0)).unwrap();
+            let (purpose, actual) = (Purpose::Peers, NodeId::from_bytes([actual; 20]));
+            let reason = DisconnectReason::WrongId { expected: addr.id(), actual };
+            let origin = Origin::Discovery { purpose, failures: 0, is_limited: true };
+            let notice = Notice::DialFailed { addr: addr.into(), origin, reason };
+            core.handle_input(PexInput::Notice(notice), at(0));
+            assert!(core.book().get(&addr.id()).is_none(), "it leaves the book");
+            let again = core.add_to_book(node(2), node(2), at(0));
+            assert_eq!(again.is_err(), is_own, "{again:?}");
+        }
+    }
+
     fn is_evict(output: &PexOutput, conn: ConnId) -> bool {
         matches!(output, PexOutput::Evict { conn: of, .. } if *of == conn)
     }

@@ -166,3 +166,32 @@ impl Neighbour {
         self.facts.direction == Direction::Outbound
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{addrbook::NodeFacts, ids::ConnId};
+
+    #[test]
+    fn so_many_early_requests_are_borne_and_one_more_is_abuse() {
+        let id = NodeId::from_bytes([1; 20]);
+        let facts = PeerFacts {
+            conn: ConnId::new(0, 1, 1),
+            id,
+            direction: Direction::Inbound,
+            remote: ([50, 1, 1, 1], 1).into(),
+            dialed: None,
+            announced: None,
+            origin: None,
+            speaks_pex: true,
+            facts: NodeFacts::default(),
+        };
+        let now = Mono::ZERO + 10 * ABUSE_WINDOW;
+        let mut neighbour = Neighbour::new(facts, now);
+        let interval = ABUSE_WINDOW;
+        let mut told = |_| neighbour.request(interval, now);
+        assert!((0..FREE_REQUESTS).map(&mut told).all(|told| matches!(told, Verdict::Answer)));
+        assert!((0..MAX_EARLY).map(&mut told).all(|told| matches!(told, Verdict::Early)));
+        assert!(matches!(told(0), Verdict::Abuse));
+    }
+}

@@ -166,3 +166,40 @@ pub(super) fn target(known: &KnownAddress) -> NetAddress {
     let is_other = known.dial_failures % 2 == 1;
     known.probation.filter(|_| is_other).unwrap_or(known.addr)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        pex::core::tests::{at, outputs, started},
+    };
+
+    #[test]
+    fn a_bias_that_is_no_percentage_is_told_once() {
+        let mut core = started(&Config { pex_bias: PexBias::new(|_| 200), ..Config::default() });
+        let mut told = 0;
+        for _ in 0..3 {
+            assert_eq!(core.bias(), 100);
+            let is_notice = |output: &PexOutput| matches!(output, PexOutput::Notice(_));
+            told += outputs(&mut core).iter().filter(|output| is_notice(output)).count();
+            assert_eq!(told, 1);
+        }
+    }
+
+    #[test]
+    fn with_each_failure_it_is_the_other_address_that_is_dialed() {
+        let mut core = started(&Config::default());
+        let node = |ip: u8| NetAddress::new(NodeId::from_bytes([1; 20]), [50, ip, 1, 1].into(), 1);
+        core.add_to_book(node(1), node(1), at(0)).unwrap();
+        let mut known = core.book.get(&node(1).id()).unwrap().clone();
+        for failures in 0..6 {
+            known.dial_failures = failures;
+            known.probation = None;
+            assert_eq!(target(&known), node(1));
+            known.probation = Some(node(2));
+            let turn = if failures.is_multiple_of(2) { 1 } else { 2 };
+            assert_eq!(target(&known), node(turn), "after {failures} failures");
+        }
+    }
+}

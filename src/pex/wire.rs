@@ -183,9 +183,9 @@ fn decode_addr(entry: &[u8]) -> Result<Option<NetAddress>, PexMessageError> {
             _ => {}
         }
     }
-    let text = |bytes: &[u8], most: usize| {
-        std::str::from_utf8(bytes).ok().filter(|text| text.len() <= most).map(str::to_owned)
-    };
+    fn text(bytes: &[u8], most: usize) -> Option<&str> {
+        std::str::from_utf8(bytes).ok().filter(|text| text.len() <= most)
+    }
     let ip = text(ip, MAX_IP)
         .and_then(|ip| ip.parse::<IpAddr>().ok())
         .ok_or_else(|| PexMessageError::Ip(shown(&String::from_utf8_lossy(ip))))?;

@@ -99,8 +99,12 @@ pub(crate) mod tests {
 
     pub(in crate::reactor) const CHANNEL: ChannelId = ChannelId::new(0x20);
 
-    /// A session without a connection.
     pub(crate) fn peer(number: u8) -> Peer {
+        Peer::new(session(number))
+    }
+
+    /// A session without a connection.
+    pub(crate) fn session(number: u8) -> Arc<Session> {
         let settings = SessionSettings {
             channels: [(ChannelDescriptor::new(CHANNEL), 0)].into(),
             reactors: 1,
@@ -124,7 +128,7 @@ pub(crate) mod tests {
             is_persistent: false,
             is_reserved: false,
         };
-        Peer::new(Arc::new(Session::new(admission, &settings, Arc::new(Asleep))))
+        Arc::new(Session::new(admission, &settings, Arc::new(Asleep)))
     }
 
     /// A block part for a hundred peers is one block part, whether it waits or is taken already.

@@ -18,7 +18,9 @@ mod session;
 mod waiter;
 
 #[cfg(test)]
-pub(crate) use broadcast::tests::peer as peer_without_connection;
+pub(crate) use broadcast::tests::{
+    peer as peer_without_connection, session as session_without_connection,
+};
 pub use broadcast::{BroadcastHandle, SendOutcomes, start_broadcast};
 pub use counters::ChannelStatus;
 pub(crate) use counters::bump;

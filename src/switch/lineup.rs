@@ -176,3 +176,79 @@ fn drop_values(session: &Session) {
         _ = guarded(|| drop(value));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::{Progress, peer_without_connection};
+
+    /// Keeps what comes.
+    #[derive(Default)]
+    struct Kept(Vec<Event>);
+
+    impl Inbox for Kept {
+        fn deliver(&mut self, _: usize, event: Event) -> bool {
+            self.0.push(event);
+            true
+        }
+        fn progress(&self, _: usize) -> Progress {
+            Progress::default()
+        }
+    }
+
+    struct Nobody;
+
+    impl Notify for Nobody {
+        fn dirty(&self, _: crate::ConnId) {}
+        fn resume(&self, _: crate::ConnId) {}
+        fn close(&self, _: crate::ConnId, _: crate::reactor::CloseMode) {}
+        fn now(&self) -> Mono {
+            Mono::ZERO
+        }
+    }
+
+    /// Of one reactor, to which the end of a session with a value was told.
+    fn dismissed() -> (Lineup<Kept>, Peer) {
+        let settings = SessionSettings {
+            channels: [].into(),
+            reactors: 1,
+            reactor_budget: 1,
+            send_queue_bytes: 0,
+            send_timeout: Duration::ZERO,
+            verdicts: Arc::new(()),
+            message_types: Vec::new(),
+        };
+        let names = vec!["one".to_owned()];
+        let mut lineup = Lineup::new(settings, names, Kept::default(), Arc::new(Nobody));
+        assert_eq!(lineup.next_deadline(), None);
+        let peer = peer_without_connection(1);
+        peer.set(7_u8);
+        lineup.dismiss(&peer, DisconnectReason::Eof, Mono::ZERO);
+        (lineup, peer)
+    }
+
+    #[test]
+    fn what_a_reactor_keeps_with_a_session_goes_when_it_has_heard_of_the_end() {
+        let (mut lineup, peer) = dismissed();
+        let look_at = lineup.next_deadline().expect("it is looked whether it may go");
+        lineup.let_go(look_at);
+        assert!(peer.get::<u8>().is_some(), "the end is not read yet");
+        lineup.inbox.0.clear();
+        lineup.let_go(look_at);
+        assert!(peer.get::<u8>().is_some(), "it is not looked again so soon");
+        lineup.let_go(look_at + LOOK_AFTER);
+        assert!(peer.get::<u8>().is_none());
+        assert_eq!(lineup.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_reactor_that_is_stuck_keeps_what_was_kept_with_a_session_for_a_minute() {
+        let (mut lineup, peer) = dismissed();
+        while let Some(now) = lineup.next_deadline() {
+            assert!(peer.get::<u8>().is_some());
+            lineup.let_go(now);
+            assert!(now <= Mono::ZERO + VALUES_STAY + LOOK_AFTER);
+        }
+        assert!(peer.get::<u8>().is_none());
+    }
+}

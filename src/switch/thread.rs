@@ -143,6 +143,16 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
         is_sound
     }
 
+    /// Ends as with its process: at once, without the loop.
+    #[cfg(feature = "testing")]
+    pub(crate) fn kill(mut self) {
+        let now = self.clock.mono();
+        for peer in std::mem::take(&mut self.sessions).into_values() {
+            self.lineup.dismiss(&peer, DisconnectReason::Stopped, now);
+        }
+        self.end(true);
+    }
+
     /// Nothing is left of it, and whoever waits for it is told.
     pub(crate) fn end(mut self, is_sound: bool) {
         // Nothing below runs code of the application unguarded.

@@ -17,7 +17,7 @@ impl Net {
         if host.is_some_and(|host| self.are_apart(host, self.socks[sock].host)) {
             return;
         }
-        let at = self.now + self.latency(sock);
+        let at = self.now + self.latency(sock) + self.delay_at(to);
         let Some(host) = host else {
             if !self.is_silent {
                 self.schedule(at, Happening::Refused(sock));
@@ -47,6 +47,7 @@ impl Net {
                     entry.flight_bytes -= data.len();
                     if entry.is_closed {
                         self.reset(sock);
+                        self.answer_with_reset(sock);
                     } else if !entry.is_reset {
                         if entry.arrived.is_empty() {
                             entry.arrived = data.into();
@@ -177,7 +178,7 @@ impl Net {
     pub(super) fn tell(&mut self, host: usize, sock: Option<SockId>, readiness: Readiness) {
         let edges = &mut self.hosts[host].edges;
         if edges.is_empty() {
-            self.stirred.push(host);
+            self.stirred.push_back(host);
         }
         edges.push_back((sock, readiness));
     }
@@ -196,6 +197,22 @@ impl Net {
         self.next += 1;
         self.socks[what.sock()].happenings += 1;
         self.happenings.push(Reverse(Due { at, number: self.next, what }));
+    }
+
+    /// Somebody sends to an end that is closed, and may not have heard of that.
+    fn answer_with_reset(&mut self, sock: SockId) {
+        let Some(peer) = self.socks[sock].peer else { return };
+        if !self.socks[peer].is_reset
+            && !self.are_apart(self.socks[sock].host, self.socks[peer].host)
+        {
+            self.send_reset_to(peer);
+        }
+    }
+
+    /// How far out whoever listens there is.
+    pub(super) fn delay_at(&self, to: SocketAddr) -> Duration {
+        let host = self.listeners.get(&to).map(|listener| listener.host);
+        host.map(|host| self.hosts[host].delay).unwrap_or_default()
     }
 
     /// How long something takes between this end and the other one.

@@ -16,7 +16,11 @@
 //! - Calls that wait for the switch or for room answer [`WrongThread`](crate::WrongThread) on the thread
 //!   that holds the network, for it would wait for itself; [`Network::call`] makes them.
 //! - Nothing is encrypted, though both ends sign who they are. The lines carry what
-//!   [`Network::latency`] and [`Network::delay`] say, and lose nothing, as TCP.
+//!   [`Network::latency`] and [`Network::delay`] say, and lose nothing, as TCP. Where nobody listens nobody
+//!   answers either: a dial fails in [`dial_timeout`](crate::Config::dial_timeout).
+//! - The same things happen again only with the same keys ([`NodeKey::from_seed`](crate::NodeKey::from_seed)), and
+//!   as long as no other thread has a say in it.
+//! - A real [`Switch`](crate::Switch) on the same thread cannot be waited for as long as there is a network.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,14 +30,15 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut network = Network::new(7);
-//! let mut node = |name: &str| -> Result<_, Box<dyn std::error::Error>> {
+//! let mut node = |name: &str, seed: u8| -> Result<_, Box<dyn std::error::Error>> {
 //!     let info = NodeInfo::new("test-chain", name)?;
-//!     let mut builder = Switch::builder(Config::default(), NodeKey::generate(), info);
+//!     let key = NodeKey::from_seed([seed; 32]);
+//!     let mut builder = Switch::builder(Config::default(), key, info);
 //!     let votes = builder.reactor(ReactorSpec::new("votes").channel(ChannelDescriptor::new(0x22)))?;
 //!     Ok((network.add(builder)?, votes))
 //! };
-//! let (alice, from_alice) = node("alice")?;
-//! let (bob, at_bob) = node("bob")?;
+//! let (alice, from_alice) = node("alice", 1)?;
+//! let (bob, at_bob) = node("bob", 2)?;
 //! let peer = network.connect(alice, bob)?;
 //!
 //! // The network falls apart, and what is sent meanwhile waits.

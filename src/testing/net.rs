@@ -44,8 +44,8 @@ pub struct Net {
     pub(super) happenings: BinaryHeap<Reverse<Due>>,
     pub(super) next: u64,
     pub(super) hosts: Vec<Host>,
-    /// Hosts that have got readiness since the last [`take_stirred`](Self::take_stirred).
-    pub(super) stirred: Vec<usize>,
+    /// Hosts that have got readiness since the last [look](Self::next_stirred).
+    pub(super) stirred: VecDeque<usize>,
     /// Nothing answers there.
     pub black_holes: BTreeSet<SocketAddr>,
     /// Nothing answers where nobody listens; else whoever connects there is refused.
@@ -127,7 +127,7 @@ impl Net {
             happenings: BinaryHeap::new(),
             next: 0,
             hosts: Vec::new(),
-            stirred: Vec::new(),
+            stirred: VecDeque::new(),
             black_holes: BTreeSet::new(),
             is_silent: false,
             faults: Faults::default(),
@@ -226,27 +226,27 @@ impl Net {
         !self.hosts[host].edges.is_empty()
     }
 
-    /// Whose loops may have become ready.
-    pub fn take_stirred(&mut self) -> Vec<usize> {
-        std::mem::take(&mut self.stirred)
+    /// Whose loop may have become ready.
+    pub fn next_stirred(&mut self) -> Option<usize> {
+        self.stirred.pop_front()
     }
 
     /// What a poll of this host tells.
     pub fn take_edges(&mut self, host: usize) -> Vec<(u32, Readiness)> {
-        let edges = std::mem::take(&mut self.hosts[host].edges);
-        let edges: Vec<_> = edges.into_iter().filter_map(|(s, r)| self.disarm(s, r)).collect();
-        let slot = |sock: Option<SockId>| sock.map_or(Some(LISTENER), |s| self.socks[s].slot);
-        edges.into_iter().filter_map(|(sock, r)| Some((slot(sock)?, r))).collect()
+        let mut told = Vec::new();
+        while let Some((sock, readiness)) = self.hosts[host].edges.pop_front() {
+            let slot = sock.map_or(Some(LISTENER), |sock| self.socks[sock].slot);
+            if let (Some(slot), Some(readiness)) = (slot, self.disarm(sock, readiness)) {
+                told.push((slot, readiness));
+            }
+        }
+        told
     }
 
     /// What of it is told, see [`Weather::rearms`].
-    fn disarm(
-        &mut self,
-        sock: Option<SockId>,
-        told: Readiness,
-    ) -> Option<(Option<SockId>, Readiness)> {
+    fn disarm(&mut self, sock: Option<SockId>, told: Readiness) -> Option<Readiness> {
         let Some(entry) = sock.filter(|_| self.weather.rearms).map(|s| &mut self.socks[s]) else {
-            return Some((sock, told));
+            return Some(told);
         };
         let (reading, writing) = entry.armed;
         let Readiness { readable, writable, hung_up } = told;
@@ -256,7 +256,7 @@ impl Net {
             hung_up: hung_up && reading,
         };
         entry.armed = (reading && !told.readable && !told.hung_up, writing && !told.writable);
-        (told != Readiness::default()).then_some((sock, told))
+        (told != Readiness::default()).then_some(told)
     }
 
     /// A call on the socket has said `WouldBlock`.
@@ -300,14 +300,23 @@ impl Net {
     /// The host is gone: its sockets do nothing any more.
     pub fn take_down(&mut self, host: usize) {
         self.stop_listening(host);
-        self.cut_all(host);
         for sock in std::mem::take(&mut self.hosts[host].open) {
+            // Who is apart hears nothing of it.
+            let peer = self.socks[sock].peer;
+            if peer.is_none_or(|peer| !self.are_apart(host, self.socks[peer].host)) {
+                self.cut(sock);
+            }
             let entry = &mut self.socks[sock];
             (entry.slot, entry.is_closed, entry.is_reset) = (None, true, true);
         }
     }
 
     // ---- what a host does ----
+
+    /// Whether somebody listens there.
+    pub fn is_taken(&self, addr: SocketAddr) -> bool {
+        self.listeners.contains_key(&addr)
+    }
 
     /// The host listens there.
     pub fn listen(&mut self, host: usize, addr: SocketAddr) {
@@ -343,7 +352,7 @@ impl Net {
         let sock = self.add_sock(host, from, Stage::Connecting);
         self.socks[sock].slot = Some(slot);
         if !self.black_holes.contains(&to) {
-            let at = self.now + self.latency(sock);
+            let at = self.now + self.latency(sock) + self.delay_at(to);
             self.schedule(at, Happening::Syn(sock, to));
         }
         Ok(sock)

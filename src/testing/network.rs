@@ -1,12 +1,14 @@
 //! Nodes, the lines between them, and the time that passes.
 
 use std::{
+    any::Any,
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
     fmt,
     io::{self, ErrorKind},
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
     sync::{
         Arc,
@@ -15,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
 
 use super::{
@@ -34,7 +37,7 @@ use crate::{
 };
 
 /// How long [`Network::call`] waits for an answer, in the time of the machine.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A node of a [`Network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,16 +116,17 @@ impl Network {
     /// [`Config::laddr`] says if that is an address that others can dial, at an address of its own if that is
     /// one of this machine (`127.0.0.1:0`, the default, or `0.0.0.0:26656`), and nowhere without it.
     ///
-    /// Names are resolved as [`name`](Self::name) was told; a resolver and a limit on descriptors of the
-    /// builder's count for nothing. What a [`BookStore`](crate::BookStore) is given is written at once.
+    /// Names that are dialed are resolved as [`name`](Self::name) was told; a resolver and a limit on
+    /// descriptors of the builder's count for nothing, and `laddr` is to be no name. What a
+    /// [`BookStore`](crate::BookStore) is given is written at once, and what it fails with is logged and no
+    /// more. The node is in no group of a [partition](Self::partition).
     ///
     /// # Errors
     /// As [`SwitchBuilder::start`]'s.
     pub fn add(&mut self, builder: SwitchBuilder) -> Result<NodeIndex, StartError> {
         let number = self.nodes.len();
         let addr = wanted(builder.config()).unwrap_or_else(|| own(number));
-        let node = self.start(builder, addr)?;
-        self.hosts.push(number);
+        let node = self.start(number, builder, addr)?;
         self.nodes.push(Some(node));
         self.places.push(Place { addr, part: 0, delay: Duration::ZERO });
         self.turns.push(None);
@@ -130,13 +134,21 @@ impl Network {
         Ok(NodeIndex(number))
     }
 
-    fn start(&mut self, mut builder: SwitchBuilder, addr: SocketAddr) -> Result<Node, StartError> {
+    fn start(
+        &mut self,
+        number: usize,
+        mut builder: SwitchBuilder,
+        addr: SocketAddr,
+    ) -> Result<Node, StartError> {
+        // A start makes a host even if it fails.
+        self.hosts.push(number);
         builder.resolver(self.names.clone());
         Node::start(builder, &self.net, self.clock.clone(), addr, &mut self.dice)
     }
 
-    /// Ends the node as a killed process ends: nobody is told anything but that connections are reset, and
-    /// what its reactors have not read is lost.
+    /// Ends the node as a killed process ends: its connections are reset, and what it had accepted and not
+    /// sent is lost. Whoever in the test still holds something of it is told: reactors of all ends,
+    /// subscribers that it has stopped.
     pub fn kill(&mut self, node: NodeIndex) {
         if let Some(killed) = self.nodes[node.0].take() {
             killed.kill(&self.net);
@@ -144,16 +156,16 @@ impl Network {
         }
     }
 
-    /// Starts a switch in the place of one that was killed or has stopped: at its address, in its part of a
+    /// Starts a switch in the place of one, which is [killed](Self::kill) if it still runs: at its address
+    /// unless [`Config::laddr`] is another that others can dial, in its part of a
     /// [partitioned](Self::partition) network, with its [delay](Self::delay).
     ///
     /// # Errors
-    /// As [`SwitchBuilder::start`]'s.
+    /// As [`SwitchBuilder::start`]'s; then nobody is there.
     pub fn restart(&mut self, node: NodeIndex, builder: SwitchBuilder) -> Result<(), StartError> {
         self.kill(node);
         let addr = wanted(builder.config()).unwrap_or(self.places[node.0].addr);
-        let started = self.start(builder, addr)?;
-        self.hosts.push(node.0);
+        let started = self.start(node.0, builder, addr)?;
         let place = &mut self.places[node.0];
         place.addr = addr;
         let mut net = self.net.borrow_mut();
@@ -192,8 +204,9 @@ impl Network {
         host.map_or(0, |host| self.net.borrow().num_open(host))
     }
 
-    /// Gives the reactor's events to `handler`, one by one, when they come. Without it they wait in
-    /// [`Reactor::events`] until the test takes them.
+    /// Gives the events of a reactor of this node to `handler`, one by one, when they come. Without it they
+    /// wait in [`Reactor::events`] until the test takes them. What the handler does with handles of other
+    /// nodes is noticed there when they have something to do anyway.
     ///
     /// # Panics
     /// The node was killed.
@@ -224,19 +237,30 @@ impl Network {
         std::thread::scope(|scope| {
             scope.spawn(move || _ = sender.send(call(&handle)));
             let begun = std::time::Instant::now();
+            // A panic of the test's code, or that it takes too long.
+            let mut failed: Option<Option<Box<dyn Any + Send>>> = None;
             loop {
-                if let Ok(answer) = answer.recv_timeout(Duration::from_micros(50)) {
-                    return answer;
+                match answer.recv_timeout(Duration::from_micros(50)) {
+                    Ok(answer) if failed.is_none() => return answer,
+                    // The call has panicked, or what it waited for has: the scope passes it on.
+                    Ok(_) | Err(RecvTimeoutError::Disconnected) => match failed {
+                        Some(Some(panic)) => resume_unwind(panic),
+                        Some(None) => panic!("a call has no answer as long as no time passes"),
+                        None => panic!("a call of a switch panicked"),
+                    },
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
-                if begun.elapsed() > ANSWERED_WITHIN {
-                    // Whoever waits for it is told that nobody is there.
-                    self.kill(node);
-                    panic!("a call that no time passes for has no answer");
+                if failed.is_none() && begun.elapsed() > ANSWERED_WITHIN {
+                    failed = Some(None);
                 }
-                if self.nodes[node.0].is_some() {
-                    self.ready.push_back(node.0);
+                if failed.is_some() {
+                    // Whoever waits for something is told that nobody is there.
+                    (0..self.nodes.len()).for_each(|node| self.kill(NodeIndex(node)));
+                    continue;
                 }
-                self.run_ready();
+                self.ready.extend(self.nodes[node.0].is_some().then_some(node.0));
+                // Code of the test runs here, too.
+                failed = catch_unwind(AssertUnwindSafe(|| self.run_ready())).err().map(Some);
             }
         })
     }
@@ -267,14 +291,15 @@ impl Network {
 
     /// Parts the network: nodes of different groups do not reach each other until [`heal`](Self::heal). Who
     /// is in no group is in one with all others of whom that is true. Connections stand, and what is sent on
-    /// them waits.
+    /// them waits; who connects into another group gets no answer, also if the network heals meanwhile.
     pub fn partition(&mut self, groups: &[&[NodeIndex]]) {
         self.places.iter_mut().for_each(|place| place.part = 0);
         for (part, group) in (1..).zip(groups) {
             group.iter().for_each(|node| self.places[node.0].part = part);
         }
-        let parts = self.nodes.iter().zip(&self.places);
-        let parts = parts.filter_map(|(node, place)| Some((node.as_ref()?.host, place.part)));
+        // Also of those that are gone: somebody may still send to them.
+        let parts = self.hosts.iter().enumerate();
+        let parts = parts.filter_map(|(host, node)| Some((host, self.places.get(*node)?.part)));
         self.net.borrow_mut().set_parts(&parts.collect::<Vec<_>>());
     }
 
@@ -297,7 +322,8 @@ impl Network {
         }
     }
 
-    /// Nobody reaches the node any more, as if it were behind a translator of addresses; it reaches others.
+    /// Nobody reaches the node's address any more, as if it were behind a translator of addresses; it reaches
+    /// others. That lasts.
     pub fn hide(&mut self, node: NodeIndex) {
         self.net.borrow_mut().black_holes.insert(self.places[node.0].addr);
     }
@@ -319,31 +345,48 @@ impl Network {
 
     /// Lets time pass.
     pub fn run_for(&mut self, time: Duration) {
-        self.run_until(time, |_| false);
+        let end = Mono::ZERO + self.now() + time;
+        self.look_at_all();
+        while self.run_moment(end) {}
+        self.set(end);
     }
 
     /// Lets time pass until it is so, or has passed; whether it is so. Asked whenever all has happened that
-    /// happens at one moment.
+    /// happens at one moment; what `is_so` itself does, such as to take events or to send, happens then.
     pub fn run_until(&mut self, limit: Duration, mut is_so: impl FnMut(&Self) -> bool) -> bool {
         let end = Mono::ZERO + self.now() + limit;
-        // Whoever holds a handle may have done anything meanwhile.
-        let now = self.clock.mono();
-        let is_due = |(_, node): &(usize, &Option<Node>)| {
-            node.as_ref().is_some_and(|node| node.has_work(now))
-        };
-        self.ready.extend(self.nodes.iter().enumerate().filter(is_due).map(|(i, _)| i));
         loop {
+            self.look_at_all();
             self.run_ready();
             if is_so(self) {
                 return true;
             }
-            let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
-            let next = crate::time::earliest(alarm, self.net.borrow().next_deadline());
-            let Some(next) = next.filter(|next| *next <= end) else { break };
-            self.pass_to(next);
+            self.look_at_all();
+            if !self.run_moment(end) {
+                self.set(end);
+                return is_so(self);
+            }
         }
-        self.set(end);
-        false
+    }
+
+    /// Whoever holds a handle may have done anything meanwhile.
+    fn look_at_all(&mut self) {
+        let now = self.clock.mono();
+        let has_work = |(_, node): &(usize, &Option<Node>)| {
+            node.as_ref().is_some_and(|node| node.has_work(now))
+        };
+        self.ready.extend(self.nodes.iter().enumerate().filter(has_work).map(|(i, _)| i));
+    }
+
+    /// All that happens now, and then all that happens at the next moment; `false`: none is before the end.
+    fn run_moment(&mut self, end: Mono) -> bool {
+        self.run_ready();
+        let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
+        let next = crate::time::earliest(alarm, self.net.borrow().next_deadline());
+        let Some(next) = next.filter(|next| *next <= end) else { return false };
+        self.pass_to(next);
+        self.run_ready();
+        true
     }
 
     fn set(&mut self, now: Mono) {
@@ -370,9 +413,9 @@ impl Network {
     fn run_ready(&mut self) {
         let now = self.clock.now();
         loop {
-            let stirred = self.net.borrow_mut().take_stirred();
-            let whose = stirred.iter().filter_map(|host| self.hosts.get(*host));
-            self.ready.extend(whose);
+            while let Some(host) = self.net.borrow_mut().next_stirred() {
+                self.ready.extend(self.hosts.get(host));
+            }
             let Some(number) = self.ready.pop_front() else { return };
             let Some(node) = &mut self.nodes[number] else { continue };
             let turn = node.run(&self.net, now);
@@ -381,6 +424,13 @@ impl Network {
                 self.alarms.extend(turn.map(|at| Reverse((at, number))));
             }
         }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Who holds something of a node outside is told that nobody is there.
+        (0..self.nodes.len()).for_each(|node| self.kill(NodeIndex(node)));
     }
 }
 
@@ -400,7 +450,8 @@ fn wanted(config: &Config) -> Option<SocketAddr> {
 /// An address for the node with this number: as far as possible each in a /16 of its own.
 fn own(number: usize) -> SocketAddr {
     let [.., a, b, c] = number.to_be_bytes();
-    SocketAddr::from(([20 + b % 200, c, a.wrapping_add(b / 200), 1], 26656))
+    // Neither private nor reserved: from 20 to 99.
+    SocketAddr::from(([20 + b % 80, c, a.wrapping_mul(4).wrapping_add(b / 80), 1], 26656))
 }
 
 /// What names resolve to.

@@ -119,8 +119,9 @@ impl Node {
     pub(super) fn kill(mut self, net: &Wire) {
         net.borrow_mut().take_down(self.host);
         if let Some(switch) = self.switch.take() {
-            switch.end(true);
+            switch.kill();
         }
+        self.event_loop.mailbox.shut();
     }
 
     fn next_turn(&self) -> Option<Mono> {

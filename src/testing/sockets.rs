@@ -8,6 +8,9 @@ use std::{
 use super::{net::Wire, sock::SockId};
 use crate::event_loop::Sockets;
 
+/// Ports from which a host dials, again and again.
+const FIRST_PORT: u16 = 40_000;
+
 /// What a node's event loop gets instead of mio's sockets.
 pub struct SimSockets {
     net: Wire,
@@ -22,7 +25,7 @@ impl SimSockets {
     /// A new host with this address.
     pub fn new(net: Wire, ip: IpAddr) -> Self {
         let host = net.borrow_mut().add_host();
-        Self { net, host, ip, next_port: 40_000, socks: Vec::new() }
+        Self { net, host, ip, next_port: FIRST_PORT, socks: Vec::new() }
     }
 
     fn insert(&mut self, slot: u32, sock: SockId) {
@@ -64,7 +67,11 @@ impl Sockets for SimSockets {
     }
 
     fn listen(&mut self, addr: SocketAddr) -> io::Result<SocketAddr> {
-        self.net.borrow_mut().listen(self.host, addr);
+        let mut net = self.net.borrow_mut();
+        if net.is_taken(addr) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        net.listen(self.host, addr);
         Ok(addr)
     }
 
@@ -73,7 +80,7 @@ impl Sockets for SimSockets {
     }
 
     fn connect(&mut self, slot: u32, addr: SocketAddr) -> io::Result<()> {
-        self.next_port += 1;
+        self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
         let from = SocketAddr::new(self.ip, self.next_port);
         let sock = self.net.borrow_mut().connect(self.host, slot, from, addr)?;
         self.insert(slot, sock);

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -116,6 +116,8 @@ fn node() {
                 "report" => {
                     let mut report = lock(&ledger).report();
                     report["resources"] = resources();
+                    let shown = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+                    report["clock"] = shown.as_secs().into();
                     println!("{report}");
                 }
                 "stop" => break,

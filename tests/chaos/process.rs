@@ -18,13 +18,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tmp2p_line::command_in;
 
-use crate::{DEADLINE, child, go};
+use crate::{DEADLINE, child, clock::Clock, go};
 
 /// A node of ours, running or not.
 pub(crate) struct Ours {
     namespace: String,
     pub(crate) settings: child::Settings,
     running: Option<Running>,
+    /// If it can be set.
+    pub(crate) clock: Option<Clock>,
     /// A process of this node has panicked.
     panicked: Arc<AtomicBool>,
 }
@@ -41,7 +43,7 @@ struct Running {
 impl Ours {
     pub(crate) fn new(namespace: &str, settings: child::Settings) -> Self {
         let panicked = Arc::default();
-        Self { namespace: namespace.to_owned(), settings, running: None, panicked }
+        Self { namespace: namespace.to_owned(), settings, running: None, clock: None, panicked }
     }
 
     pub(crate) fn id(&self) -> String {
@@ -70,6 +72,9 @@ impl Ours {
         command
             .args([child::NAME, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
             .env(name, value);
+        if let Some(clock) = &self.clock {
+            clock.prepare(&mut command);
+        }
         let (name, panicked) = (self.settings.laddr, Arc::clone(&self.panicked));
         // The test harness says something, too.
         let is_answer = |line: &str| line.starts_with('{');

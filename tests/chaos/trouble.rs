@@ -36,7 +36,14 @@ pub(crate) enum Trouble {
     FullDisk,
     /// … and the node is killed meanwhile.
     KillOnFullDisk,
+    /// The wall clock of the last node of ours is so many seconds off for a while, where it can be set.
+    Clock(i64),
+    /// … and the node is killed and started again meanwhile.
+    KillOnWrongClock(i64),
 }
+
+/// Days off: what a person mistakes, and what nobody can mean.
+const DAYS: [i64; 4] = [-30, -1, 1, 400];
 
 /// Deals troubles like cards: each kind comes before one comes again.
 pub(crate) struct Sky {
@@ -52,7 +59,7 @@ impl Sky {
     pub(crate) fn next(&mut self, ours: usize, theirs: usize) -> Trouble {
         let dice = &mut self.dice;
         if self.deck.is_empty() {
-            self.deck = (0..12).collect();
+            self.deck = (0..14).collect();
             self.deck.shuffle(dice);
         }
         let ms = Duration::from_millis;
@@ -68,6 +75,8 @@ impl Sky {
             Some(8) => Trouble::Restart(dice.random_range(0..ours)),
             Some(9) => Trouble::Freeze(dice.random_range(0..ours)),
             Some(10) => Trouble::KillTheirs(dice.random_range(0..theirs)),
+            Some(11) => Trouble::Clock(off(dice)),
+            Some(12) => Trouble::KillOnWrongClock(off(dice)),
             _ if dice.random() => Trouble::FullDisk,
             _ => Trouble::KillOnFullDisk,
         }
@@ -85,4 +94,9 @@ impl Sky {
             _ => dice.random_range(100..3000),
         })
     }
+}
+
+/// Seconds, at most an hour from whole days.
+fn off(dice: &mut StdRng) -> i64 {
+    DAYS[dice.random_range(0..DAYS.len())] * 24 * 3600 + dice.random_range(-3600..3600)
 }

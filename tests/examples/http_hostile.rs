@@ -284,6 +284,44 @@ fn many_large_bodies_at_once_take_no_more_memory_than_there_is_for_all() {
     target.program.stop();
 }
 
+/// As many as there may be, each in the middle of a body. Who comes then takes the place of one of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn all_connections_at_once_take_no_more_memory_than_there_is_for_all() {
+    const ALL: usize = 900;
+    // A quarter of the descriptors is for HTTP, and those of this process are another 900.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    if limit.is_some_and(|limit| limit < 4 * ALL as u64) {
+        return println!("SKIPPED: ulimit -n is {limit:?}, {} are needed", 4 * ALL);
+    }
+    Target::both(|target| {
+        let guest = Guest::of(target.program.addr());
+        target.assert_answers();
+        let (memory, descriptors) = (target.memory(), target.descriptors());
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n";
+        let half = [head.as_bytes(), &[b' '; 12_000]].concat();
+        let held: Vec<TcpStream> = (0..ALL).map(|_| target.sent(&half)).collect();
+        let begun = Instant::now();
+        let mut most = 0;
+        while most + 10 < descriptors + ALL {
+            most = most.max(target.descriptors());
+            assert!(begun.elapsed() < Duration::from_secs(8), "{most} were open at once");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for _ in 0..20 {
+            target.assert_answers();
+            assert!(target.descriptors() <= descriptors + ALL);
+        }
+        let grown = target.memory().saturating_sub(memory);
+        println!("{ALL} connections with half a body each: {} KiB more memory", grown >> 10);
+        assert!(grown >= ALL * 12_000, "nothing was measured: {grown} bytes");
+        target.assert_frugal(memory);
+        drop(held);
+        target.assert_answers();
+        guest.assert_undisturbed();
+    });
+}
+
 /// The fault: a tree was made of every body, thirty times as large as the body, and what a tree had
 /// taken stayed with the process.
 #[test]

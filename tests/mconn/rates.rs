@@ -232,3 +232,16 @@ impl Sink for Counter {
 
     fn limit_frames(&mut self, _: usize) {}
 }
+
+/// A peer that pings at its pace, and whose rate is all in use, is not slowed down by that.
+#[test]
+fn a_ping_alone_in_its_frame_costs_the_rate_nothing_and_an_empty_frame_does() {
+    let settings = MConnSettings { recv_rate: 64_000, ..settings() };
+    let mut conn = connection(&settings, &[1]);
+    let all = conn.recv_allowance(Mono::ZERO);
+    assert_eq!(conn.receive(&PING, Mono::ZERO, &mut Inbox::default()), Ok(PING.len()));
+    conn.end_frame(PING.len());
+    assert_eq!(conn.recv_allowance(Mono::ZERO), all);
+    conn.end_frame(0);
+    assert!(conn.recv_allowance(Mono::ZERO) < all);
+}

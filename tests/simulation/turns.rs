@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use tmp2p::{Peer, internals::protocol::secret::Null};
+use tmp2p::{
+    Peer,
+    internals::{event_loop::Sockets, protocol::secret::Null},
+};
 
 use crate::{
     options::Options,
+    pending::{lone, silent},
     world::{Actor, World},
 };
 
@@ -198,4 +202,35 @@ fn a_turn_has_four_steps_of_handshakes() {
     assert!(most >= 3 * 1044, "the turns were never full: {most}");
     world.release(Actor::Loop(hub));
     world.stop_all();
+}
+
+/// The fault: strangers who went all at once, or whose time was over, were ended in one turn. It was 30 ms long
+/// with 1024 of them, as many as may be pending.
+#[test]
+fn strangers_who_go_all_at_once_are_ended_a_few_in_a_turn() {
+    const STRANGERS: usize = 300;
+    for are_gone in [true, false] {
+        let mut world = World::<Null>::new(1);
+        let hub = world.add(unlimited());
+        let mut strangers: Vec<_> =
+            (0..STRANGERS).map(|number| silent(&mut world, hub, lone(number))).collect();
+        let pending = |w: &World<Null>| w.nodes[hub].core.num_pending();
+        assert!(world.run_until(SECOND, |w| pending(w) == STRANGERS), "they are not let in");
+        world.run_for(SECOND);
+        world.hold(Actor::Loop(hub), 30 * SECOND);
+        if are_gone {
+            strangers.iter_mut().for_each(|stranger| stranger.close(0));
+        }
+        world.run_for(if are_gone { SECOND } else { 21 * SECOND });
+        let mut most = 0;
+        while pending(&world) > 0 {
+            let before = pending(&world);
+            turn(&mut world, hub);
+            most = most.max(before - pending(&world));
+            assert!(pending(&world) < before, "nobody goes");
+        }
+        assert_eq!(most, 64, "in a turn");
+        world.release(Actor::Loop(hub));
+        world.stop_all();
+    }
 }

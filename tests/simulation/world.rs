@@ -490,7 +490,7 @@ impl<C: Cipher> World<C> {
     }
 
     fn look_at_all(&mut self) {
-        self.net.borrow_mut().take_stirred();
+        while self.net.borrow_mut().next_stirred().is_some() {}
         self.look_at(Actor::Net);
         (0..self.nodes.len()).for_each(|node| self.look_at_node(node));
     }
@@ -507,8 +507,8 @@ impl<C: Cipher> World<C> {
             | Actor::Reactor(i, _) => self.look_at_node(i),
         }
         self.look_at(Actor::Net);
-        let stirred = self.net.borrow_mut().take_stirred();
-        for host in stirred {
+        loop {
+            let Some(host) = self.net.borrow_mut().next_stirred() else { return };
             // Others are no nodes.
             if let Some(node) = self.hosts.get(&host) {
                 self.look_at(Actor::Loop(*node));

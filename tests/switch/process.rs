@@ -49,20 +49,30 @@ fn runs_alone(test: &str, mut command: Command) -> bool {
 
 /// The library's threads by name, and how many descriptors are open.
 pub(crate) fn resources() -> (BTreeMap<String, usize>, usize) {
+    resources_of("self")
+}
+
+/// The same of another process.
+pub(crate) fn resources_of(process: &str) -> (BTreeMap<String, usize>, usize) {
     let mut threads = BTreeMap::new();
-    for task in fs::read_dir("/proc/self/task").unwrap() {
+    for task in fs::read_dir(format!("/proc/{process}/task")).unwrap() {
         // A thread may end while we look.
         let Ok(name) = fs::read_to_string(task.unwrap().path().join("comm")) else { continue };
         if name.starts_with("p2p-") {
             *threads.entry(name.trim().to_owned()).or_default() += 1;
         }
     }
-    (threads, fs::read_dir("/proc/self/fd").unwrap().count())
+    (threads, fs::read_dir(format!("/proc/{process}/fd")).unwrap().count())
 }
 
 /// Memory that the process has in use, bytes.
 pub(crate) fn memory() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
+    memory_of("self")
+}
+
+/// The same of another process.
+pub(crate) fn memory_of(process: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
 }

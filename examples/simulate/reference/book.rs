@@ -21,7 +21,6 @@ const BAD_TIME: Duration = Duration::from_secs(24 * 3600);
 
 struct Known {
     addr: NetAddress,
-    src: NetAddress,
     /// In which it is: one, if it is old.
     buckets: Vec<usize>,
     is_old: bool,
@@ -71,23 +70,11 @@ impl Book {
         }
     }
 
-    /// The same after a restart: with another key, for the reference forgets most of it, and everybody put
-    /// anew where he belongs.
+    /// The same after a restart: the reference forgets most of its key, so that whoever is told from now on
+    /// gets another place, and everybody who is bad.
     pub(crate) fn reload(&mut self, rng: &mut StdRng) {
-        let known: Vec<_> = self.ids.iter().map(|id| (*id, self.known[id].is_old)).collect();
         self.hash = BucketHash::new(&BookKey::random(rng), true);
-        self.new.iter_mut().chain(&mut self.old).for_each(Vec::clear);
-        self.num_old = 0;
-        for (id, is_old) in known {
-            let known = self.known.get_mut(&id).expect("listed");
-            (known.buckets, known.is_old) = (Vec::new(), false);
-            let (addr, src) = (known.addr, known.src);
-            if is_old {
-                self.put_old(id);
-            } else {
-                self.put_new(id, self.hash.new_bucket(&addr, &src).into(), Duration::ZERO);
-            }
-        }
+        self.bad.clear();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -117,10 +104,11 @@ impl Book {
                 return;
             }
         } else {
-            let (attempts, last_attempt, last_success) = (0, None, None);
+            // As `newKnownAddress` has it: told is as good as tried.
+            let (attempts, last_attempt, last_success) = (0, Some(now), None);
             let buckets = Vec::new();
             let known =
-                Known { addr, src, buckets, is_old: false, attempts, last_attempt, last_success };
+                Known { addr, buckets, is_old: false, attempts, last_attempt, last_success };
             self.known.insert(addr.id(), known);
             self.ids.insert(addr.id());
         }
@@ -243,9 +231,24 @@ impl Book {
 
     /// `GetSelection`.
     pub(crate) fn selection(&self, rng: &mut StdRng) -> Vec<NetAddress> {
-        let count = (self.len() * 23 / 100).max(self.len().min(32)).min(250);
         let mut ids: Vec<_> = self.ids.iter().collect();
-        let (some, _) = ids.partial_shuffle(rng, count);
+        let (some, _) = ids.partial_shuffle(rng, self.size_of_selection());
         some.iter().map(|id| self.known[*id].addr).collect()
+    }
+
+    /// `GetSelectionWithBias`: so many per cent of it are new, if there are enough of either kind.
+    pub(crate) fn selection_with_bias(&self, bias: usize, rng: &mut StdRng) -> Vec<NetAddress> {
+        let size = self.size_of_selection();
+        let (mut old, mut new): (Vec<_>, Vec<_>) =
+            self.ids.iter().partition(|id| self.known[id].is_old);
+        let wanted = (size * bias).div_ceil(100).max(size.saturating_sub(old.len()));
+        let wanted = wanted.min(new.len());
+        let (some_new, _) = new.partial_shuffle(rng, wanted);
+        let (some_old, _) = old.partial_shuffle(rng, size - wanted);
+        some_new.iter().chain(some_old.iter()).map(|id| self.known[id].addr).collect()
+    }
+
+    fn size_of_selection(&self) -> usize {
+        (self.len() * 23 / 100).max(self.len().min(32)).min(250)
     }
 }

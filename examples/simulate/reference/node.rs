@@ -2,7 +2,7 @@
 //! has none of its own.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -18,6 +18,12 @@ use super::book::Book;
 const PERIOD: Duration = Duration::from_secs(30);
 /// `maxAttemptsToDial`.
 const MAX_ATTEMPTS: u32 = 16;
+/// `minTimeBetweenCrawls`.
+const BETWEEN_CRAWLS: Duration = Duration::from_secs(120);
+/// How many of a selection are crawled in a second: they are dialed one after the other, some in vain.
+const CRAWLED_A_SECOND: usize = 5;
+/// `biasToSelectNewPeers`, in per cent.
+const SEED_BIAS: usize = 30;
 /// What makes a peer good is the consensus' business there: a time, as short as ours.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 
@@ -27,8 +33,8 @@ struct Neighbour {
     since: Duration,
     is_good: bool,
     is_asked: bool,
-    /// When it asked us.
-    asked_us: Option<Duration>,
+    /// How often it asked us, up to two, and when it did last.
+    asked_us: (u8, Duration),
 }
 
 /// How often somebody was dialed in vain.
@@ -49,21 +55,34 @@ pub(crate) struct Pex {
     dials: Vec<(NetAddress, DialTicket)>,
     attempts: HashMap<NodeId, Attempts>,
     next: Duration,
+    /// Of a seed: who is to be crawled, and when each was.
+    to_crawl: VecDeque<NetAddress>,
+    crawled: HashMap<NodeId, Duration>,
 }
 
 impl Pex {
     pub(crate) fn new(
         book: Book,
-        mut rng: StdRng,
+        rng: StdRng,
         seeds: Vec<NetAddress>,
         max_outbound: usize,
         is_seed: bool,
         now: Duration,
     ) -> Self {
-        let next = now + PERIOD.mul_f64(rng.random_range(0.0..0.1));
-        let (peers, attempts) = (BTreeMap::new(), HashMap::new());
-        let dials = Vec::new();
-        Self { book, rng, seeds, max_outbound, is_seed, peers, dials, attempts, next }
+        Self {
+            book,
+            rng,
+            seeds,
+            max_outbound,
+            is_seed,
+            peers: BTreeMap::new(),
+            dials: Vec::new(),
+            attempts: HashMap::new(),
+            // There is nobody yet.
+            next: now,
+            to_crawl: VecDeque::new(),
+            crawled: HashMap::new(),
+        }
     }
 
     fn num(&self, direction: Direction) -> usize {
@@ -75,8 +94,14 @@ impl Pex {
         let mut dials = std::mem::take(&mut self.dials);
         dials.retain(|(addr, ticket)| match ticket.outcome().try_recv() {
             Ok(outcome) => {
-                if outcome.is_ok() {
+                if let Ok(peer) = outcome {
                     self.attempts.remove(&addr.id());
+                    if self.is_seed
+                        && let Some(neighbour) = self.peers.get_mut(&peer.conn())
+                    {
+                        let sent = peer.try_send(CHANNEL, PexMessage::Request.encode());
+                        neighbour.is_asked |= sent.is_ok();
+                    }
                 } else {
                     let attempts = self.attempts.entry(addr.id()).or_default();
                     (attempts.number, attempts.last) = (attempts.number + 1, now);
@@ -98,7 +123,16 @@ impl Pex {
         }
         if self.next <= now {
             self.next = now + PERIOD;
-            if self.is_seed { self.crawl(switch, now) } else { self.ensure(switch, now) }
+            if self.is_seed { self.crawl(switch) } else { self.ensure(switch, now) }
+        }
+        // One after the other there; so many a second.
+        for _ in 0..CRAWLED_A_SECOND {
+            let Some(addr) = self.to_crawl.pop_front() else { break };
+            let crawled = self.crawled.get(&addr.id());
+            if crawled.is_none_or(|at| now.saturating_sub(*at) >= BETWEEN_CRAWLS) {
+                self.crawled.insert(addr.id(), now);
+                self.dial(switch, addr, now);
+            }
         }
     }
 
@@ -130,19 +164,23 @@ impl Pex {
                 self.ask(one);
             }
             if picked.is_empty() && !self.seeds.is_empty() {
+                // `dialSeeds` knows no pause.
                 let seed = self.seeds[self.rng.random_range(0..self.seeds.len())];
+                self.attempts.remove(&seed.id());
                 self.dial(switch, seed, now);
             }
         }
     }
 
-    /// `crawlPeers`: a selection is dialed and asked.
-    fn crawl(&mut self, switch: &SwitchHandle, now: Duration) {
-        for addr in self.book.selection(&mut self.rng) {
-            self.dial(switch, addr, now);
+    /// `crawlPeers`: a selection is dialed, and asked; if there is nobody, a seed.
+    fn crawl(&mut self, switch: &SwitchHandle) {
+        if self.to_crawl.is_empty() {
+            self.to_crawl.extend(self.book.selection(&mut self.rng));
+            let is_own = |seed: &NetAddress| seed.id() == switch.id();
+            if self.to_crawl.is_empty() {
+                self.to_crawl.extend(self.seeds.iter().copied().filter(|seed| !is_own(seed)));
+            }
         }
-        let peers: Vec<_> = self.peers.keys().copied().collect();
-        peers.into_iter().for_each(|conn| self.ask(conn));
     }
 
     fn is_known(&self, id: NodeId) -> bool {
@@ -197,10 +235,11 @@ impl Pex {
         let (conn, direction) = (peer.conn(), peer.direction());
         let announced = peer.node_info().listen_net_address();
         let neighbour =
-            Neighbour { peer, since: now, is_good: false, is_asked: false, asked_us: None };
+            Neighbour { peer, since: now, is_good: false, is_asked: false, asked_us: (0, now) };
         self.peers.insert(conn, neighbour);
         match (direction, announced) {
-            (Direction::Outbound, _) if self.book.needs_more() || self.is_seed => self.ask(conn),
+            // A seed asks whom it has dialed as soon as it knows.
+            (Direction::Outbound, _) if self.book.needs_more() && !self.is_seed => self.ask(conn),
             (Direction::Inbound, Some(addr)) => self.book.add(addr, addr, now, &mut self.rng),
             _ => {}
         }
@@ -209,36 +248,40 @@ impl Pex {
     fn answer(&mut self, peer: &Peer, now: Duration) {
         let Some(neighbour) = self.peers.get_mut(&peer.conn()) else { return };
         if self.is_seed && peer.direction() == Direction::Inbound {
-            let addrs = self.book.selection(&mut self.rng);
+            let addrs = self.book.selection_with_bias(SEED_BIAS, &mut self.rng);
             let _ = peer.try_send(CHANNEL, PexMessage::Addrs(addrs).encode());
             return peer.flush_stop();
         }
-        // `receiveRequest`: the third within ten seconds ends it.
-        let is_early = neighbour.asked_us.is_some_and(|at| now.saturating_sub(at) < PERIOD / 3);
-        neighbour.asked_us = Some(now);
-        if is_early {
-            return peer.stop("asks too often");
+        // `receiveRequest`: two are free.
+        let (times, last) = neighbour.asked_us;
+        neighbour.asked_us = (times.saturating_add(1).min(2), now);
+        if times == 2 && now.saturating_sub(last) < PERIOD / 3 {
+            return self.punish(peer, "asks too often", now);
         }
         let addrs = self.book.selection(&mut self.rng);
         let _ = peer.try_send(CHANNEL, PexMessage::Addrs(addrs).encode());
+    }
+
+    /// It is stopped, and its address is bad for a day.
+    fn punish(&mut self, peer: &Peer, why: &str, now: Duration) {
+        self.book.mark_bad(&peer.id(), now);
+        peer.stop(why);
     }
 
     /// `ReceiveAddrs`.
     fn learn(&mut self, peer: &Peer, addrs: Vec<NetAddress>, switch: &SwitchHandle, now: Duration) {
         let Some(neighbour) = self.peers.get_mut(&peer.conn()) else { return };
         if !std::mem::take(&mut neighbour.is_asked) {
-            return peer.stop("unsolicited addresses");
+            return self.punish(peer, "unsolicited addresses", now);
         }
         let Some(src) = peer.node_info().listen_net_address() else { return };
+        let is_of_seed = self.seeds.iter().any(|seed| seed.id() == peer.id());
         for addr in addrs {
             self.book.add(addr, src, now, &mut self.rng);
-        }
-        if self.seeds.iter().any(|seed| seed.id() == peer.id()) {
-            self.ensure(switch, now);
-        }
-        // A seed that was dialed to crawl has told what it knows.
-        if self.is_seed && peer.direction() == Direction::Outbound {
-            peer.stop_gracefully();
+            // At once, all of them, whatever the limit.
+            if is_of_seed {
+                self.dial(switch, addr, now);
+            }
         }
     }
 }

@@ -408,3 +408,18 @@ fn a_published_table_does_not_change() {
     book.ban(id(1).into(), None, String::new(), start()).unwrap();
     assert!(before.is_empty() && !book.bans().is_empty());
 }
+
+#[test]
+fn only_a_range_of_all_addresses_is_a_slip() {
+    let mut book = book();
+    // The first or the last address of all is in these, and not both.
+    for range in ["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"] {
+        let cidr: Cidr = range.parse().unwrap();
+        book.ban(cidr.into(), None, String::new(), start()).unwrap();
+    }
+    for range in ["0.0.0.0/0", "::/0"] {
+        let cidr: Cidr = range.parse().unwrap();
+        let refused = book.ban(cidr.into(), None, String::new(), start()).unwrap_err();
+        assert_eq!(refused, BanError::CoversEverything(cidr));
+    }
+}

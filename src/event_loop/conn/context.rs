@@ -27,6 +27,11 @@ const LEAST_READ: usize = 8 << 10;
 /// with those to whom something happens. As many as can have the least read of what a turn takes in. A
 /// broadcast to 1000 peers makes 1000 ready at once, and their writes alone take 10 ms.
 const RUNS_PER_TURN: usize = TURN_BYTES / LEAST_READ;
+/// The same of all others, as many as are accepted in a turn: a crowd of strangers can say something, or go,
+/// all at once. 1024 of them took 30 ms.
+const STRANGER_RUNS_PER_TURN: usize = 64;
+/// Connections whose time is over in one turn: those that came together are due together.
+const OVERDUE_PER_TURN: usize = 64;
 /// The least that one write seals, in frames: below, throughput falls.
 const LEAST_BATCH: usize = 16;
 /// Expensive handshake steps of one turn, about 110 µs each: with 4, peers wait at most 0.5 ms for
@@ -56,6 +61,10 @@ pub(in crate::event_loop) struct Context<S, I> {
     pub(in crate::event_loop) handshake_steps: usize,
     /// Runs of sessions that are left in this turn.
     pub(in crate::event_loop) session_runs: usize,
+    /// Runs of others.
+    pub(in crate::event_loop) stranger_runs: usize,
+    /// How many may still be ended in this turn because their time is over.
+    pub(in crate::event_loop) overdue: usize,
     /// The last turn has left sessions over.
     pub(in crate::event_loop) is_crowded: bool,
     /// What one read takes in this turn.
@@ -85,6 +94,8 @@ impl<S: Sockets, I: Inbox> Context<S, I> {
             spare: Vec::new(),
             handshake_steps: 0,
             session_runs: RUNS_PER_TURN,
+            stranger_runs: STRANGER_RUNS_PER_TURN,
+            overdue: OVERDUE_PER_TURN,
             is_crowded: false,
             quantum: MOST_READ,
             shutdown: None,
@@ -100,6 +111,8 @@ impl<S: Sockets, I: Inbox> Context<S, I> {
         // While sessions wait for their run strangers go on, and take less of the time.
         self.handshake_steps = if self.is_crowded { 1 } else { HANDSHAKE_STEPS_PER_TURN };
         self.session_runs = RUNS_PER_TURN;
+        self.stranger_runs = STRANGER_RUNS_PER_TURN;
+        self.overdue = OVERDUE_PER_TURN;
     }
 
     /// Shares the bytes of the turn among so many that are ready.

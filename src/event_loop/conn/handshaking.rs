@@ -112,11 +112,7 @@ impl<C: Cipher> Handshaking<C> {
             };
             let (before, mut input) = (socket.inbuf.len(), socket.inbuf.as_slice());
             let step = link.advance(&cx.settings.link, &mut input, &mut socket.out);
-            let used = before.saturating_sub(input.len());
-            socket.inbuf.drain(..used);
-            if socket.inbuf.is_empty() {
-                socket.inbuf = Vec::new();
-            }
+            socket.use_up(before.saturating_sub(input.len()));
             match step {
                 Err(failed) => return self.fail(failed, socket, cx),
                 Ok(Step::Stepped(link)) => {

@@ -149,7 +149,11 @@ impl<C: Cipher> Conn<C> {
     }
 
     pub(super) fn run<S: Sockets, I: Inbox>(&mut self, cx: &mut Context<S, I>) -> Next {
-        cx.session_runs = cx.session_runs.saturating_sub(usize::from(self.runs_as_session()));
+        let runs = match self.runs_as_session() {
+            true => &mut cx.session_runs,
+            false => &mut cx.stranger_runs,
+        };
+        *runs = runs.saturating_sub(1);
         let (facts, socket) = (&self.facts, &mut self.socket);
         match &mut self.stage {
             Stage::Open(open) => return open.run(facts, socket, cx),

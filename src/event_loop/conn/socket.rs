@@ -22,6 +22,9 @@ pub(in crate::event_loop) struct Socket {
     pub(super) end: Option<DisconnectReason>,
     /// A write failed: nothing more is written, but what has arrived is read to its end.
     pub(super) write_failed: bool,
+    /// It failed because the connection was reset. The kernel tells that once: to who reads afterwards it
+    /// looks as if the peer had ended in order.
+    was_reset: bool,
     /// Sealed bytes received and not opened: less than a frame, unless reading is suspended.
     pub(super) inbuf: Vec<u8>,
     /// Sealed bytes to write, and how many of them are written.
@@ -39,6 +42,7 @@ impl Socket {
             hung_up: false,
             end: None,
             write_failed: false,
+            was_reset: false,
             inbuf: Vec::new(),
             out: Vec::new(),
             out_at: 0,
@@ -77,7 +81,10 @@ impl Socket {
         match sockets.read(self.slot, buffer) {
             Ok(0) => {
                 self.readable = false;
-                self.end = Some(DisconnectReason::Eof);
+                self.end = Some(match self.was_reset {
+                    true => DisconnectReason::Reset,
+                    false => DisconnectReason::Eof,
+                });
                 0
             }
             Ok(read) => {
@@ -130,6 +137,14 @@ impl Socket {
         &mut buffer[..filled]
     }
 
+    /// So much of what was received is opened. What is left takes little more memory than it needs.
+    pub(super) fn use_up(&mut self, used: usize) {
+        self.inbuf.drain(..used);
+        if self.inbuf.is_empty() || self.inbuf.capacity() > 2 * FRAME_SEALED {
+            self.inbuf.shrink_to_fit();
+        }
+    }
+
     /// Writes what is sealed; how many bytes the socket took. An error ends writing, not reading.
     pub(super) fn write<S: Sockets, I: Inbox>(&mut self, cx: &mut Context<S, I>) -> usize {
         let mut taken = 0;
@@ -144,7 +159,10 @@ impl Socket {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.write_failed = true,
+                Err(error) => {
+                    self.write_failed = true;
+                    self.was_reset = error.kind() == io::ErrorKind::ConnectionReset;
+                }
             }
         }
         cx.counters.on_written(taken);

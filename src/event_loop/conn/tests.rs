@@ -36,6 +36,8 @@ struct Wire {
     connects: Option<io::Result<bool>>,
     is_full: bool,
     is_shut: bool,
+    /// The peer has reset the connection, and who writes next is told.
+    is_reset: bool,
 }
 
 impl Sockets for Wire {
@@ -72,6 +74,9 @@ impl Sockets for Wire {
     }
     fn write(&mut self, slot: u32, bytes: &[u8]) -> io::Result<usize> {
         assert!(slot == SLOT && !self.is_shut);
+        if std::mem::take(&mut self.is_reset) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         if self.is_full {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -498,6 +503,24 @@ fn what_has_come_before_the_end_is_delivered_and_then_it_is_over() {
     let next = run(&mut conn, &mut cx);
     let Report::Closed { reason, .. } = over(conn, next, &mut cx) else { panic!() };
     assert_eq!(reason, DisconnectReason::Eof);
+}
+
+/// The kernel tells of a reset once, who reads or who writes: after a write there is only the end.
+#[test]
+fn a_reset_that_a_write_was_told_of_is_no_orderly_end() {
+    let mut cx = context(|_| ());
+    let (mut conn, _far, peer) = open(&mut cx);
+    run(&mut conn, &mut cx);
+    cx.sockets.is_reset = true;
+    peer.try_send(0x20, b"hi".to_vec()).unwrap();
+    conn.set_dirty();
+    assert!(matches!(run(&mut conn, &mut cx), Next::Wait), "what has come is read to its end");
+    cx.sockets.is_ended = true;
+    conn.note(Readiness { readable: true, writable: true, hung_up: true });
+    let next = run(&mut conn, &mut cx);
+    reports(&mut cx);
+    let Report::Closed { reason, .. } = over(conn, next, &mut cx) else { panic!() };
+    assert_eq!(reason, DisconnectReason::Reset);
 }
 
 #[test]

@@ -321,4 +321,20 @@ mod tests {
         pool.set_class(&mut place, Class::Established);
         assert_eq!((pool.of_ip(&ip), pool.of_network(&network), pool.len()), (0, 0, 1));
     }
+
+    #[test]
+    fn who_is_to_be_asked_about_is_known_until_it_was_taken_out() {
+        let mut pool = Pool::default();
+        let places: Vec<_> = (0..2).map(|slot| pool.join(slot, None)).collect();
+        assert!(!pool.has_unasked());
+        for (place, slot) in places.iter().zip([0, 1]).rev() {
+            pool.set_unasked(place, slot);
+        }
+        for oldest in [0, 1] {
+            assert!(pool.has_unasked());
+            assert_eq!(pool.pop_unasked(), Some(oldest));
+        }
+        assert!(!pool.has_unasked() && pool.pop_unasked().is_none());
+        places.into_iter().for_each(|place| pool.leave(place));
+    }
 }

@@ -89,3 +89,23 @@ impl LinkError {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Programs count by these words.
+    #[test]
+    fn each_kind_of_error_has_its_word() {
+        let (expected, actual) = (NodeId::from_bytes([1; 20]), NodeId::from_bytes([2; 20]));
+        let incompatible = Incompatible::NoCommonChannel { ours: vec![], theirs: vec![] };
+        for (error, word) in [
+            (LinkError::WrongId { expected, actual }, "wrong_id"),
+            (LinkError::SelfConnection, "self"),
+            (LinkError::Incompatible(incompatible), "incompatible"),
+            (LinkError::MConn(MConnError::PongTimeout), "pong_timeout"),
+        ] {
+            assert_eq!(error.kind(), word, "{error}");
+        }
+    }
+}

@@ -162,7 +162,12 @@ impl<C: Cipher> Exchange<C> {
             self.frames = self.frames.saturating_add(1);
             *input = rest;
             let mut frame = *sealed;
-            self.plain.extend_from_slice(self.opener.open(&mut frame).map_err(LinkError::Frame)?);
+            let data = self.opener.open(&mut frame).map_err(LinkError::Frame)?;
+            if self.plain.capacity() < self.plain.len().saturating_add(data.len()) {
+                // Not twice as much: what a stranger makes us hold is what it has sent.
+                self.plain.reserve_exact(FRAME_DATA);
+            }
+            self.plain.extend_from_slice(data);
         }
     }
 
@@ -217,6 +222,11 @@ mod tests {
     /// What we make of a peer with this key that sends these bytes in the place of its NodeInfo. `None`: we
     /// wait for more.
     fn judged(seed: u8, bytes: &[u8]) -> Option<Result<Arc<NodeInfo>, Failed>> {
+        run(seed, bytes).ok()
+    }
+
+    /// The same; an error is who waits for more.
+    fn run(seed: u8, bytes: &[u8]) -> Result<Result<Arc<NodeInfo>, Failed>, Handshaking<ChaCha>> {
         let settings = LinkSettings::for_test(1, "chain");
         let (mut to_us, mut to_them) = (Vec::new(), Vec::new());
         let agreement = || KeyAgreement::generate().unwrap();
@@ -244,10 +254,10 @@ mod tests {
             let left = input.len();
             to_us.drain(..to_us.len() - left);
             ours = match step {
-                Ok(Step::NeedMore(_)) if theirs.is_none() => return None,
+                Ok(Step::NeedMore(ours)) if theirs.is_none() => return Err(ours),
                 Ok(Step::NeedMore(ours) | Step::Stepped(ours)) => ours,
-                Ok(Step::Established(_, theirs)) => return Some(Ok(theirs)),
-                Err(failed) => return Some(Err(failed)),
+                Ok(Step::Established(_, theirs)) => return Ok(Ok(theirs)),
+                Err(failed) => return Ok(Err(failed)),
             };
         }
     }
@@ -280,6 +290,19 @@ mod tests {
             assert_eq!(refused(&of(len)), LinkError::NodeInfoTooLarge(len));
         }
         assert_eq!(refused(&[0xff; 11]), LinkError::NodeInfoLength);
+    }
+
+    #[test]
+    fn a_node_info_that_is_not_all_there_takes_as_much_memory_as_has_come() {
+        let most = MAX_NODE_INFO_SIZE as u64;
+        for come in [1, 5000, MAX_NODE_INFO_SIZE - 1] {
+            let mut bytes = Vec::new();
+            wire::put_varint(most, &mut bytes);
+            bytes.resize(bytes.len() + come, 0x0a);
+            let Err(Handshaking(State::NodeInfo(exchange))) = run(2, &bytes) else { panic!() };
+            let (len, capacity) = (exchange.plain.len(), exchange.plain.capacity());
+            assert!(len == bytes.len() && capacity <= len + FRAME_DATA, "{capacity} for {len}");
+        }
     }
 
     /// Both sides sign the same bytes.

@@ -282,4 +282,16 @@ mod tests {
             assert!(Bucket::receiving(rate, Mono::ZERO).unwrap().bytes() as u64 <= rate / 200);
         }
     }
+
+    #[test]
+    fn a_batch_earns_and_pays_what_its_frames_would_one_by_one() {
+        for bytes in [1, 255, FRAME, FRAME + 1, 3 * FRAME, 5 * FRAME + 300, 9 * FRAME + 1] {
+            let (mut batch, mut single) = (Frames::default(), Frames::default());
+            let paid = (0..bytes / FRAME).map(|_| single.surcharge(FRAME)).sum::<usize>();
+            let last = bytes % FRAME;
+            let paid = paid + if last > 0 { single.surcharge(last) } else { 0 };
+            assert_eq!(batch.surcharge_batch(bytes), paid, "{bytes}");
+            assert_eq!(batch.credit, single.credit, "{bytes}");
+        }
+    }
 }
