@@ -223,6 +223,7 @@ mod tests {
         put_bytes_field(1, addr.id().to_string().as_bytes(), &mut entry);
         put_bytes_field(2, addr.ip().to_string().as_bytes(), &mut entry);
         put_varint_field(3, addr.port().into(), &mut entry);
+        put_varint_field(9, 9, &mut entry);
         let mut list = Vec::new();
         put_bytes_field(8, b"new", &mut list);
         put_message_field(1, &entry, &mut list);

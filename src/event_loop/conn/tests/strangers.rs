@@ -1,7 +1,10 @@
 //! Who is not let in, at every stage.
 
 use super::*;
-use crate::protocol::link::LinkError;
+use crate::{
+    node_info::Incompatible,
+    protocol::{link::LinkError, secret::HandshakeError},
+};
 
 #[test]
 fn who_waits_for_a_filter_that_never_decides_is_closed_in_a_handshakes_time() {
@@ -44,6 +47,7 @@ fn an_end_before_anybody_is_there_is_one_at_once_and_has_its_reason() {
     Far::start("chain", &mut cx);
     run(&mut conn, &mut cx);
     assert_eq!(conn.why_evicted(), DisconnectReason::Evicted);
+    assert_eq!(conn.pooled(), None, "none of the memory for messages is its");
     let next = conn.end(close(), &mut cx);
     let Report::HandshakeFailed { reason, .. } = over(conn, next, &mut cx) else { panic!() };
     assert_eq!(reason, DisconnectReason::Evicted);
@@ -81,4 +85,20 @@ fn a_node_info_of_somebody_else_is_told_with_both_names() {
         format!("node info of {claimed}, who has authenticated as {authenticated}")
     );
     assert!(text(None).starts_with("node info of nobody, who"), "{}", text(None));
+}
+
+/// Monitors group by these words: they are part of what is promised.
+#[test]
+fn what_ends_a_handshake_is_of_a_kind_with_a_stable_word() {
+    let id = NodeId::from_bytes([1; 20]);
+    let blocks = Incompatible::BlockProtocol { ours: 11, theirs: 10 };
+    for (error, kind) in [
+        (LinkError::Handshake(HandshakeError::LowOrderKey), "auth_failure"),
+        (LinkError::WrongId { expected: id, actual: their_id() }, "wrong_id"),
+        (LinkError::SelfConnection, "self"),
+        (LinkError::Incompatible(blocks), "incompatible"),
+        (LinkError::NodeInfoLength, "protocol"),
+    ] {
+        assert_eq!(error.kind(), kind, "{error}");
+    }
 }
