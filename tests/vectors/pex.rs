@@ -105,8 +105,7 @@ fn receive(case: &Value) -> Outcome {
     let key = BookKey::random(&mut rng);
     let mut book = Book::load(settings, key, StoredBook::default(), now.wall, &mut rng);
     book.add(peer, peer, now.wall, &mut rng).unwrap();
-    // Beside the one that it dials: who wants no more asks for none.
-    let config = Config { max_num_outbound_peers: 2, addr_book_strict: false, ..Config::default() };
+    let config = Config { max_num_outbound_peers: 0, addr_book_strict: false, ..Config::default() };
     let mut core = PexCore::new(PexSettings::of(&config), book, [7; 32], now);
     core.handle_input(PexInput::Start, now);
     let conn = ConnId::new(0, 1, 1);
