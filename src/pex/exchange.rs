@@ -422,7 +422,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        addrbook::NodeFacts,
         config::Config,
         drive::Core,
         pex::{
@@ -435,19 +434,9 @@ mod tests {
 
     /// An outbound peer that peer exchange has dialed for this.
     fn up(core: &mut PexCore, n: u8, purpose: Purpose) -> ConnId {
-        let (conn, id) = (ConnId::new(0, n.into(), 1), NodeId::from_bytes([n; 20]));
-        let addr = NetAddress::new(id, [50, n, 1, 1].into(), 26656);
-        let facts = PeerFacts {
-            conn,
-            id,
-            direction: Direction::Outbound,
-            remote: addr.socket_addr(),
-            dialed: Some(addr),
-            announced: Some(addr),
-            origin: Some(Origin::Discovery { purpose, failures: 0, is_limited: true }),
-            speaks_pex: true,
-            facts: NodeFacts::default(),
-        };
+        let addr = NetAddress::new(NodeId::from_bytes([n; 20]), [50, n, 1, 1].into(), 26656);
+        let facts = PeerFacts::for_test(addr, Some(purpose));
+        let conn = facts.conn;
         core.handle_input(PexInput::PeerUp(facts), at(0));
         conn
     }

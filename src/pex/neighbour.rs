@@ -168,24 +168,34 @@ impl Neighbour {
 }
 
 #[cfg(test)]
+impl PeerFacts {
+    /// Of a node at this address that peer exchange has dialed for this, or that has dialed us. Its
+    /// connection has the number of its ID's first byte.
+    pub(super) fn for_test(addr: NetAddress, purpose: Option<Purpose>) -> Self {
+        let is_dialed = purpose.is_some();
+        let origin = |purpose| Origin::Discovery { purpose, failures: 0, is_limited: true };
+        Self {
+            conn: ConnId::new(0, addr.id().as_bytes()[0].into(), 1),
+            id: addr.id(),
+            direction: if is_dialed { Direction::Outbound } else { Direction::Inbound },
+            remote: addr.socket_addr(),
+            dialed: is_dialed.then_some(addr),
+            announced: Some(addr),
+            origin: purpose.map(origin),
+            speaks_pex: true,
+            facts: NodeFacts::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{addrbook::NodeFacts, ids::ConnId};
 
     #[test]
     fn so_many_early_requests_are_borne_and_one_more_is_abuse() {
-        let id = NodeId::from_bytes([1; 20]);
-        let facts = PeerFacts {
-            conn: ConnId::new(0, 1, 1),
-            id,
-            direction: Direction::Inbound,
-            remote: ([50, 1, 1, 1], 1).into(),
-            dialed: None,
-            announced: None,
-            origin: None,
-            speaks_pex: true,
-            facts: NodeFacts::default(),
-        };
+        let addr = NetAddress::new(NodeId::from_bytes([1; 20]), [50, 1, 1, 1].into(), 1);
+        let facts = PeerFacts { announced: None, ..PeerFacts::for_test(addr, None) };
         let now = Mono::ZERO + 10 * ABUSE_WINDOW;
         let mut neighbour = Neighbour::new(facts, now);
         let interval = ABUSE_WINDOW;

@@ -40,13 +40,12 @@ impl Unroutable {
 #[cfg(test)]
 mod tests {
     use crate::{
-        addrbook::NodeFacts,
         address::NetAddress,
         config::Config,
         drive::Core,
         identity::NodeId,
-        ids::{ConnId, Direction},
-        origin::{Origin, Purpose},
+        ids::ConnId,
+        origin::Purpose,
         pex::{
             PeerFacts, PexCore, PexInput, PexMessage, PexNotice, PexOutput, PexRequest,
             core::tests::{at, outputs, started},
@@ -62,20 +61,9 @@ mod tests {
         announced: NetAddress,
         purpose: Option<Purpose>,
     ) -> ConnId {
-        let conn = ConnId::new(0, remote.id().as_bytes()[0].into(), 1);
-        let is_dialed = purpose.is_some();
-        let origin = |purpose| Origin::Discovery { purpose, failures: 0, is_limited: true };
-        let facts = PeerFacts {
-            conn,
-            id: remote.id(),
-            direction: if is_dialed { Direction::Outbound } else { Direction::Inbound },
-            remote: remote.socket_addr(),
-            dialed: Some(remote).filter(|_| is_dialed),
-            announced: Some(announced),
-            origin: purpose.map(origin),
-            speaks_pex: true,
-            facts: NodeFacts::default(),
-        };
+        let facts =
+            PeerFacts { announced: Some(announced), ..PeerFacts::for_test(remote, purpose) };
+        let conn = facts.conn;
         core.handle_input(PexInput::PeerUp(facts), at(0));
         conn
     }

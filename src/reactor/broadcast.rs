@@ -86,7 +86,7 @@ pub(crate) mod tests {
     };
 
     /// The loop, which does nothing.
-    struct Asleep;
+    pub(crate) struct Asleep;
 
     impl Notify for Asleep {
         fn dirty(&self, _: ConnId) {}
@@ -105,15 +105,7 @@ pub(crate) mod tests {
 
     /// A session without a connection.
     pub(crate) fn session(number: u8) -> Arc<Session> {
-        let settings = SessionSettings {
-            channels: [(ChannelDescriptor::new(CHANNEL), 0)].into(),
-            reactors: 1,
-            reactor_budget: 1,
-            send_queue_bytes: 0,
-            send_timeout: std::time::Duration::ZERO,
-            verdicts: Arc::new(()),
-            message_types: Vec::new(),
-        };
+        let settings = SessionSettings::for_test(&[ChannelDescriptor::new(CHANNEL)]);
         let id = NodeKey::from_seed([number; 32]).id();
         let node_info =
             NodeInfo::new("chain", "peer").unwrap().with_id(id).with_channels([CHANNEL]);

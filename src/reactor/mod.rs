@@ -19,7 +19,7 @@ mod waiter;
 
 #[cfg(test)]
 pub(crate) use broadcast::tests::{
-    peer as peer_without_connection, session as session_without_connection,
+    Asleep, peer as peer_without_connection, session as session_without_connection,
 };
 pub use broadcast::{BroadcastHandle, SendOutcomes, start_broadcast};
 pub use counters::ChannelStatus;

@@ -100,6 +100,22 @@ pub struct SessionSettings {
     pub message_types: Vec<Arc<MessageTypes>>,
 }
 
+#[cfg(test)]
+impl SessionSettings {
+    /// Those of a switch with one reactor, that of these channels, where there is room for nothing.
+    pub(crate) fn for_test(channels: &[ChannelDescriptor]) -> Self {
+        Self {
+            channels: channels.iter().map(|channel| (*channel, 0)).collect(),
+            reactors: 1,
+            reactor_budget: 1,
+            send_queue_bytes: 0,
+            send_timeout: Duration::ZERO,
+            verdicts: Arc::new(()),
+            message_types: Vec::new(),
+        }
+    }
+}
+
 /// What is seen of a session from outside, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vitals {

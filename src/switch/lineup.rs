@@ -180,7 +180,7 @@ fn drop_values(session: &Session) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor::{Progress, peer_without_connection};
+    use crate::reactor::{Asleep, Progress, peer_without_connection};
 
     /// Keeps what comes.
     #[derive(Default)]
@@ -196,30 +196,11 @@ mod tests {
         }
     }
 
-    struct Nobody;
-
-    impl Notify for Nobody {
-        fn dirty(&self, _: crate::ConnId) {}
-        fn resume(&self, _: crate::ConnId) {}
-        fn close(&self, _: crate::ConnId, _: crate::reactor::CloseMode) {}
-        fn now(&self) -> Mono {
-            Mono::ZERO
-        }
-    }
-
     /// Of one reactor, to which the end of a session with a value was told.
     fn dismissed() -> (Lineup<Kept>, Peer) {
-        let settings = SessionSettings {
-            channels: [].into(),
-            reactors: 1,
-            reactor_budget: 1,
-            send_queue_bytes: 0,
-            send_timeout: Duration::ZERO,
-            verdicts: Arc::new(()),
-            message_types: Vec::new(),
-        };
+        let settings = SessionSettings::for_test(&[]);
         let names = vec!["one".to_owned()];
-        let mut lineup = Lineup::new(settings, names, Kept::default(), Arc::new(Nobody));
+        let mut lineup = Lineup::new(settings, names, Kept::default(), Arc::new(Asleep));
         assert_eq!(lineup.next_deadline(), None);
         let peer = peer_without_connection(1);
         peer.set(7_u8);

@@ -332,8 +332,6 @@ impl<I: Inbox, N: Notices> Driver for SwitchThread<I, N> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use crossbeam_channel::unbounded;
 
     use super::*;
@@ -378,15 +376,7 @@ mod tests {
         let mailbox = Arc::new(Mailbox::new(|| {}, || crate::time::Mono::ZERO));
         let shared = Arc::new(Shared::default());
         let id = NodeKey::from_seed([1; 32]).id();
-        let settings = SessionSettings {
-            channels: Arc::new([]),
-            reactors: 1,
-            reactor_budget: 1,
-            send_queue_bytes: 0,
-            send_timeout: Duration::ZERO,
-            verdicts: Arc::new(()),
-            message_types: Vec::new(),
-        };
+        let settings = SessionSettings::for_test(&[]);
         let admission = Admission {
             conn: ConnId::new(0, 1, 0),
             id,

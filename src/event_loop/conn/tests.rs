@@ -280,15 +280,11 @@ fn established(conn: &mut Conn<Null>, cx: &mut Context<Wire, Events>) -> Far {
 }
 
 fn session(cx: &Context<Wire, Events>) -> Arc<Session> {
-    let channels: Vec<_> = cx.settings.link.channels.iter().map(|channel| (*channel, 0)).collect();
     let settings = SessionSettings {
-        channels: channels.into(),
-        reactors: 1,
         reactor_budget: 1000,
         send_queue_bytes: 1000,
         send_timeout: SECOND,
-        verdicts: Arc::new(()),
-        message_types: Vec::new(),
+        ..SessionSettings::for_test(&cx.settings.link.channels)
     };
     let admission = Admission {
         conn: id(),

@@ -9,7 +9,6 @@ use crate::{
     addrbook::NodeFacts,
     config::Config,
     drive::Core,
-    ids::Direction,
     pex::{
         PeerFacts, PexInput, PexMessage,
         core::tests::{at, outputs, started},
@@ -29,31 +28,18 @@ fn config(seeds: &[u8]) -> Config {
     Config { seeds: seeds.iter().map(|n| node(*n).into()).collect(), ..Config::default() }
 }
 
-fn origin(purpose: Purpose) -> Origin {
-    Origin::Discovery { purpose, failures: 0, is_limited: true }
-}
-
 /// Peer exchange has dialed it for this, and it is there.
 fn up(core: &mut PexCore, n: u8, purpose: Purpose, now: Now) -> ConnId {
-    let conn = ConnId::new(0, n.into(), 1);
-    let facts = PeerFacts {
-        conn,
-        id: node(n).id(),
-        direction: Direction::Outbound,
-        remote: node(n).socket_addr(),
-        dialed: Some(node(n)),
-        announced: Some(node(n)),
-        origin: Some(origin(purpose)),
-        speaks_pex: true,
-        facts: NodeFacts::default(),
-    };
+    let facts = PeerFacts::for_test(node(n), Some(purpose));
+    let conn = facts.conn;
     core.handle_input(PexInput::PeerUp(facts), now);
     conn
 }
 
 fn fail(core: &mut PexCore, n: u8, purpose: Purpose, now: Now) {
     let (addr, reason) = (node(n).into(), DisconnectReason::Reset);
-    let notice = Notice::DialFailed { addr, origin: origin(purpose), reason };
+    let origin = Origin::Discovery { purpose, failures: 0, is_limited: true };
+    let notice = Notice::DialFailed { addr, origin, reason };
     core.handle_input(PexInput::Notice(notice), now);
 }
 

@@ -94,18 +94,33 @@ impl LinkError {
 mod tests {
     use super::*;
 
-    /// Programs count by these words.
+    /// Monitors group by these words, and programs count by them: they are part of what is promised.
     #[test]
     fn each_kind_of_error_has_its_word() {
         let (expected, actual) = (NodeId::from_bytes([1; 20]), NodeId::from_bytes([2; 20]));
-        let incompatible = Incompatible::NoCommonChannel { ours: vec![], theirs: vec![] };
+        let channels = Incompatible::NoCommonChannel { ours: vec![], theirs: vec![] };
+        let blocks = Incompatible::BlockProtocol { ours: 11, theirs: 10 };
         for (error, word) in [
             (LinkError::WrongId { expected, actual }, "wrong_id"),
             (LinkError::SelfConnection, "self"),
-            (LinkError::Incompatible(incompatible), "incompatible"),
+            (LinkError::Incompatible(channels), "incompatible"),
+            (LinkError::Incompatible(blocks), "incompatible"),
+            (LinkError::Handshake(HandshakeError::LowOrderKey), "auth_failure"),
+            (LinkError::NodeInfoLength, "protocol"),
             (LinkError::MConn(MConnError::PongTimeout), "pong_timeout"),
         ] {
             assert_eq!(error.kind(), word, "{error}");
         }
+    }
+
+    #[test]
+    fn a_node_info_of_somebody_else_is_told_with_both_names() {
+        let [claimed, authenticated] = [1, 2].map(|n| NodeId::from_bytes([n; 20]));
+        let text = |claimed| LinkError::ForeignNodeInfo { claimed, authenticated }.to_string();
+        assert_eq!(
+            text(Some(claimed)),
+            format!("node info of {claimed}, who has authenticated as {authenticated}")
+        );
+        assert!(text(None).starts_with("node info of nobody, who"), "{}", text(None));
     }
 }

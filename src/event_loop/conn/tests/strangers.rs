@@ -1,10 +1,6 @@
 //! Who is not let in, at every stage.
 
 use super::*;
-use crate::{
-    node_info::Incompatible,
-    protocol::{link::LinkError, secret::HandshakeError},
-};
 
 #[test]
 fn who_waits_for_a_filter_that_never_decides_is_closed_in_a_handshakes_time() {
@@ -74,31 +70,4 @@ fn who_makes_room_while_it_is_refused_goes_for_the_reason_of_the_refusal() {
     let again = CloseMode::Graceful(DisconnectReason::Stopped);
     assert!(matches!(conn.end(again, &mut cx), Next::Wait));
     assert_eq!(conn.why_evicted(), reason);
-}
-
-#[test]
-fn a_node_info_of_somebody_else_is_told_with_both_names() {
-    let [claimed, authenticated] = [1, 2].map(|n| NodeId::from_bytes([n; 20]));
-    let text = |claimed| LinkError::ForeignNodeInfo { claimed, authenticated }.to_string();
-    assert_eq!(
-        text(Some(claimed)),
-        format!("node info of {claimed}, who has authenticated as {authenticated}")
-    );
-    assert!(text(None).starts_with("node info of nobody, who"), "{}", text(None));
-}
-
-/// Monitors group by these words: they are part of what is promised.
-#[test]
-fn what_ends_a_handshake_is_of_a_kind_with_a_stable_word() {
-    let id = NodeId::from_bytes([1; 20]);
-    let blocks = Incompatible::BlockProtocol { ours: 11, theirs: 10 };
-    for (error, kind) in [
-        (LinkError::Handshake(HandshakeError::LowOrderKey), "auth_failure"),
-        (LinkError::WrongId { expected: id, actual: their_id() }, "wrong_id"),
-        (LinkError::SelfConnection, "self"),
-        (LinkError::Incompatible(blocks), "incompatible"),
-        (LinkError::NodeInfoLength, "protocol"),
-    ] {
-        assert_eq!(error.kind(), kind, "{error}");
-    }
 }
