@@ -56,12 +56,17 @@ pub trait Driver {
         }
     }
 
+    /// Once around: the next input, and all that follows.
+    fn take_turn(&mut self) {
+        let input = self.next_input();
+        self.step(input);
+    }
+
     /// The drive loop: from the start until the core is over.
     fn run(&mut self) {
         self.step(Self::Core::START);
         while !self.core().is_stopped() {
-            let input = self.next_input();
-            self.step(input);
+            self.take_turn();
         }
     }
 }

@@ -87,9 +87,7 @@ impl StoreWriter {
         clock: Clock,
         on_failure: impl Fn(String) + Send + 'static,
     ) -> io::Result<Self> {
-        let pending = Pending::new(stored);
-        let work = Work { pending, is_stopping: false, begun: 0, over: 0, failure: None };
-        let shared = Arc::new(Shared { work: Mutex::new(work), changed: Condvar::new() });
+        let shared = Arc::new(Shared::new(stored));
         let (theirs, of_thread) = (shared.clone(), clock.clone());
         let run = move || {
             let end = theirs.run(&mut *store, &of_thread, on_failure);
@@ -113,9 +111,7 @@ impl StoreWriter {
     /// One that writes what it is given at once, on the thread that gives it. What fails is lost.
     #[cfg(feature = "testing")]
     pub(crate) fn inline(store: Box<dyn BookStore>, clock: &Clock) -> Self {
-        let pending = Pending::new(&StoredBook::default());
-        let work = Work { pending, is_stopping: false, begun: 0, over: 0, failure: None };
-        let shared = Arc::new(Shared { work: Mutex::new(work), changed: Condvar::new() });
+        let shared = Arc::new(Shared::new(&StoredBook::default()));
         Self { shared, clock: clock.clone(), thread: None, inline: Some(Mutex::new(store)) }
     }
 
@@ -159,6 +155,12 @@ impl Drop for StoreWriter {
 const PANICKED: &str = "the store panicked";
 
 impl Shared {
+    fn new(stored: &StoredBook) -> Self {
+        let pending = Pending::new(stored);
+        let work = Work { pending, is_stopping: false, begun: 0, over: 0, failure: None };
+        Self { work: Mutex::new(work), changed: Condvar::new() }
+    }
+
     fn run(
         &self,
         store: &mut dyn BookStore,

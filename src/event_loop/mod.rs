@@ -28,6 +28,6 @@ pub use counters::{Counters, EventLoopStatus};
 pub use door::GateSettings;
 pub(crate) use door::{Buckets, Counts, Pace, around, networks};
 pub use driver::{ListenError, Mailbox, MioSockets, Posts, SocketOptions};
-pub(crate) use driver::{StartedLoop, start};
+pub(crate) use driver::{LoopStart, StartedLoop, start};
 pub use ports::{LISTENER, Readiness, Reports, Sockets};
 pub use settings::LoopSettings;

@@ -285,20 +285,6 @@ impl PexThread {
         if has_some { Some(Mono::ZERO) } else { self.core.next_deadline() }
     }
 
-    /// Does the next thing, which there is, or the first. False: that was the last.
-    #[cfg(feature = "testing")]
-    pub(crate) fn take_turn(&mut self, is_first: bool) -> bool {
-        let input = if is_first { PexCore::START } else { self.next_input() };
-        self.step(input);
-        !self.core.is_stopped()
-    }
-
-    /// The last thing.
-    #[cfg(feature = "testing")]
-    pub(crate) fn stop(&mut self) {
-        self.step(PexInput::Stop);
-    }
-
     /// Runs until it is told to stop; hands out what still writes.
     fn run_to_end(mut self) -> Option<StoreWriter> {
         self.run();

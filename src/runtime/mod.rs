@@ -17,5 +17,5 @@ pub use handle::{DialTicket, NumPeers, SwitchHandle};
 pub use spec::ReactorSpec;
 pub use start::StartError;
 #[cfg(feature = "testing")]
-pub(crate) use start::{Assembled, Ground, LoopStart};
+pub(crate) use start::{Assembled, Ground};
 pub use switch::{StopError, StopReport, Switch};

@@ -25,12 +25,12 @@ use super::{
 use crate::{
     addrbook::{BookLimits, BookSettings, StoreError},
     address::{ListenAddress, PeerAddress},
-    ban::BanTable,
     channel::ChannelDescriptor,
     clock::Clock,
     config::{Config, ConfigError},
     event_loop::{
-        self, Command, GateSettings, ListenError, LoopSettings, SocketOptions, StartedLoop,
+        self, Command, GateSettings, ListenError, LoopSettings, LoopStart, SocketOptions,
+        StartedLoop,
     },
     guard::tell,
     identity::NodeId,
@@ -97,26 +97,16 @@ struct Plan {
     pex: Option<Reactor>,
 }
 
+/// Where random bytes come from.
+type Chance<'a> = &'a mut dyn FnMut() -> Result<[u8; 32], StartError>;
+
 /// On what a switch is started.
 pub(crate) struct Ground<'a> {
     pub(crate) clock: Clock,
-    /// Random bytes.
-    pub(crate) chance: &'a mut dyn FnMut() -> Result<[u8; 32], StartError>,
+    pub(crate) chance: Chance<'a>,
     /// Who may connect and how many inbound peers there may be, as descriptors are left. With `true` their
     /// limit may be raised.
     pub(crate) gate: fn(&Config, bool) -> (GateSettings, usize),
-}
-
-/// What an event loop begins with.
-pub(crate) struct LoopStart<'a> {
-    pub(crate) listen: Option<SocketAddr>,
-    /// What it is told once it is known where it listens.
-    pub(crate) prepare: Box<dyn FnOnce(Option<SocketAddr>) -> LoopSettings + 'a>,
-    pub(crate) options: SocketOptions,
-    pub(crate) inboxes: Inboxes,
-    pub(crate) bans: Arc<BanTable>,
-    pub(crate) clock: Clock,
-    pub(crate) to_switch: ToSwitch,
 }
 
 /// A switch whose parts know of each other, and whose loop runs.
@@ -139,10 +129,7 @@ impl SwitchBuilder {
     pub fn start(self) -> Result<Switch, StartError> {
         let chance = &mut random_seed;
         let ground = Ground { clock: Clock::start(), chance, gate: descriptors::gate };
-        let assembled = self.assemble(ground, |start| {
-            let LoopStart { listen, prepare, options, inboxes, bans, clock, to_switch } = start;
-            event_loop::start(listen, prepare, options, inboxes, bans, clock, to_switch)
-        })?;
+        let assembled = self.assemble(ground, event_loop::start)?;
         let Assembled { handle, mut unstarted, event_loop, switch, book, pex, inboxes } = assembled;
         let (clock, mailbox) = (book.clock(), switch.mailbox.clone());
         let resolver = switch.resolver.busy();
@@ -165,7 +152,7 @@ impl SwitchBuilder {
     pub(crate) fn assemble<L>(
         mut self,
         ground: Ground<'_>,
-        start_loop: impl FnOnce(LoopStart<'_>) -> Result<StartedLoop<L>, ListenError>,
+        start_loop: impl FnOnce(LoopStart<'_, Inboxes, ToSwitch>) -> Result<StartedLoop<L>, ListenError>,
     ) -> Result<Assembled<L>, StartError> {
         let mut plan = self.check_all(ground.chance)?;
         let mut book = self.load_book(plan.own, ground.clock, ground.chance)?;
@@ -204,10 +191,7 @@ impl SwitchBuilder {
     }
 
     /// Whether all of it goes together.
-    fn check_all(
-        &mut self,
-        chance: &mut dyn FnMut() -> Result<[u8; 32], StartError>,
-    ) -> Result<Plan, StartError> {
+    fn check_all(&mut self, chance: Chance<'_>) -> Result<Plan, StartError> {
         self.config.check()?;
         let pex = self.config.pex.then(|| ReactorSpec::new(PEX).channel(pex::channel()));
         let pex = pex.map(|spec| self.register(spec));
@@ -241,7 +225,7 @@ impl SwitchBuilder {
         &mut self,
         own: NodeId,
         clock: Clock,
-        chance: &mut dyn FnMut() -> Result<[u8; 32], StartError>,
+        chance: Chance<'_>,
     ) -> Result<Prepared, StartError> {
         let config = &self.config;
         let is_ours = self.store.is_none();
@@ -275,7 +259,7 @@ impl SwitchBuilder {
         gate: GateSettings,
         book: &Prepared,
         inboxes: Inboxes,
-        start: impl FnOnce(LoopStart<'_>) -> Result<StartedLoop<L>, ListenError>,
+        start: impl FnOnce(LoopStart<'_, Inboxes, ToSwitch>) -> Result<StartedLoop<L>, ListenError>,
     ) -> Result<(StartedLoop<L>, NodeInfo), StartError> {
         let config = &self.config;
         let mut announced = plan.node_info.clone();
@@ -297,10 +281,10 @@ impl SwitchBuilder {
             listen: listen_addr(config)?,
             prepare: Box::new(prepare),
             options: SocketOptions::for_send_rate(config.send_rate),
-            inboxes,
+            inbox: inboxes,
             bans: book.bans(),
             clock: book.clock(),
-            to_switch: self.handle.inner().to_switch.clone(),
+            reports: self.handle.inner().to_switch.clone(),
         })?;
         Ok((begun, announced))
     }

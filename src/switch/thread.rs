@@ -18,8 +18,6 @@ use super::{
     ResolverPool, StopReason, SwitchCore, SwitchEvent, Verdict, log::Log, metrics::Tally,
     subscribers::Subscribers,
 };
-#[cfg(feature = "testing")]
-use crate::time::Mono;
 use crate::{
     clock::Clock,
     drive::{Core, Driver},
@@ -29,7 +27,7 @@ use crate::{
     ids::ConnId,
     reactor::{Admission, DisconnectReason, Inbox, Peer},
     thread::Waiting,
-    time::{Now, earliest},
+    time::{Mono, Now, earliest},
 };
 
 /// How long a thread that has failed waits for the event loop's end, which it has asked for: so
@@ -146,10 +144,7 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
     /// Ends as with its process: at once, without the loop.
     #[cfg(feature = "testing")]
     pub(crate) fn kill(mut self) {
-        let now = self.clock.mono();
-        for peer in std::mem::take(&mut self.sessions).into_values() {
-            self.lineup.dismiss(&peer, DisconnectReason::Stopped, now);
-        }
+        self.dismiss_all();
         self.end(true);
     }
 
@@ -172,24 +167,12 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
     /// When there is something to do; without a thread, whoever has the switch asks.
     #[cfg(feature = "testing")]
     pub(crate) fn next_turn(&self) -> Option<Mono> {
-        if !self.inputs.is_empty() {
-            return Some(Mono::ZERO);
-        }
+        if self.inputs.is_empty() { self.next_deadline() } else { Some(Mono::ZERO) }
+    }
+
+    /// When there is something to do without an input.
+    fn next_deadline(&self) -> Option<Mono> {
         earliest(self.core.next_deadline(), self.lineup.next_deadline())
-    }
-
-    /// The first thing.
-    #[cfg(feature = "testing")]
-    pub(crate) fn begin(&mut self) {
-        self.step(SwitchCore::START);
-    }
-
-    /// Does the next thing, which there is. False: that was the last, and [`end`](Self::end) follows.
-    #[cfg(feature = "testing")]
-    pub(crate) fn take_turn(&mut self) -> bool {
-        let input = self.next_input();
-        self.step(input);
-        !self.core.is_stopped()
     }
 
     /// Ends what there is, as the core would have.
@@ -201,6 +184,11 @@ impl<I: Inbox, N: Notices> SwitchThread<I, N> {
                 break;
             }
         }
+        self.dismiss_all();
+    }
+
+    /// Tells every reactor that all sessions are over.
+    fn dismiss_all(&mut self) {
         let now = self.clock.mono();
         for peer in std::mem::take(&mut self.sessions).into_values() {
             self.lineup.dismiss(&peer, DisconnectReason::Stopped, now);
@@ -292,8 +280,7 @@ impl<I: Inbox, N: Notices> Driver for SwitchThread<I, N> {
     fn next_input(&mut self) -> Input {
         self.shared.dialing.store(self.core.num_dialing(), Relaxed);
         self.lineup.let_go(self.clock.mono());
-        let deadline = earliest(self.core.next_deadline(), self.lineup.next_deadline());
-        let input = self.clock.receive(&self.inputs, deadline);
+        let input = self.clock.receive(&self.inputs, self.next_deadline());
         let (reactor, sessions) = self.lineup.unread();
         self.feed(Input::Unread { reactor, sessions });
         // Only the time can be over: the thread itself holds a sender.

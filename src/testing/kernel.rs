@@ -74,11 +74,7 @@ impl Net {
 
     /// Sends what the peer's window takes, then the end if it is wanted.
     pub(super) fn pump(&mut self, sock: SockId) {
-        let Some(peer) = self.socks[sock].peer else { return };
-        if self.socks[sock].is_reset || self.are_apart(self.socks[sock].host, self.socks[peer].host)
-        {
-            return;
-        }
+        let Some(peer) = self.reached(sock).filter(|_| !self.socks[sock].is_reset) else { return };
         loop {
             let to = &self.socks[peer];
             let window =
@@ -129,10 +125,7 @@ impl Net {
         if std::mem::replace(&mut entry.is_reset, true) {
             return;
         }
-        let host = entry.host;
-        if let Some(peer) = entry.peer
-            && !self.are_apart(host, self.socks[peer].host)
-        {
+        if let Some(peer) = self.reached(sock) {
             self.send_reset_to(peer);
         }
     }
@@ -201,10 +194,7 @@ impl Net {
 
     /// Somebody sends to an end that is closed, and may not have heard of that.
     fn answer_with_reset(&mut self, sock: SockId) {
-        let Some(peer) = self.socks[sock].peer else { return };
-        if !self.socks[peer].is_reset
-            && !self.are_apart(self.socks[sock].host, self.socks[peer].host)
-        {
+        if let Some(peer) = self.reached(sock).filter(|peer| !self.socks[*peer].is_reset) {
             self.send_reset_to(peer);
         }
     }

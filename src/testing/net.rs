@@ -198,6 +198,12 @@ impl Net {
         self.hosts[a].part != self.hosts[b].part
     }
 
+    /// The other end of a connection, if what this one sends gets there.
+    pub(super) fn reached(&self, sock: SockId) -> Option<SockId> {
+        let end = &self.socks[sock];
+        end.peer.filter(|peer| !self.are_apart(end.host, self.socks[*peer].host))
+    }
+
     /// From now on each host is in this part of the network, and hosts of two parts do not reach each other:
     /// what they send waits, who connects gets no answer, and no reset comes through. Once they are in one
     /// part again, what waits is sent.
@@ -302,8 +308,7 @@ impl Net {
         self.stop_listening(host);
         for sock in std::mem::take(&mut self.hosts[host].open) {
             // Who is apart hears nothing of it.
-            let peer = self.socks[sock].peer;
-            if peer.is_none_or(|peer| !self.are_apart(host, self.socks[peer].host)) {
+            if self.reached(sock) == self.socks[sock].peer {
                 self.cut(sock);
             }
             let entry = &mut self.socks[sock];

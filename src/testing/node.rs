@@ -14,12 +14,15 @@ use super::{dice::Dice, net::Wire, sockets::SimSockets};
 use crate::{
     clock::Clock,
     config::Config,
-    event_loop::{Command, GateSettings, ListenError, LoopCore, Mailbox, Reports, StartedLoop},
-    pex::{PexThread, ToPex},
+    drive::{Core, Driver},
+    event_loop::{
+        Command, GateSettings, ListenError, LoopCore, LoopStart, Mailbox, Reports, StartedLoop,
+    },
+    pex::{PexCore, PexInput, PexThread, ToPex},
     protocol::secret::{KeyAgreement, Null},
     reactor::{Event, Inboxes, Reactor, Revocable},
-    runtime::{Assembled, Ground, LoopStart, StartError, SwitchBuilder, SwitchHandle},
-    switch::{SwitchThread, ToSwitch},
+    runtime::{Assembled, Ground, StartError, SwitchBuilder, SwitchHandle},
+    switch::{SwitchCore, SwitchThread, ToSwitch},
     time::{Mono, Now, earliest},
 };
 
@@ -37,7 +40,6 @@ pub(super) struct Node {
     /// `None`: it has stopped.
     switch: Option<SwitchThread<Revocable, ToPex>>,
     pex: Option<PexThread>,
-    is_pex_started: bool,
     handlers: Vec<(Reactor, Handler)>,
 }
 
@@ -77,15 +79,15 @@ impl Node {
         unstarted.0 = None;
         switch.resolver = switch.resolver.inline();
         let (to_switch, mailbox) = (switch.to_switch.clone(), switch.mailbox.clone());
-        let pex = book.without_threads(pex, to_switch, mailbox);
-        switch.begin();
+        let mut pex = book.without_threads(pex, to_switch, mailbox);
+        switch.step(SwitchCore::START);
+        pex.step(PexCore::START);
         Ok(Self {
             handle,
             host,
             event_loop,
             switch: Some(switch),
             pex: Some(pex),
-            is_pex_started: false,
             handlers: Vec::new(),
         })
     }
@@ -127,10 +129,7 @@ impl Node {
     fn next_turn(&self) -> Option<Mono> {
         let is_due = |has_some: bool| has_some.then_some(Mono::ZERO);
         let handlers = self.handlers.iter().any(|(reactor, _)| !reactor.events().is_empty());
-        let pex = match &self.pex {
-            Some(pex) if self.is_pex_started => pex.next_turn(),
-            pex => is_due(pex.is_some()),
-        };
+        let pex = self.pex.as_ref().and_then(PexThread::next_turn);
         let switch = self.switch.as_ref().and_then(SwitchThread::next_turn);
         earliest(earliest(switch, pex), is_due(handlers))
     }
@@ -140,26 +139,25 @@ impl Node {
         let is_due = |at: Option<Mono>| at.is_some_and(|at| at <= now.mono);
         let mut has_run = self.event_loop.run(net, self.host, now);
         if let Some(switch) = &mut self.switch {
-            let mut is_running = true;
-            while is_running && is_due(switch.next_turn()) {
-                is_running = switch.take_turn();
+            while !switch.core().is_stopped() && is_due(switch.next_turn()) {
+                switch.take_turn();
                 has_run = true;
-            }
-            if !is_running && let Some(switch) = self.switch.take() {
-                switch.end(true);
             }
         }
+        if let Some(switch) = self.switch.take_if(|switch| switch.core().is_stopped()) {
+            switch.end(true);
+        }
         if let Some(pex) = &mut self.pex {
-            let mut is_running = true;
-            // It ends when there is no switch.
-            while is_running && (!self.is_pex_started || is_due(pex.next_turn())) {
-                is_running = pex.take_turn(!std::mem::replace(&mut self.is_pex_started, true));
+            while is_due(pex.next_turn()) {
+                pex.take_turn();
                 has_run = true;
             }
-            if self.switch.is_none() {
-                pex.stop();
-                self.pex = None;
-            }
+        }
+        // It ends after the switch.
+        if self.switch.is_none()
+            && let Some(mut pex) = self.pex.take()
+        {
+            pex.step(PexInput::Stop);
         }
         for (reactor, handler) in &mut self.handlers {
             while let Ok(event) = reactor.events().try_recv() {
@@ -173,18 +171,18 @@ impl Node {
 
 impl SimLoop {
     fn start(
-        start: LoopStart<'_>,
+        start: LoopStart<'_, Inboxes, ToSwitch>,
         sockets: SimSockets,
         addr: SocketAddr,
         agreement: Box<dyn FnMut() -> Option<KeyAgreement> + Send>,
     ) -> Result<StartedLoop<Self>, ListenError> {
-        let LoopStart { listen, prepare, inboxes, bans, clock, to_switch: reports, .. } = start;
+        let LoopStart { listen, prepare, inbox, bans, clock, reports, .. } = start;
         let woken = Arc::new(AtomicBool::new(true));
         let wake = woken.clone();
         let mailbox =
             Arc::new(Mailbox::new(move || wake.store(true, Relaxed), move || clock.mono()));
         let local_addr = listen.map(|_| addr);
-        let mut core = LoopCore::new(prepare(local_addr), sockets, inboxes, agreement);
+        let mut core = LoopCore::new(prepare(local_addr), sockets, inbox, agreement);
         if let Some(addr) = local_addr {
             let listening = core.listen(addr);
             listening.map_err(|error| ListenError::Listen { addr, error })?;
@@ -208,9 +206,9 @@ impl SimLoop {
     /// Once around, as the thread does it, if there is something to do; whether there was.
     fn run(&mut self, net: &Wire, host: usize, now: Now) -> bool {
         let edges = net.borrow_mut().take_edges(host);
+        let is_woken = self.woken.swap(false, Relaxed);
         let is_due = self.next_turn().is_some_and(|at| at <= now.mono);
-        let is_woken = self.woken.swap(false, Relaxed) && !self.is_over;
-        if !is_due && !is_woken && edges.is_empty() {
+        if self.is_over || !is_due && !is_woken && edges.is_empty() {
             return false;
         }
         self.mailbox.awake();

@@ -112,11 +112,12 @@ impl MioSockets {
     }
 
     fn insert(&mut self, slot: u32, stream: TcpStream) {
-        let missing = (slot as usize).saturating_sub(self.streams.len());
-        self.streams.extend(std::iter::repeat_with(|| None).take(missing));
-        match self.streams.get_mut(slot as usize) {
-            Some(place) => *place = Some(stream),
-            None => self.streams.push(Some(stream)),
+        let slot = slot as usize;
+        if self.streams.len() <= slot {
+            self.streams.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.streams.get_mut(slot) {
+            *place = Some(stream);
         }
     }
 
@@ -243,6 +244,18 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+/// What an event loop begins with.
+pub(crate) struct LoopStart<'a, I, R> {
+    pub(crate) listen: Option<SocketAddr>,
+    /// What it is told once it is known where it listens.
+    pub(crate) prepare: Box<dyn FnOnce(Option<SocketAddr>) -> LoopSettings + 'a>,
+    pub(crate) options: SocketOptions,
+    pub(crate) inbox: I,
+    pub(crate) bans: Arc<BanTable>,
+    pub(crate) clock: Clock,
+    pub(crate) reports: R,
+}
+
 /// An event loop that was started, and what runs it.
 pub(crate) struct StartedLoop<T> {
     pub(crate) mailbox: Arc<Mailbox>,
@@ -253,15 +266,10 @@ pub(crate) struct StartedLoop<T> {
 
 /// Opens the listener and starts the loop's thread, which tells whether it ended as it should; else it had
 /// panicked.
-pub(crate) fn start<I: Inbox + Send + 'static>(
-    listen: Option<SocketAddr>,
-    prepare: impl FnOnce(Option<SocketAddr>) -> LoopSettings,
-    options: SocketOptions,
-    inbox: I,
-    bans: Arc<BanTable>,
-    clock: Clock,
-    mut reports: impl Reports + Send + 'static,
+pub(crate) fn start<I: Inbox + Send + 'static, R: Reports + Send + 'static>(
+    start: LoopStart<'_, I, R>,
 ) -> Result<StartedLoop<Thread<bool>>, ListenError> {
+    let LoopStart { listen, prepare, options, inbox, bans, clock, mut reports } = start;
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKER_TOKEN)?;
     // A failed wake-up would lose work, and only a closed poll can fail it: then nobody sleeps.

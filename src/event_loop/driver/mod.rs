@@ -3,7 +3,7 @@
 mod mailbox;
 mod mio;
 
-pub(crate) use self::mio::{StartedLoop, start};
+pub(crate) use self::mio::{LoopStart, StartedLoop, start};
 pub use self::{
     mailbox::{Mailbox, Posts},
     mio::{ListenError, MioSockets, SocketOptions},
