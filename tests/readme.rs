@@ -25,6 +25,26 @@ fn every_test_that_the_table_names_is_there() {
     check("tests/README.md", 250);
 }
 
+/// A row that only tells of a fault is a promise that nothing keeps.
+#[test]
+fn every_fault_has_a_test() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/README.md");
+    let text = fs::read_to_string(path).unwrap();
+    let mut faults = 0;
+    for section in text.split("\n## ").filter(|section| section.starts_with("Faults of ")) {
+        let rows = section.lines().filter(|line| line.starts_with("| "));
+        let is_head = |row: &&str| row.starts_with("| Fault |") || row.starts_with("| ---");
+        for row in rows.filter(|row| !is_head(row)) {
+            let (_, tests) = row.trim_end_matches(" |").rsplit_once(" | ").unwrap();
+            let kinds = ["tests/", "src/", ".ci/run "];
+            let is_test = |text: &str| kinds.iter().any(|kind| text.starts_with(kind));
+            assert!(quoted(tests).any(is_test), "no test: {row}");
+            faults += 1;
+        }
+    }
+    assert!(faults >= 100, "{faults} faults");
+}
+
 #[test]
 fn every_test_that_the_security_policy_names_is_there() {
     check("SECURITY.md", 60);
