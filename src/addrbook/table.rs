@@ -20,7 +20,8 @@ const TIDY_AT: usize = 1 << 16;
 /// for by. It knows no rules; [`Book`](super::Book) does.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    slots: Vec<Option<Slot>>,
+    /// Each of its own: who grows a list of records copies them all, and keeps room for as many again.
+    slots: Vec<Option<Box<Slot>>>,
     /// **Invariant:** the address of the record in each slot; of an empty one anything. Side by
     /// side, because a selection looks at hundreds of addresses and at nothing else of their records.
     addrs: Vec<NetAddress>,
@@ -147,7 +148,7 @@ impl Table {
     pub(super) fn insert(&mut self, mut known: KnownAddress) -> u32 {
         known.placement = Placement::New(Vec::new());
         let addr = known.addr;
-        let slot = Some(Slot { known, is_changed: false });
+        let slot = Some(Box::new(Slot { known, is_changed: false }));
         let n = match self.free.pop() {
             Some(n) => {
                 self.slots[n as usize] = slot;
