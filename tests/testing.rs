@@ -8,8 +8,9 @@ use std::{
 };
 
 use tmp2p::{
-    ChannelDescriptor, Config, DialError, DisconnectReason, Event, MemoryStore, NodeInfo, NodeKey,
-    PeerAddress, Reactor, ReactorSpec, SendErrorKind, Switch, SwitchBuilder,
+    ChannelDescriptor, Config, DialError, Direction, DisconnectReason, Event, MemoryStore,
+    NodeInfo, NodeKey, PeerAddress, Reactor, ReactorSpec, SendErrorKind, Switch, SwitchBuilder,
+    SwitchEvent,
     testing::{Network, NodeIndex},
 };
 
@@ -321,4 +322,44 @@ fn a_call_that_needs_time_is_no_call() {
     let ((alice, _a), (bob, _b)) = (add(&mut network, 1), add(&mut network, 2));
     let addr = network.switch(bob).peer_address().unwrap();
     let _ = network.call(alice, |switch| switch.dial(addr).wait());
+}
+
+/// Silence alone tells them apart: who is there longer would go first.
+#[test]
+fn a_full_seed_lets_the_guest_go_that_was_silent_longest() {
+    let mut network = Network::new(15);
+    let config = Config { seed_mode: true, max_num_inbound_peers: 2, ..Config::default() };
+    let (seed, s) = add_with(&mut network, 1, config);
+    network.drive(seed, s, drop);
+    let [(talker, _t), (silent, _s), (newcomer, _n), (next, _x)] =
+        [2, 3, 4, 5].map(|number| add(&mut network, number));
+    let talks = network.connect(talker, seed).unwrap();
+    network.run_for(SECOND);
+    let goes = network.connect(silent, seed).unwrap();
+    for _ in 0..13 {
+        network.run_for(5 * SECOND);
+        talks.try_send(VOTES, b"yes".to_vec()).unwrap();
+    }
+    network.run_for(SECOND);
+    assert!(!goes.is_closed() && num_peers(&network, seed) == 2);
+    let events = network.switch(seed).subscribe();
+    let comes = network.connect(newcomer, seed).unwrap();
+    network.run_for(SECOND);
+    assert!(goes.is_closed() && !talks.is_closed() && !comes.is_closed());
+    let id = network.switch(silent).id();
+    // The seed itself dials whom it has met, to see whether it is there.
+    let ended = |event| match event {
+        SwitchEvent::Disconnected { id, reason, direction: Direction::Inbound, .. } => {
+            Some((id, reason))
+        }
+        _ => None,
+    };
+    let ended: Vec<_> = events.try_iter().filter_map(ended).collect();
+    assert_eq!(ended, [(id, DisconnectReason::Replaced)]);
+    // Of those who are left one has spoken a moment ago, and one has just come.
+    if let Ok(refused) = network.connect(next, seed) {
+        network.run_for(SECOND);
+        assert!(refused.is_closed(), "nobody goes for it");
+    }
+    assert!(!talks.is_closed() && !comes.is_closed());
 }

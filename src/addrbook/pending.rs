@@ -197,9 +197,13 @@ mod tests {
     fn writes_come_once_a_second_and_urgent_ones_at_once() {
         let mut pending = Pending::new(&StoredBook::default());
         assert_eq!((pending.take(at(0)), pending.next_deadline()), (None, None));
+        assert!(pending.is_empty());
         pending.add(change(1, true), false);
+        assert!(!pending.is_empty(), "it waits");
         assert!(pending.take(at(0)).is_some());
+        assert!(!pending.is_empty(), "it is being written");
         pending.written(at(0));
+        assert!(pending.is_empty());
         pending.add(change(2, true), false);
         assert_eq!((pending.take(at(999)), pending.next_deadline()), (None, Some(at(1000))));
         pending.add(change(3, true), true);

@@ -446,3 +446,113 @@ impl Drop for PexThread {
         self.shared.waiting.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Sender, unbounded};
+
+    use super::*;
+    use crate::{
+        addrbook::BookLimits,
+        config::Config,
+        identity::NodeKey,
+        reactor::{DisconnectReason, Verdicts, peer_without_connection},
+    };
+
+    /// The thread's driver, where its reactor's events come from, and its handle.
+    fn thread() -> (PexThread, Sender<Event>, PexHandle) {
+        let own = NodeKey::from_seed([99; 32]).id();
+        let start = Start {
+            settings: PexSettings::of(&Config::default()),
+            book: BookSettings { own, is_strict: true, limits: BookLimits::default() },
+            private: Vec::new(),
+            find: Box::new(|_| None),
+            seed: [1; 32],
+            book_seed: [2; 32],
+        };
+        let prepared = Prepared::load(start, None, Clock::start()).unwrap();
+        let handle = prepared.handle();
+        let mailbox = Arc::new(Mailbox::new(|| {}, || Mono::ZERO));
+        let mut thread = prepared.driver(None, ToSwitch::new().0, mailbox, None);
+        let (to_thread, events) = unbounded();
+        thread.events = events;
+        (thread, to_thread, handle)
+    }
+
+    /// The next input that is one for the core, in a word, and whom it is about.
+    fn next(thread: &mut PexThread) -> (&'static str, NodeId) {
+        loop {
+            match thread.next_input() {
+                PexInput::Timeout => {}
+                PexInput::PeerUp(facts) => return ("up", facts.id),
+                PexInput::Request(PexRequest::MarkGood { id }) => return ("good", id),
+                PexInput::Request(PexRequest::MarkBad { id, .. }) => return ("bad", id),
+                input => panic!("{input:?}"),
+            }
+        }
+    }
+
+    /// What a reactor says of a peer counts as long as the session: said of nobody it is lost. The
+    /// reactor has seen the session begin, and this thread may be behind it.
+    #[test]
+    fn a_verdict_is_taken_after_the_events_that_were_there_before_it_and_no_later() {
+        let (mut thread, to_thread, handle) = thread();
+        let peers: Vec<Peer> = (1..=5).map(peer_without_connection).collect();
+        let id = |number: usize| peers[number].id();
+        let up = |number: usize| to_thread.send(Event::PeerUp(peers[number].clone())).unwrap();
+        (0..3).for_each(up);
+        handle.mark_good(id(2));
+        assert_eq!(next(&mut thread), ("up", id(0)), "in turn, events first");
+        let verdict = thread.next_input();
+        assert!(matches!(verdict, PexInput::Timeout), "it waits: {verdict:?}");
+        // Who comes afterwards, and what is said next, comes afterwards.
+        up(3);
+        handle.mark_bad(id(3), None, LAST_WRITE, "x".to_owned());
+        let told: Vec<_> = (0..5).map(|_| next(&mut thread)).collect();
+        let expected = [("up", 1), ("up", 2), ("good", 2), ("up", 3), ("bad", 3)];
+        assert_eq!(told, expected.map(|(what, number)| (what, id(number))));
+        // A word that was read may be said again, and with nothing before it it counts at once.
+        handle.mark_good(id(2));
+        assert_eq!(next(&mut thread), ("good", id(2)));
+    }
+
+    /// A message that is no verdict waits for no events, or a busy reactor would hold up operators.
+    #[test]
+    fn other_requests_wait_for_no_more_than_their_turn() {
+        let (mut thread, to_thread, handle) = thread();
+        for number in 1..=3 {
+            to_thread.send(Event::PeerUp(peer_without_connection(number))).unwrap();
+        }
+        handle.request_more_peers();
+        assert!(matches!(thread.next_input(), PexInput::PeerUp(_)));
+        assert!(matches!(thread.next_input(), PexInput::Request(PexRequest::MorePeers)));
+    }
+
+    #[test]
+    fn what_is_no_input_of_the_core_is_passed_over_and_who_is_gone_is_sent_nothing() {
+        let (mut thread, to_thread, handle) = thread();
+        let peer = peer_without_connection(1);
+        let reason = Arc::new(DisconnectReason::Eof);
+        to_thread.send(Event::PeerUp(peer.clone())).unwrap();
+        to_thread.send(Event::Writable(peer.clone(), CHANNEL)).unwrap();
+        to_thread.send(Event::PeerDown(peer.clone(), reason)).unwrap();
+        assert!(matches!(thread.next_input(), PexInput::PeerUp(_)));
+        assert!(thread.peers.contains_key(&peer.conn()));
+        assert!(matches!(thread.next_input(), PexInput::Timeout));
+        let down = thread.next_input();
+        assert!(
+            matches!(&down, PexInput::PeerDown { conn, .. } if *conn == peer.conn()),
+            "{down:?}"
+        );
+        assert!(thread.peers.is_empty(), "nobody holds a session that is over");
+        // The switch has stopped, and operators may still ask.
+        drop(to_thread);
+        handle.request_more_peers();
+        assert!(matches!(thread.next_input(), PexInput::Request(_)));
+        assert!(matches!(thread.next_input(), PexInput::Timeout), "found out");
+        handle.request_more_peers();
+        assert!(matches!(thread.next_input(), PexInput::Request(_)), "and no more looked at");
+        drop(handle);
+        assert!(matches!(thread.next_input(), PexInput::Stop), "nobody is left who could stop it");
+    }
+}

@@ -56,6 +56,24 @@ fn a_ping_that_cannot_be_written_does_not_keep_a_dead_peer_alive() {
     assert_eq!(conn.handle_timeout(ms(105_000)), Err(MConnError::PongTimeout));
 }
 
+/// The peer waits for the whole of it, and nothing else may ask for another batch for minutes.
+#[test]
+fn a_ping_that_is_half_written_still_wants_to_be_written() {
+    let mut conn = connection(&with_pings(), &[1]);
+    conn.handle_timeout(ms(60_000)).unwrap();
+    let mut batch = Batch::of(1);
+    assert!(conn.fill(&mut batch, &mut Queues::new(1), ms(60_000)).more);
+    assert_eq!(batch.bytes, PING[..1]);
+    assert!(conn.wants_control());
+    assert_eq!(drain(&mut conn, &mut Queues::new(1), ms(60_000)), PING[1..]);
+    assert!(!conn.wants_control());
+    // What is cut of a message is no control.
+    let mut queues = Queues::new(1);
+    queues.push(0, noise(1, 100));
+    assert!(conn.fill(&mut Batch::of(1), &mut queues, ms(60_001)).more);
+    assert!(!conn.wants_control());
+}
+
 #[test]
 fn a_peer_that_we_do_not_read_is_kept_alive_and_not_blamed() {
     let mut conn = connection(&with_pings(), &[1]);

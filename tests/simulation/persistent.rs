@@ -288,6 +288,28 @@ fn persistent_peers_come_and_go_at_run_time() {
     world.stop_all();
 }
 
+/// An attempt that is taken back while the loop has it would bring a connection of which the switch
+/// knows nothing.
+#[test]
+fn an_attempt_that_is_under_way_goes_on_when_nobody_keeps_the_peer_any_more() {
+    let mut world = World::<Null>::new(1);
+    let (a, b) = (
+        world.add(Options::with(|c| c.persistent_peers = vec![peer_addr_of(1)])),
+        world.add(Options::default()),
+    );
+    let state = world.states(a).remove(0);
+    assert_eq!(state.state, ConnectionState::Reconnecting, "it begins some time later");
+    assert!(state.remaining.is_some_and(|left| left > Duration::ZERO), "{state:?}");
+    assert!(world.run_until(5 * SECOND, |w| !w.nodes[a].dials.is_empty()));
+    assert!(!is_up(&world, a, b));
+    let state = world.states(a).remove(0);
+    assert_eq!((state.state, state.remaining), (ConnectionState::Dialing, None));
+    world.control(a, Control::RemovePersistent(id_of(b)));
+    assert_eq!(world.states(a).remove(0).state, ConnectionState::Dialing);
+    assert!(world.run_until(5 * SECOND, |w| is_up(w, a, b)));
+    world.stop_all();
+}
+
 /// The fault: of a node that is listed with two addresses only the last one was ever dialed again.
 #[test]
 fn a_node_with_two_addresses_is_dialed_at_one_after_the_other() {

@@ -353,6 +353,20 @@ fn the_applications_word_counts_for_more_than_what_a_machine_has_found() {
     assert!(book.disprove_bad(&node(1).id(), true, later, &mut rng()));
 }
 
+/// Whoever is told so keeps it, and the operator hears of it.
+#[test]
+fn a_bad_address_for_which_another_one_gives_way_is_news_and_one_without_room_is_none() {
+    let mut book = book();
+    let mark =
+        |book: &mut Book, n, lasts| book.found_bad(found(n, BadCause::Unreachable, lasts), start());
+    assert!((1..=3).all(|n| mark(&mut book, n, n * HOUR)), "as many as there may be");
+    assert!(mark(&mut book, 4, DAY));
+    let are_bad = |book: &Book| [1, 2, 3, 4, 5].map(|n| book.is_bad(&node(n).id()));
+    assert_eq!(are_bad(&book), [false, true, true, true, false], "the first to end gives way");
+    assert!(!mark(&mut book, 5, HOUR));
+    assert_eq!(are_bad(&book), [false, true, true, true, false], "it would be the first to end");
+}
+
 /// It may be we who were of another network before the restart.
 #[test]
 fn of_what_was_found_bad_only_another_network_is_forgotten_by_a_restart() {

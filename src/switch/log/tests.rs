@@ -16,6 +16,15 @@ fn failed(reason: DisconnectReason) -> SwitchEvent {
     }
 }
 
+fn failed_often(reason: DisconnectReason, times: u32) -> SwitchEvent {
+    match failed(reason) {
+        SwitchEvent::DialFailed { addr, reason, .. } => {
+            SwitchEvent::DialFailed { addr, reason, failures: times }
+        }
+        event => event,
+    }
+}
+
 fn refused() -> SwitchEvent {
     failed(DisconnectReason::Refused)
 }
@@ -101,6 +110,24 @@ fn a_configured_node_that_cannot_be_reached_is_a_warning_an_hour() {
         let text = format!("cannot reach the {what} {ID}@1.2.3.4:5: wrong node: dialed {ID}");
         assert!(line.text.starts_with(&text), "{}", line.text);
         assert!(line.text.ends_with("correct the ID that is configured for it"));
+    }
+}
+
+/// One refusal is an accident, and a hundred in a row are a node that is gone.
+#[test]
+fn attempts_that_failed_are_counted_from_the_second_on() {
+    let text = |times, is_persistent: fn(&NodeId) -> bool| {
+        let event = failed_often(DisconnectReason::Refused, times);
+        Log::default().line(&event, is_persistent, at(0)).unwrap().text
+    };
+    let why = DisconnectReason::Refused.to_string();
+    let at = format!("{ID}@1.2.3.4:5");
+    for (times, attempts, in_a_row) in
+        [(0, "", ""), (1, "", ""), (2, " (2 attempts)", ", 2 times in a row")]
+    {
+        let missed = format!("cannot reach the persistent peer {at}{attempts}: {why}");
+        assert_eq!(text(times, persistent), missed);
+        assert_eq!(text(times, stranger), format!("dialing {at} failed{in_a_row}: {why}"));
     }
 }
 
