@@ -5,12 +5,12 @@ use std::{cell::RefCell, rc::Rc};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use tmp2p::{
-    Config, Event, NetAddress, NodeInfo, NodeKey, PeerAddress, ReactorSpec, Switch,
+    Config, Event, NetAddress, NodeKey, PeerAddress, ReactorSpec, Switch,
     internals::pex::{self, CHANNEL, PexMessage},
     testing::NodeIndex,
 };
 
-use crate::world::World;
+use crate::world::{World, everybody, node_info};
 
 /// Sessions that each of them dials.
 const MOST_DIALED: usize = 20;
@@ -36,11 +36,10 @@ impl Attacker {
                 laddr: Some(at.into()),
                 pex: false,
                 max_num_inbound_peers: 100_000,
-                exempt_cidrs: vec!["0.0.0.0/0".parse().expect("a range")],
+                exempt_cidrs: everybody(),
                 ..Config::default()
             };
-            let info = NodeInfo::new("simulated", "node").expect("short names");
-            let mut builder = Switch::builder(config, key, info);
+            let mut builder = Switch::builder(config, key, node_info());
             let spec = ReactorSpec::new("attacker").channel(pex::channel());
             let reactor = builder.reactor(spec).expect("the only reactor");
             let node = world.network.add(builder).expect("a start");

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use plotters::prelude::*;
+use plotters::{
+    coord::{Shift, ranged1d::Ranged},
+    prelude::*,
+};
 
 /// A line, or a group of bars.
 pub(crate) struct Series {
@@ -29,6 +32,7 @@ const COLORS: [RGBColor; 6] = [
     RGBColor(204, 121, 167),
 ];
 
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn color(number: usize) -> RGBColor {
@@ -41,19 +45,37 @@ fn end(values: impl Iterator<Item = f64>) -> f64 {
     if most > 0.0 { most * 1.05 } else { 1.0 }
 }
 
+/// Which colour is what.
+fn legend<'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    position: SeriesLabelPosition,
+) -> Drawn
+where
+    X: Ranged,
+    Y: Ranged,
+{
+    let mut labels = chart.configure_series_labels();
+    let labels = labels.background_style(WHITE.mix(0.85)).border_style(BLACK.mix(0.3));
+    labels.position(position).draw()?;
+    Ok(())
+}
+
 impl Plot<'_> {
+    /// The title, and room for what the axes say.
+    fn on<'a, 'b>(&self, root: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+        let mut chart = ChartBuilder::on(root);
+        chart.caption(self.title, ("sans-serif", 18)).margin(12);
+        chart.x_label_area_size(40).y_label_area_size(60);
+        chart
+    }
+
     /// Lines over numbers.
     pub(crate) fn lines(&self, file: &Path) -> Drawn {
         let all = || self.series.iter().flat_map(|series| &series.points);
         let (x, y) = (end(all().map(|(x, _)| *x)), end(all().map(|(_, y)| *y)));
         let root = SVGBackend::new(file, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&root)
-            .caption(self.title, ("sans-serif", 18))
-            .margin(12)
-            .x_label_area_size(40)
-            .y_label_area_size(60)
-            .build_cartesian_2d(0.0..x, 0.0..y)?;
+        let mut chart = self.on(&root).build_cartesian_2d(0.0..x, 0.0..y)?;
         chart.configure_mesh().light_line_style(WHITE).x_desc(self.x).y_desc(self.y).draw()?;
         for (number, series) in self.series.iter().enumerate() {
             let style = color(number).stroke_width(2);
@@ -61,12 +83,7 @@ impl Plot<'_> {
             let drawn = chart.draw_series(line)?.label(&series.name);
             drawn.legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style));
         }
-        chart
-            .configure_series_labels()
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.3))
-            .position(SeriesLabelPosition::LowerRight)
-            .draw()?;
+        legend(&mut chart, SeriesLabelPosition::LowerRight)?;
         root.present()?;
         Ok(())
     }
@@ -78,12 +95,7 @@ impl Plot<'_> {
         let root = SVGBackend::new(file, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let groups = names.len() as f64;
-        let mut chart = ChartBuilder::on(&root)
-            .caption(self.title, ("sans-serif", 18))
-            .margin(12)
-            .x_label_area_size(40)
-            .y_label_area_size(60)
-            .build_cartesian_2d(-0.5..groups - 0.5, 0.0..y)?;
+        let mut chart = self.on(&root).build_cartesian_2d(-0.5..groups - 0.5, 0.0..y)?;
         let label = |x: &f64| {
             let is_whole = (x - x.round()).abs() < 0.01 && *x >= -0.1;
             let name = is_whole.then(|| names.get(x.round() as usize)).flatten();
@@ -108,12 +120,7 @@ impl Plot<'_> {
             let drawn = chart.draw_series(bars)?.label(&series.name);
             drawn.legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], style));
         }
-        chart
-            .configure_series_labels()
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.3))
-            .position(SeriesLabelPosition::UpperLeft)
-            .draw()?;
+        legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
         root.present()?;
         Ok(())
     }

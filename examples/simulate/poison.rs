@@ -27,12 +27,5 @@ pub(crate) fn run(rules: Rules, dead: usize, limit: Duration, seed: u64) -> Opti
     let node = world.member();
     world.start(node, |_| {});
     world.tell(node, &book);
-    let begun = world.network.now();
-    while world.network.now() < begun + limit {
-        world.run(SECOND);
-        if world.outbound(node).len() >= 8 {
-            return Some(world.network.now() - begun);
-        }
-    }
-    None
+    world.time_until(limit, |world| world.outbound(node).len() >= 8)
 }

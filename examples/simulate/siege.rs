@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use tmp2p::{Config, NodeInfo, NodeKey, PeerAddress, Switch};
+use tmp2p::{Config, NodeKey, PeerAddress, Switch};
 
-use crate::world::{MINUTE, Rules, SECOND, World};
+use crate::world::{MINUTE, Rules, SECOND, World, node_info};
 
 /// The node with as many guests as it takes (40, by default), all of them an attacker's, from so many networks
-/// (/24); twice as many as have a place dial it, each again with the pauses of a persistent peer. How long until somebody else is let in who dials it as a
-/// persistent peer, and `None` if that has not happened within the limit.
+/// (/24); twice as many as have a place dial it, each again with the pauses of a persistent peer. How long until
+/// somebody else is let in who dials it as a persistent peer, and `None` if that has not happened within the
+/// limit.
 pub(crate) fn run(rules: Rules, networks: usize, limit: Duration, seed: u64) -> Option<Duration> {
     let mut world = World::new(rules, seed);
     let victim = world.member();
@@ -24,19 +25,14 @@ pub(crate) fn run(rules: Rules, networks: usize, limit: Duration, seed: u64) -> 
         world.run(SECOND / 4);
     }
     world.run(10 * MINUTE);
-    let begun = world.network.now();
     let friend = dial_for_ever(&mut world, [77, 7, 7, 7], at.into());
     // Who is sent away at once was not let in.
     let mut stayed = 0;
-    while world.network.now() < begun + limit {
-        world.run(SECOND);
+    world.time_until(limit, |world| {
         let is_up = !world.network.switch(friend).peers().is_empty();
         stayed = if is_up { stayed + 1 } else { 0 };
-        if stayed == 10 {
-            return Some(world.network.now() - begun);
-        }
-    }
-    None
+        stayed == 10
+    })
 }
 
 fn dial_for_ever(world: &mut World, ip: [u8; 4], to: PeerAddress) -> tmp2p::testing::NodeIndex {
@@ -47,7 +43,5 @@ fn dial_for_ever(world: &mut World, ip: [u8; 4], to: PeerAddress) -> tmp2p::test
         persistent_peers: vec![to],
         ..Config::default()
     };
-    let info = NodeInfo::new("simulated", "node").expect("short names");
-    let builder = Switch::builder(config, key, info);
-    world.network.add(builder).expect("a start")
+    world.network.add(Switch::builder(config, key, node_info())).expect("a start")
 }

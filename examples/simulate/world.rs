@@ -12,7 +12,7 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use tmp2p::{
-    Config, Direction, Event, MemoryStore, NetAddress, NodeId, NodeInfo, NodeKey, Peer,
+    Cidr, Config, Direction, Event, MemoryStore, NetAddress, NodeId, NodeInfo, NodeKey, Peer,
     PeerAddress, Reactor, ReactorSpec, Switch, SwitchHandle,
     internals::pex,
     testing::{Network, NodeIndex},
@@ -46,6 +46,16 @@ impl Rules {
             Self::Reference => "rules of Tendermint v0.34",
         }
     }
+}
+
+/// What every node of a network says of itself.
+pub(crate) fn node_info() -> NodeInfo {
+    NodeInfo::new("simulated", "node").expect("short names")
+}
+
+/// All addresses: who is exempt from rules for strangers where there are none.
+pub(crate) fn everybody() -> Vec<Cidr> {
+    vec!["0.0.0.0/0".parse().expect("a range")]
 }
 
 /// What a member is to be.
@@ -190,12 +200,11 @@ impl World {
         if self.rules == Rules::Reference {
             config.pex = false;
             config.seed_mode = false;
-            config.exempt_cidrs = vec!["0.0.0.0/0".parse().expect("a range")];
+            config.exempt_cidrs = everybody();
         }
         change(&mut config);
         let outbound = config.max_num_outbound_peers;
-        let info = NodeInfo::new("simulated", "node").expect("short names");
-        let mut builder = Switch::builder(config, key, info);
+        let mut builder = Switch::builder(config, key, node_info());
         if let Some(store) = store {
             builder.book_store(store);
         }
@@ -274,6 +283,22 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Lets time pass until it is so, asked every second: after how long; `None`: it is not within the limit.
+    pub(crate) fn time_until(
+        &mut self,
+        limit: Duration,
+        mut is_so: impl FnMut(&Self) -> bool,
+    ) -> Option<Duration> {
+        let begun = self.network.now();
+        while self.network.now() < begun + limit {
+            self.run(SECOND);
+            if is_so(self) {
+                return Some(self.network.now() - begun);
+            }
+        }
+        None
     }
 
     /// Whom it has dialed and is connected with.
