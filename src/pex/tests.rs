@@ -38,7 +38,7 @@ struct Running {
 }
 
 /// A node that keeps a book and exchanges nothing.
-fn begin() -> Start {
+pub(super) fn begin() -> Start {
     Start {
         settings: PexSettings::of(&Config { pex: false, ..Config::default() }),
         book: BookSettings { own: id(0), is_strict: true, limits: BookLimits::default() },
@@ -58,7 +58,7 @@ fn start(store: Option<Box<dyn BookStore>>) -> Running {
     Running { pex, handle, inputs, clock }
 }
 
-fn to_loop() -> Arc<Mailbox> {
+pub(super) fn to_loop() -> Arc<Mailbox> {
     Arc::new(Mailbox::new(|| {}, || Mono::ZERO))
 }
 

@@ -453,27 +453,17 @@ mod tests {
 
     use super::*;
     use crate::{
-        addrbook::BookLimits,
         config::Config,
-        identity::NodeKey,
+        pex::tests::{begin, to_loop},
         reactor::{DisconnectReason, Verdicts, peer_without_connection},
     };
 
     /// The thread's driver, where its reactor's events come from, and its handle.
     fn thread() -> (PexThread, Sender<Event>, PexHandle) {
-        let own = NodeKey::from_seed([99; 32]).id();
-        let start = Start {
-            settings: PexSettings::of(&Config::default()),
-            book: BookSettings { own, is_strict: true, limits: BookLimits::default() },
-            private: Vec::new(),
-            find: Box::new(|_| None),
-            seed: [1; 32],
-            book_seed: [2; 32],
-        };
+        let start = Start { settings: PexSettings::of(&Config::default()), ..begin() };
         let prepared = Prepared::load(start, None, Clock::start()).unwrap();
         let handle = prepared.handle();
-        let mailbox = Arc::new(Mailbox::new(|| {}, || Mono::ZERO));
-        let mut thread = prepared.driver(None, ToSwitch::new().0, mailbox, None);
+        let mut thread = prepared.driver(None, ToSwitch::new().0, to_loop(), None);
         let (to_thread, events) = unbounded();
         thread.events = events;
         (thread, to_thread, handle)
@@ -529,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_input_of_the_core_is_passed_over_and_who_is_gone_is_sent_nothing() {
+    fn what_is_no_input_of_the_core_is_passed_over_and_who_is_gone_is_forgotten() {
         let (mut thread, to_thread, handle) = thread();
         let peer = peer_without_connection(1);
         let reason = Arc::new(DisconnectReason::Eof);

@@ -8,21 +8,12 @@ fn id() -> NodeId {
     ID.parse().unwrap()
 }
 
-fn failed(reason: DisconnectReason) -> SwitchEvent {
-    SwitchEvent::DialFailed {
-        addr: format!("{ID}@1.2.3.4:5").parse().unwrap(),
-        reason,
-        failures: 1,
-    }
+fn failed_often(reason: DisconnectReason, failures: u32) -> SwitchEvent {
+    SwitchEvent::DialFailed { addr: format!("{ID}@1.2.3.4:5").parse().unwrap(), reason, failures }
 }
 
-fn failed_often(reason: DisconnectReason, times: u32) -> SwitchEvent {
-    match failed(reason) {
-        SwitchEvent::DialFailed { addr, reason, .. } => {
-            SwitchEvent::DialFailed { addr, reason, failures: times }
-        }
-        event => event,
-    }
+fn failed(reason: DisconnectReason) -> SwitchEvent {
+    failed_often(reason, 1)
 }
 
 fn refused() -> SwitchEvent {
