@@ -253,7 +253,7 @@ pub mod internals {
         pub mod weather {
             pub use crate::testing::weather::*;
         }
-        pub use crate::testing::node::agreement;
+        pub use crate::testing::{network::by_hand, node::agreement};
     }
     pub mod time {
         pub use crate::time::*;

@@ -13,11 +13,13 @@ mod cli;
 mod eclipse;
 mod growth;
 mod internet;
+mod line;
 mod partition;
 mod plot;
 mod poison;
 mod reference;
 mod siege;
+mod silent;
 mod soak;
 mod studies;
 mod workers;
@@ -62,6 +64,8 @@ enum What {
     Eclipse,
     /// A full node whose guests are all an attacker's
     Siege,
+    /// Connections that authenticate and say nothing, at a node with free places
+    Silent,
     /// A book full of addresses at which nobody is
     Poison,
     /// A seed for 24 hours, with 5000 nodes that come and go
@@ -102,6 +106,9 @@ fn main() -> ExitCode {
                 }
                 if wants(What::Siege) {
                     study.siege()?;
+                }
+                if wants(What::Silent) {
+                    study.silent()?;
                 }
                 if wants(What::Poison) {
                     study.poison()?;

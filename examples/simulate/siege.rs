@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tmp2p::{Config, NodeKey, PeerAddress, Switch};
+use tmp2p::{Config, NetAddress, NodeKey, PeerAddress, Switch};
 
 use crate::world::{MINUTE, Rules, SECOND, World, node_info};
 
@@ -18,14 +18,16 @@ pub(crate) fn run(rules: Rules, networks: usize, limit: Duration, seed: u64) -> 
     let at = world.members[victim].addr;
     let guests = 2 * Config::default().max_num_inbound_peers;
     for guest in 0..guests {
-        let network = (guest % networks) as u16;
-        let [a, b] = network.to_be_bytes();
-        let ip = [66 + a, b, 1, (guest / networks) as u8 + 1];
-        dial_for_ever(&mut world, ip, at.into());
+        dial_for_ever(&mut world, address(guest % networks, guest / networks), at.into());
         world.run(SECOND / 4);
     }
     world.run(10 * MINUTE);
-    let friend = dial_for_ever(&mut world, [77, 7, 7, 7], at.into());
+    let_in_after(&mut world, at, limit)
+}
+
+/// Somebody from elsewhere dials it as a persistent peer: after how long it is let in, if that is within the limit.
+pub(crate) fn let_in_after(world: &mut World, at: NetAddress, limit: Duration) -> Option<Duration> {
+    let friend = dial_for_ever(world, [77, 7, 7, 7], at.into());
     // Who is sent away at once was not let in.
     let mut stayed = 0;
     world.time_until(limit, |world| {
@@ -33,6 +35,12 @@ pub(crate) fn run(rules: Rules, networks: usize, limit: Duration, seed: u64) -> 
         stayed = if is_up { stayed + 1 } else { 0 };
         stayed == 10
     })
+}
+
+/// Of an attacker: this host in this network (/24), each of which is in another /16.
+pub(crate) fn address(network: usize, host: usize) -> [u8; 4] {
+    let [a, b] = (network as u16).to_be_bytes();
+    [66 + a, b, 1, host as u8 + 1]
 }
 
 fn dial_for_ever(world: &mut World, ip: [u8; 4], to: PeerAddress) -> tmp2p::testing::NodeIndex {

@@ -11,7 +11,7 @@ use crate::{
     growth::{self, Growth, Row, Shape},
     partition,
     plot::{Plot, Series},
-    poison, siege, soak, workers,
+    poison, siege, silent, soak, workers,
     world::{MINUTE, Rules},
 };
 
@@ -240,6 +240,18 @@ impl Study {
             &networks,
             limit,
             siege::run,
+        )
+    }
+
+    /// What it costs to keep somebody out of a node that has places, with nothing but handshakes.
+    pub(crate) fn silent(&self) -> Done {
+        self.times(
+            "silent",
+            "Until somebody is let in by a node with 1000 connections that authenticate only (20: not at all)",
+            "networks (/24) of the attacker, each in another /16",
+            &[1, 1000],
+            20 * MINUTE,
+            silent::run,
         )
     }
 

@@ -90,6 +90,8 @@ pub(crate) struct World {
     pub(crate) internet: Internet,
     pub(crate) rng: StdRng,
     pub(crate) seeds: Vec<NetAddress>,
+    /// Who is no switch, and looks every 50 ms what there is to do.
+    pub(crate) by_hand: Vec<Box<dyn FnMut(Duration)>>,
 }
 
 impl World {
@@ -104,6 +106,7 @@ impl World {
             internet: Internet::default(),
             rng: StdRng::seed_from_u64(seed),
             seeds: Vec::new(),
+            by_hand: Vec::new(),
         }
     }
 
@@ -266,11 +269,14 @@ impl World {
         running.is_some_and(|running| self.network.is_running(running.index))
     }
 
-    /// Lets time pass, in steps of a second.
+    /// Lets time pass, in steps of a second; in shorter ones if somebody does things by hand.
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.network.now() + time;
+        let step = if self.by_hand.is_empty() { SECOND } else { SECOND / 20 };
         while self.network.now() < end {
-            self.network.run_for(SECOND.min(end - self.network.now()));
+            self.network.run_for(step.min(end - self.network.now()));
+            let now = self.network.now();
+            self.by_hand.iter_mut().for_each(|tick| tick(now));
             if self.rules == Rules::Ours {
                 continue;
             }

@@ -70,7 +70,7 @@ pub(crate) mod faults;
 mod kernel;
 pub(crate) mod mangle;
 pub(crate) mod net;
-mod network;
+pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod sock;
 pub(crate) mod sockets;

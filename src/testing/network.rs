@@ -24,6 +24,7 @@ use super::{
     dice::Dice,
     net::{Net, Wire},
     node::Node,
+    sockets::SimSockets,
     weather::Weather,
 };
 use crate::{
@@ -69,8 +70,8 @@ pub struct Network {
     nodes: Vec<Option<Node>>,
     /// Where each is, also one that was killed.
     places: Vec<Place>,
-    /// Whose host is whose: each node's, also those that were.
-    hosts: Vec<usize>,
+    /// Whose host is whose: each node's, also those that were; `None`: one that is driven by hand.
+    hosts: Vec<Option<usize>>,
     /// When each node has something to do by itself, and the same in order; what is no longer so stays
     /// there until its time has come.
     turns: Vec<Option<Mono>>,
@@ -141,7 +142,7 @@ impl Network {
         addr: SocketAddr,
     ) -> Result<Node, StartError> {
         // A start makes a host even if it fails.
-        self.hosts.push(number);
+        self.hosts.push(Some(number));
         builder.resolver(self.names.clone());
         Node::start(builder, &self.net, self.clock.clone(), addr, &mut self.dice)
     }
@@ -299,7 +300,7 @@ impl Network {
         }
         // Also of those that are gone: somebody may still send to them.
         let parts = self.hosts.iter().enumerate();
-        let parts = parts.filter_map(|(host, node)| Some((host, self.places.get(*node)?.part)));
+        let parts = parts.filter_map(|(host, node)| Some((host, self.places.get((*node)?)?.part)));
         self.net.borrow_mut().set_parts(&parts.collect::<Vec<_>>());
     }
 
@@ -414,7 +415,7 @@ impl Network {
         let now = self.clock.now();
         loop {
             while let Some(host) = self.net.borrow_mut().next_stirred() {
-                self.ready.extend(self.hosts.get(host));
+                self.ready.extend(self.hosts.get(host).copied().flatten());
             }
             let Some(number) = self.ready.pop_front() else { return };
             let Some(node) = &mut self.nodes[number] else { continue };
@@ -438,6 +439,13 @@ impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Network({} nodes at {:?})", self.nodes().count(), self.now())
     }
+}
+
+/// Sockets of one more host, for somebody who does what a test wants, byte by byte, instead of what a node would
+/// do. Nobody looks after them: [`SimSockets::take_ready`] says what there is to do.
+pub fn by_hand(network: &mut Network, ip: IpAddr) -> SimSockets {
+    network.hosts.push(None);
+    SimSockets::new(network.net.clone(), ip)
 }
 
 /// Where the node wants to listen, if others can dial that.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{net::Wire, sock::SockId};
-use crate::event_loop::Sockets;
+use crate::event_loop::{Readiness, Sockets};
 
 /// Ports from which a host dials, again and again.
 const FIRST_PORT: u16 = 40_000;
@@ -53,6 +53,11 @@ impl SimSockets {
             net.rearm(sock);
         }
         result
+    }
+
+    /// What a poll would tell, for whoever drives them by hand.
+    pub fn take_ready(&mut self) -> Vec<(u32, Readiness)> {
+        self.net.borrow_mut().take_edges(self.host)
     }
 
     /// Sockets that were not closed.
