@@ -239,6 +239,11 @@ impl Book {
         self.table.half(Half::Old).len()
     }
 
+    /// How many addresses are in buckets where we have found the node, and where it has not failed since.
+    pub(crate) fn num_checked(&self) -> usize {
+        self.table.checked(Half::New).len() + self.table.checked(Half::Old).len()
+    }
+
     /// How many nodes are bad, with or without a known address.
     pub fn num_bad(&self) -> usize {
         self.bad.len()

@@ -51,7 +51,7 @@ const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long an address that was reached is handed out by a seed without being reached again. A crawl of
 /// a full book of 20,480 addresses, all of them black holes but one, takes two hours with 64 at a time
 /// and 20 s each.
-const SERVED_FOR: Duration = Duration::from_secs(6 * 3600);
+pub(crate) const SERVED_FOR: Duration = Duration::from_secs(6 * 3600);
 
 /// So many attempts without any success are enough.
 const MAX_ATTEMPTS: u32 = 3;
@@ -89,7 +89,7 @@ impl KnownAddress {
     }
 
     /// Whether we have ever found the node there, and it has not failed since.
-    pub(super) fn is_checked(&self) -> bool {
+    pub(crate) fn is_checked(&self) -> bool {
         self.verified.is_some() && self.dial_failures == 0
     }
 

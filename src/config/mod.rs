@@ -281,7 +281,8 @@ pub struct Config {
     /// How many addresses a seed crawls at a time. Default 64.
     pub crawl_concurrency: usize,
     /// Least time between two crawls of an address. Default 2 min (`p2p/pex/pex_reactor.go`,
-    /// `minTimeBetweenCrawls`).
+    /// `minTimeBetweenCrawls`). A seed that knows more than 600 addresses which answer crawls these so
+    /// much less often, so that it is 5 a second with the default, but each within three hours.
     pub crawl_period: Duration,
     /// How long a crawled node may take to answer. Default 15 s.
     pub crawl_timeout: Duration,

@@ -7,11 +7,17 @@ use std::time::Duration;
 
 use super::{PexCore, Purpose, neighbour::Neighbour, picking::target};
 use crate::{
-    addrbook::{KnownAddress, Placement},
+    addrbook::{KnownAddress, Placement, SERVED_FOR},
     address::PeerAddress,
     identity::NodeId,
     time::{Mono, Now},
 };
+
+/// So many addresses that answer are crawled in a period; where there are more, each waits for as many
+/// periods. A seed of a large network would else spend all its time on handshakes with nodes that are
+/// where they were, and knock at each of them every 2 minutes. With the usual period it is 5 a second:
+/// a full book of 20,480 takes 68 minutes, well within the six hours for which an address is served.
+const CRAWLED_IN_A_PERIOD: u32 = 600;
 
 /// Entries from which on those are looked for whose address the book has lost. All buckets and all
 /// bad addresses are 40,960: more is left behind by whoever tells of ever new addresses, and would
@@ -100,16 +106,27 @@ impl PexCore {
         self.dialed().filter(is_crawled).count().saturating_add(self.dials.num_for(Purpose::Crawl))
     }
 
-    /// How long an address is not to be crawled: a while since the last attempt, more if it failed.
+    /// How long an address is not to be crawled: a while since the last attempt, more if it failed, or
+    /// if it answered as many others do.
     fn crawl_pause(&self, known: &KnownAddress, now: Now) -> Duration {
         let Some(ago) = known.attempted_ago(now.wall) else { return Duration::ZERO };
         let pause = if known.verified.is_none() && known.dial_failures == 0 {
             // It connected to us just when it was to be dialed: nothing was learned.
             self.settings.backoff_unit()
         } else {
-            self.settings.crawl_period.max(self.pause_after(known.dial_failures))
+            let period = self.settings.crawl_period;
+            let pause = period.max(self.pause_after(known.dial_failures));
+            if known.is_checked() { pause.max(self.crawl_round()) } else { pause }
         };
         pause.saturating_sub(ago)
+    }
+
+    /// In what time all addresses that answer are crawled once: also where the period is long, none of
+    /// them is forgotten.
+    fn crawl_round(&self) -> Duration {
+        let num = u32::try_from(self.book.num_checked()).unwrap_or(u32::MAX);
+        let round = self.settings.crawl_period.saturating_mul(num) / CRAWLED_IN_A_PERIOD;
+        round.min(SERVED_FOR / 2)
     }
 }
 
@@ -119,7 +136,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        addrbook::{Book, BookKey, BookLimits, BookSettings},
+        addrbook::{Book, BookKey, BookLimits, BookSettings, NodeFacts},
         address::NetAddress,
         config::Config,
         drive::Core,
@@ -194,6 +211,39 @@ mod tests {
         }
         let (unit, period) = (core.settings.backoff_unit(), core.settings.crawl_period);
         assert_eq!(waits, [unit, unit + period, unit + 2 * period]);
+    }
+
+    /// The more there are the less often; who has failed or was never there is none of them.
+    #[test]
+    fn a_large_network_is_crawled_in_a_longer_time() {
+        let mut core = seed(Config::default());
+        let facts = NodeFacts::default();
+        let addr = |n: u16| {
+            let [high, low] = n.to_be_bytes();
+            let mut id = [1; 20];
+            (id[0], id[1]) = (high, low);
+            NetAddress::new(NodeId::from_bytes(id), [11 + low % 100, high, low, 1].into(), 26656)
+        };
+        let reach = |core: &mut PexCore, numbers: std::ops::Range<u16>| {
+            for n in numbers {
+                core.add_to_book(addr(n), addr(n), at(0)).unwrap();
+                core.book.attempted(&addr(n), at(0).wall);
+                core.book.authenticated(&addr(n), &facts, at(0).wall);
+            }
+        };
+        let pause = |core: &PexCore, n| core.crawl_pause(core.book.get(&addr(n).id()).unwrap(), at(0));
+        let period = core.settings.crawl_period;
+        reach(&mut core, 0..600);
+        assert_eq!((core.book.num_checked(), pause(&core, 7)), (600, period));
+        reach(&mut core, 600..1500);
+        assert_eq!((core.book.num_checked(), pause(&core, 7)), (1500, period * 5 / 2));
+        core.book.dial_failed(&addr(7), at(0).wall);
+        assert_eq!(pause(&core, 7), period);
+        // However long the operator's period is.
+        core.settings.crawl_period = SERVED_FOR / 3;
+        assert_eq!(pause(&core, 8), SERVED_FOR / 2);
+        core.settings.crawl_period = SERVED_FOR;
+        assert_eq!(pause(&core, 8), SERVED_FOR);
     }
 
     #[test]
