@@ -178,8 +178,9 @@ mod wake;
 pub use addrbook::SqliteStore;
 pub use addrbook::json::{ImportError, MAX_FILE as MAX_ADDRBOOK_SIZE};
 pub use addrbook::{
-    AddError, BadAddress, BadCause, BanError, BookKey, BookStore, ImportReport, KnownAddress,
-    MemoryStore, Placement, StoreBatch, StoreError, StoredBook, UnbanError, Unstored,
+    AddError, BadAddress, BadCause, BanError, BookKey, BookStore, History, ImportReport,
+    KnownAddress, MemoryStore, NewBuckets, Placement, StoreBatch, StoreError, StoredBook,
+    UnbanError, Unstored,
 };
 pub use address::{AddressError, Cidr, CidrError, Host, ListenAddress, NetAddress, PeerAddress};
 pub use ban::{Ban, BanOrigin, BanTarget, BanTargetError};

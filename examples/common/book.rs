@@ -153,7 +153,7 @@ impl Row {
             _ if !bans.is_empty() => Standing::Banned,
             Placement::Bad => Standing::Bad,
             _ if look.private.contains(&id) => Standing::Private,
-            _ if known.dial_failures > 0 => Standing::Failing,
+            _ if known.history().dial_failures > 0 => Standing::Failing,
             _ if known.is_served(look.now) => Standing::Verified,
             Placement::New(_) | Placement::Old(_) => Standing::Unverified,
         };
@@ -169,10 +169,10 @@ impl Row {
                 Placement::Old(_) => Some("old"),
                 Placement::Bad => None,
             },
-            failures: known.dial_failures,
-            moniker: known.moniker.clone(),
-            version: known.version.clone(),
-            last_seen_ms: known.last_seen.map(millis),
+            failures: known.history().dial_failures,
+            moniker: known.history().moniker.clone(),
+            version: known.history().version.clone(),
+            last_seen_ms: known.history().last_seen.map(millis),
         }
     }
 

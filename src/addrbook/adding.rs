@@ -84,10 +84,10 @@ impl Book {
         let known = self.table.get(n);
         if known.addr != addr {
             // The first one stays until it fails, or who tells more of them would choose.
-            if known.probation.is_some() {
+            if known.history().probation.is_some() {
                 return Ok(Added::Known);
             }
-            self.table.update(n, |known| known.probation = Some(addr));
+            self.table.update(n, |known| known.history_mut().probation = Some(addr));
             return Ok(Added::Probation);
         }
         let Placement::New(buckets) = &known.placement else { return Ok(Added::Known) };
@@ -172,7 +172,7 @@ impl Book {
             let known = self.table.get(*n);
             let is_told_by_others =
                 matches!(&known.placement, Placement::New(buckets) if buckets.len() > 1);
-            (is_told_by_others, !known.is_hopeless(wall), known.last_attempt)
+            (is_told_by_others, !known.is_hopeless(wall), known.history().last_attempt)
         };
         let (first, later) = (crowd.iter().skip(start), crowd.iter().take(start));
         if let Some(victim) = first.chain(later).copied().min_by_key(rank) {
@@ -192,7 +192,10 @@ impl Book {
     /// is the first one.
     pub fn forgive(&mut self, id: &NodeId) {
         if let Some(n) = self.table.find(id) {
-            self.table.update(n, |known| (known.attempts, known.dial_failures) = (0, 0));
+            self.table.update(n, |known| {
+                let history = known.history_mut();
+                (history.attempts, history.dial_failures) = (0, 0);
+            });
         }
     }
 
@@ -204,7 +207,7 @@ impl Book {
         let (later, first) = entries.split_at(start.min(entries.len()));
         let rank = |n: &&u32| {
             let known = self.table.get(**n);
-            (!known.is_hopeless(wall), known.last_attempt)
+            (!known.is_hopeless(wall), known.history().last_attempt)
         };
         *first.iter().chain(later).min_by_key(rank).expect("a full bucket is not empty")
     }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{KnownAddress, StoredBook};
+use super::{History, KnownAddress, StoredBook};
 use crate::{
     ban::BanOrigin,
     time::{Leap, Wall},
@@ -39,7 +39,9 @@ impl StoredBook {
 
     /// Moves every time in the book.
     pub(super) fn move_by(&mut self, leap: Leap) {
-        let past = self.addresses.iter_mut().flat_map(times).flatten();
+        // Whoever has no history has no times: none is made.
+        let known = self.addresses.iter_mut().filter(|known| known.has_history());
+        let past = known.flat_map(|known| known.history_mut().times_mut()).flatten();
         let ends = self.bans.iter_mut().filter_map(|ban| ban.until.as_mut());
         let bad = self.bad.iter_mut().map(|bad| &mut bad.until);
         past.chain(ends).chain(bad).for_each(|time| *time = leap.of(*time));
@@ -49,7 +51,8 @@ impl StoredBook {
     fn last_used(&self) -> Option<SystemTime> {
         // Who has only said where it is, too: that it was here is certain, only not where it lives.
         let last = |known: &KnownAddress| {
-            known.met().max(known.last_seen).max(known.last_attempt).max(known.last_bad)
+            let History { last_seen, last_attempt, last_bad, .. } = known.history();
+            known.met().max(*last_seen).max(*last_attempt).max(*last_bad)
         };
         last_of_most(self.addresses.iter().filter_map(last).collect())
     }
@@ -60,15 +63,4 @@ fn last_of_most(mut all: Vec<SystemTime>) -> Option<SystemTime> {
     all.sort_unstable();
     let middle = *all.get(all.len() / 2)?;
     all.into_iter().rfind(|time| Leap::between(middle, *time).is_none())
-}
-
-/// What a record knows of the past.
-fn times(known: &mut KnownAddress) -> [Option<&mut SystemTime>; 5] {
-    [
-        known.last_attempt.as_mut(),
-        known.last_success.as_mut(),
-        known.last_bad.as_mut(),
-        known.verified.as_mut(),
-        known.last_seen.as_mut(),
-    ]
 }

@@ -1,10 +1,15 @@
 //! What the book knows of one node.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    ops::Deref,
+    time::{Duration, SystemTime},
+};
 
 use rand::Rng;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::buckets::MAX_NEW_BUCKETS;
 use crate::{address::NetAddress, time::Wall};
 
 /// A node's address and how it has served so far.
@@ -16,6 +21,13 @@ pub struct KnownAddress {
     pub src: NetAddress,
     /// Where it is kept.
     pub placement: Placement,
+    #[serde(flatten)]
+    past: Past,
+}
+
+/// What became of an address since it was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
     /// Attempts to connect since it was last good.
     pub attempts: u32,
     /// The last attempt.
@@ -31,8 +43,8 @@ pub struct KnownAddress {
     pub verified: Option<SystemTime>,
     /// When a session with the node last began or ended, whoever dialed.
     pub last_seen: Option<SystemTime>,
-    /// Another address that somebody has told for this node: not passed on, and in the place of
-    /// `addr` once we found the node there.
+    /// Another address that somebody has told for this node: not passed on, and in the place of the
+    /// known one once we found the node there.
     pub probation: Option<NetAddress>,
     /// What the node calls itself: printable ASCII, empty if it was never met.
     pub moniker: String,
@@ -41,6 +53,11 @@ pub struct KnownAddress {
     /// The network that it said it belongs to, likewise.
     pub network: String,
 }
+
+/// What most addresses do not have: of ten thousand that a node is told it tries some hundred. Then it
+/// takes a pointer's room, not two hundred bytes.
+#[derive(Clone, Debug, Default)]
+struct Past(Option<Box<History>>);
 
 /// Tried this recently an address is given time to answer.
 const MOMENT: Duration = Duration::from_secs(60);
@@ -60,37 +77,43 @@ const MAX_ATTEMPTS: u32 = 3;
 const MAX_ATTEMPTS_SINCE_SUCCESS: u32 = 10;
 
 impl KnownAddress {
+    /// What is known of an address.
+    pub fn new(addr: NetAddress, src: NetAddress, placement: Placement, history: History) -> Self {
+        Self { addr, src, placement, past: history.into() }
+    }
+
     /// What is known of an address that somebody just told; in no bucket yet.
     pub(super) fn told(addr: NetAddress, src: NetAddress) -> Self {
-        Self {
-            addr,
-            src,
-            placement: Placement::New(Vec::new()),
-            attempts: 0,
-            last_attempt: None,
-            last_success: None,
-            last_bad: None,
-            dial_failures: 0,
-            verified: None,
-            last_seen: None,
-            probation: None,
-            moniker: String::new(),
-            version: String::new(),
-            network: String::new(),
-        }
+        Self { addr, src, placement: Placement::NOWHERE, past: Past::default() }
+    }
+
+    /// What became of it so far.
+    pub fn history(&self) -> &History {
+        self.past.get()
+    }
+
+    /// What became of it so far, to be changed.
+    pub fn history_mut(&mut self) -> &mut History {
+        self.past.0.get_or_insert_default()
+    }
+
+    /// Whether there is anything in it: who looks for something to change needs not make one.
+    pub(super) fn has_history(&self) -> bool {
+        self.past.0.is_some()
     }
 
     /// When there last was a sign of the node at this address: we have found it there, and perhaps
     /// had a session with it since, or it is good. Who dialed us has said itself where it is: with
     /// sessions of a moment, each of another node, strangers could make us believe that we know enough.
     pub(super) fn met(&self) -> Option<SystemTime> {
-        let seen = self.last_seen.filter(|_| self.verified.is_some());
-        self.verified.max(seen).max(self.last_success)
+        let History { last_seen, verified, last_success, .. } = self.history();
+        let seen = last_seen.filter(|_| verified.is_some());
+        (*verified).max(seen).max(*last_success)
     }
 
     /// Whether we have ever found the node there, and it has not failed since.
     pub(crate) fn is_checked(&self) -> bool {
-        self.verified.is_some() && self.dial_failures == 0
+        self.history().verified.is_some() && self.history().dial_failures == 0
     }
 
     /// Whether a seed hands it out: we have found the node there within the last six hours, and it has
@@ -98,44 +121,176 @@ impl KnownAddress {
     /// not known here.
     pub fn is_served(&self, wall: SystemTime) -> bool {
         let since = wall.before(SERVED_FOR);
-        self.is_checked() && self.verified >= Some(since) && self.placement != Placement::Bad
+        self.is_checked()
+            && self.history().verified >= Some(since)
+            && self.placement != Placement::Bad
     }
 
     /// How long ago it was last attempted; `None` if it never was, or later than it is now: the
     /// wall clock was set back since, and nobody knows.
     pub(crate) fn attempted_ago(&self, wall: SystemTime) -> Option<Duration> {
-        wall.duration_since(self.last_attempt?).ok()
+        wall.duration_since(self.history().last_attempt?).ok()
     }
 
     /// Whether the address is the first to go when room is needed (`p2p/pex/known_address.go`,
     /// `isBad`): it never proved good, and was tried in vain or long ago. One that was never tried
     /// is not hopeless: unlike the reference we do not count being told as an attempt.
     pub fn is_hopeless(&self, wall: SystemTime) -> bool {
-        let Some(attempt) = self.last_attempt else { return false };
+        let history = self.history();
+        let Some(attempt) = history.last_attempt else { return false };
         let is_long_ago = |time: SystemTime| wall.since(time) > LONG;
         if !matches!(self.placement, Placement::New(_)) || wall.since(attempt) < MOMENT {
             return false;
         }
         is_long_ago(attempt)
-            || match self.last_success {
-                None => self.attempts >= MAX_ATTEMPTS,
+            || match history.last_success {
+                None => history.attempts >= MAX_ATTEMPTS,
                 Some(success) => {
-                    is_long_ago(success) && self.attempts >= MAX_ATTEMPTS_SINCE_SUCCESS
+                    is_long_ago(success) && history.attempts >= MAX_ATTEMPTS_SINCE_SUCCESS
                 }
             }
     }
 }
 
+impl Past {
+    fn get(&self) -> &History {
+        const NONE: &History = &History::NONE;
+        self.0.as_deref().unwrap_or(NONE)
+    }
+}
+
+impl From<History> for Past {
+    fn from(history: History) -> Self {
+        Self((history != History::NONE).then(|| Box::new(history)))
+    }
+}
+
+impl PartialEq for Past {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for Past {}
+
+impl Serialize for Past {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.get().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Past {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        History::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl History {
+    /// That of an address which nobody has tried.
+    const NONE: Self = Self {
+        attempts: 0,
+        last_attempt: None,
+        last_success: None,
+        last_bad: None,
+        dial_failures: 0,
+        verified: None,
+        last_seen: None,
+        probation: None,
+        moniker: String::new(),
+        version: String::new(),
+        network: String::new(),
+    };
+
+    /// Every time in it.
+    pub(super) fn times_mut(&mut self) -> [&mut Option<SystemTime>; 5] {
+        [
+            &mut self.last_attempt,
+            &mut self.last_success,
+            &mut self.last_bad,
+            &mut self.verified,
+            &mut self.last_seen,
+        ]
+    }
+}
+
 /// Where the book keeps an address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
     /// Unproven: in one to four of the 256 new buckets, which are these.
-    New(Vec<u8>),
+    New(NewBuckets),
     /// Was good: in this of the 64 old buckets.
     Old(u8),
     /// In no bucket while it is bad; new again afterwards.
     Bad,
+}
+
+impl Placement {
+    /// New, and in no bucket yet.
+    pub(super) const NOWHERE: Self =
+        Self::New(NewBuckets { len: 0, numbers: [0; MAX_NEW_BUCKETS] });
+}
+
+/// Up to four of the 256 new buckets, each once.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<u8>", into = "Vec<u8>")]
+pub struct NewBuckets {
+    len: u8,
+    /// **Invariant:** zero from `len` on.
+    numbers: [u8; MAX_NEW_BUCKETS],
+}
+
+impl NewBuckets {
+    /// Adds one; nothing if it is there, or if there are four.
+    pub(super) fn add(&mut self, bucket: u8) {
+        if !self.contains(&bucket)
+            && let Some(number) = self.numbers.get_mut(usize::from(self.len))
+        {
+            *number = bucket;
+            self.len += 1;
+        }
+    }
+
+    /// Without this one.
+    pub(super) fn without(self, bucket: u8) -> Self {
+        self.iter().copied().filter(|other| *other != bucket).collect()
+    }
+}
+
+impl Deref for NewBuckets {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.numbers.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+impl FromIterator<u8> for NewBuckets {
+    /// The first four.
+    fn from_iter<I: IntoIterator<Item = u8>>(buckets: I) -> Self {
+        let mut all = Self::default();
+        buckets.into_iter().for_each(|bucket| all.add(bucket));
+        all
+    }
+}
+
+impl From<Vec<u8>> for NewBuckets {
+    /// The first four.
+    fn from(buckets: Vec<u8>) -> Self {
+        buckets.into_iter().collect()
+    }
+}
+
+impl From<NewBuckets> for Vec<u8> {
+    fn from(buckets: NewBuckets) -> Self {
+        buckets.to_vec()
+    }
+}
+
+impl fmt::Debug for NewBuckets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
 }
 
 /// What decides in which buckets addresses are: secret, so that nobody can choose addresses that
@@ -170,8 +325,8 @@ impl BookKey {
     }
 }
 
-impl std::fmt::Debug for BookKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for BookKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BookKey(…)")
     }
 }
@@ -191,12 +346,13 @@ mod tests {
     fn tried(attempts: u32, last: Duration, success: Option<Duration>) -> KnownAddress {
         let id = crate::identity::NodeId::from_bytes([1; 20]);
         let addr = NetAddress::new(id, [1, 2, 3, 4].into(), 1);
-        KnownAddress {
+        let history = History {
             attempts,
             last_attempt: Some(wall() - last),
             last_success: success.map(|ago| wall() - ago),
-            ..KnownAddress::told(addr, addr)
-        }
+            ..History::default()
+        };
+        KnownAddress::new(addr, addr, Placement::NOWHERE, history)
     }
 
     /// The reference's `isBad`, at each of its edges.
@@ -237,10 +393,10 @@ mod tests {
     fn an_address_that_was_never_tried_is_not_hopeless() {
         let mut known = tried(u32::MAX, 8 * DAY, None);
         assert!(known.is_hopeless(wall()));
-        known.last_attempt = None;
+        known.history_mut().last_attempt = None;
         assert!(!known.is_hopeless(wall()));
         // Nor one that was tried at a time that is still to come: the wall clock was set back.
-        known.last_attempt = Some(wall() + DAY);
+        known.history_mut().last_attempt = Some(wall() + DAY);
         assert!(!known.is_hopeless(wall()));
     }
 }

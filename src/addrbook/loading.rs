@@ -5,8 +5,7 @@ use std::{collections::BTreeSet, time::SystemTime};
 use rand::Rng;
 
 use super::{
-    AddError, Book, BookKey, BookSettings, KnownAddress, Placement, StoredBook,
-    buckets::{MAX_NEW_BUCKETS, start},
+    AddError, Book, BookKey, BookSettings, KnownAddress, Placement, StoredBook, buckets::start,
 };
 
 impl Book {
@@ -101,7 +100,7 @@ impl Book {
         // dialing follows.
         stored.sort_by_key(|known| {
             let is_old = matches!(known.placement, Placement::Old(_));
-            (!is_old, known.last_attempt, known.addr.id())
+            (!is_old, known.history().last_attempt, known.addr.id())
         });
         for known in &stored {
             let id = known.addr.id();
@@ -131,17 +130,11 @@ impl Book {
                     }
                 }
                 Placement::New(buckets) => {
-                    let mut fit: Vec<u8> = Vec::new();
-                    for bucket in buckets {
-                        if fit.len() < MAX_NEW_BUCKETS && !fit.contains(bucket) {
-                            fit.push(*bucket);
-                        }
-                    }
-                    if fit.is_empty() {
+                    if buckets.is_empty() {
                         self.place_anew(n, wall, start(rng));
                     }
-                    for bucket in fit {
-                        self.place_new(n, bucket, wall, start(rng));
+                    for bucket in buckets.iter() {
+                        self.place_new(n, *bucket, wall, start(rng));
                     }
                 }
                 Placement::Bad => self.place_anew(n, wall, start(rng)),
@@ -164,15 +157,10 @@ impl Book {
 /// The record without times that are yet to come, or before 1970: the wall clock was set back since, or
 /// somebody edited the file. "Tried a moment ago" would hold until then.
 pub(super) fn without_future(mut known: KnownAddress, wall: SystemTime) -> KnownAddress {
-    let times = [
-        &mut known.last_attempt,
-        &mut known.last_success,
-        &mut known.last_bad,
-        &mut known.verified,
-        &mut known.last_seen,
-    ];
-    for time in times {
-        *time = time.map(|time| time.min(wall).max(SystemTime::UNIX_EPOCH));
+    if known.has_history() {
+        for time in known.history_mut().times_mut() {
+            *time = time.map(|time| time.min(wall).max(SystemTime::UNIX_EPOCH));
+        }
     }
     known
 }

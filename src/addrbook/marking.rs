@@ -47,7 +47,7 @@ impl Book {
         bad.addr = bad.addr.or(entry.map(|n| self.table.get(n).addr));
         self.dirty_bad.insert(id);
         if let Some(n) = entry {
-            self.table.update(n, |known| known.last_bad = Some(wall));
+            self.table.update(n, |known| known.history_mut().last_bad = Some(wall));
             self.table.set_bad(n);
         }
         let displaced = self.put_bad(bad);
@@ -107,7 +107,7 @@ impl Book {
 
     /// Whether the node was ever found at the address that is known of it.
     pub(super) fn was_found(&self, id: &NodeId) -> bool {
-        self.get(id).is_some_and(|known| known.verified.is_some())
+        self.get(id).is_some_and(|known| known.history().verified.is_some())
     }
 
     /// What was bad is new. One that was marked before anybody had told of it is booked now.

@@ -51,7 +51,7 @@ pub use error::{BanError, UnbanError, Unstored};
 pub use hash::BucketHash;
 pub use importing::ImportReport;
 pub(crate) use known_address::SERVED_FOR;
-pub use known_address::{BookKey, KnownAddress, Placement};
+pub use known_address::{BookKey, History, KnownAddress, NewBuckets, Placement};
 pub use memory::MemoryStore;
 pub use outcomes::NodeFacts;
 #[cfg(feature = "sqlite")]

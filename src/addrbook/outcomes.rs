@@ -35,10 +35,11 @@ impl Book {
         let Some((n, which)) = self.which(addr) else { return };
         self.table.update(n, |known| {
             let days = known.attempted_ago(wall).unwrap_or_default().as_secs() / DAY;
-            known.dial_failures >>= days.min(31);
-            known.last_attempt = Some(wall);
+            let history = known.history_mut();
+            history.dial_failures >>= days.min(31);
+            history.last_attempt = Some(wall);
             if let Which::Known = which {
-                known.attempts = known.attempts.saturating_add(1);
+                history.attempts = history.attempts.saturating_add(1);
             }
         });
     }
@@ -48,9 +49,10 @@ impl Book {
     pub fn take_back(&mut self, addr: &NetAddress, last_attempt: Option<SystemTime>) {
         let Some((n, which)) = self.which(addr) else { return };
         self.table.update(n, |known| {
-            known.last_attempt = last_attempt;
+            let history = known.history_mut();
+            history.last_attempt = last_attempt;
             if let Which::Known = which {
-                known.attempts = known.attempts.saturating_sub(1);
+                history.attempts = history.attempts.saturating_sub(1);
             }
         });
     }
@@ -62,8 +64,9 @@ impl Book {
         match which {
             Which::Known => {
                 let failures = self.table.update(n, |known| {
-                    known.dial_failures = known.dial_failures.saturating_add(1);
-                    known.dial_failures
+                    let failures = &mut known.history_mut().dial_failures;
+                    *failures = failures.saturating_add(1);
+                    *failures
                 });
                 if let Some(rival) = self.collisions.settle(&addr.id()) {
                     self.replace(&addr.id(), &rival, wall);
@@ -71,7 +74,7 @@ impl Book {
                 failures
             }
             Which::Probation => {
-                self.table.update(n, |known| known.probation = None);
+                self.table.update(n, |known| known.history_mut().probation = None);
                 0
             }
         }
@@ -82,22 +85,21 @@ impl Book {
     pub fn wrong_id(&mut self, addr: &NetAddress, wall: SystemTime) {
         let Some((n, which)) = self.which(addr) else { return };
         let known = self.table.get(n);
-        let probation = known.probation;
+        let probation = known.history().probation;
         // Nor does it come back when the node is bad no more.
         if let (Which::Known, Some(bad)) = (&which, self.bad.get_mut(&addr.id())) {
             bad.addr = probation;
             self.dirty_bad.insert(addr.id());
         }
         match (which, probation) {
-            (Which::Probation, _) => self.table.update(n, |known| known.probation = None),
+            (Which::Probation, _) => {
+                self.table.update(n, |known| known.history_mut().probation = None)
+            }
             (Which::Known, None) => self.table.remove(n),
             (Which::Known, Some(other)) => {
-                let told = KnownAddress {
-                    placement: known.placement.clone(),
-                    last_bad: known.last_bad,
-                    ..KnownAddress::told(other, known.src)
-                };
-                let is_bad = told.placement == Placement::Bad;
+                let is_bad = known.placement == Placement::Bad;
+                let mut told = KnownAddress::told(other, known.src);
+                told.history_mut().last_bad = known.history().last_bad;
                 self.table.remove(n);
                 let n = self.table.insert(told);
                 if is_bad {
@@ -118,9 +120,11 @@ impl Book {
         self.table.update(n, |known| {
             if is_moved {
                 // The failures were the other address's.
-                (known.addr, known.probation, known.dial_failures) = (*addr, None, 0);
+                known.addr = *addr;
+                let history = known.history_mut();
+                (history.probation, history.dial_failures) = (None, 0);
             }
-            known.verified = Some(wall);
+            known.history_mut().verified = Some(wall);
         });
         if is_moved {
             self.settle_in(n, wall);
@@ -133,10 +137,10 @@ impl Book {
     /// its address only if we have found it there before.
     pub fn reached(&mut self, id: &NodeId, was_dialed: bool) {
         if let Some(n) = self.table.find(id)
-            && self.table.get(n).dial_failures > 0
-            && (was_dialed || self.table.get(n).verified.is_some())
+            && self.table.get(n).history().dial_failures > 0
+            && (was_dialed || self.table.get(n).history().verified.is_some())
         {
-            self.table.update(n, |known| known.dial_failures = 0);
+            self.table.update(n, |known| known.history_mut().dial_failures = 0);
         }
     }
 
@@ -145,10 +149,11 @@ impl Book {
         self.collisions.settle(id);
         let Some(n) = self.table.find(id) else { return };
         self.table.update(n, |known| {
-            known.last_seen = Some(wall);
-            known.moniker.clone_from(&facts.moniker);
-            known.version.clone_from(&facts.version);
-            known.network.clone_from(&facts.network);
+            let history = known.history_mut();
+            history.last_seen = Some(wall);
+            history.moniker.clone_from(&facts.moniker);
+            history.version.clone_from(&facts.version);
+            history.network.clone_from(&facts.network);
         });
     }
 
@@ -159,10 +164,17 @@ impl Book {
         let Some(n) = self.table.find(id) else { return was_bad };
         let is_old = |known: &KnownAddress| matches!(known.placement, Placement::Old(_));
         let known = self.table.get(n);
-        if !was_bad && is_old(known) && known.attempts == 0 && known.last_success == Some(wall) {
+        if !was_bad
+            && is_old(known)
+            && known.history().attempts == 0
+            && known.history().last_success == Some(wall)
+        {
             return false;
         }
-        self.table.update(n, |known| (known.attempts, known.last_success) = (0, Some(wall)));
+        self.table.update(n, |known| {
+            let history = known.history_mut();
+            (history.attempts, history.last_success) = (0, Some(wall));
+        });
         if !is_old(self.table.get(n)) {
             self.promote(n, wall);
         }
@@ -172,7 +184,7 @@ impl Book {
     /// Gives it a place in its old bucket if there is one for it.
     fn promote(&mut self, n: u32, wall: SystemTime) {
         let known = self.table.get(n);
-        let (id, is_verified) = (known.addr.id(), known.verified.is_some());
+        let (id, is_verified) = (known.addr.id(), known.history().verified.is_some());
         let bucket = self.hash.old_bucket(&known.addr);
         if !self.table.old.is_full(bucket) {
             return self.table.join_old(n, bucket);
@@ -183,13 +195,13 @@ impl Book {
         }
         let rank = |n: &&u32| {
             let known = self.table.get(**n);
-            let is_sound = known.verified.is_some() && known.dial_failures == 0;
-            (is_sound, known.last_success, known.addr.id())
+            let is_sound = known.history().verified.is_some() && known.history().dial_failures == 0;
+            (is_sound, known.history().last_success, known.addr.id())
         };
         let weakest = self.table.old.get(bucket).iter().min_by_key(rank);
         let Some(weakest) = weakest.map(|n| self.table.get(*n)) else { return };
         let holder = weakest.addr.id();
-        if weakest.verified.is_some() && weakest.dial_failures == 0 {
+        if weakest.history().verified.is_some() && weakest.history().dial_failures == 0 {
             self.collisions.add(holder, id, wall);
         } else {
             self.replace(&holder, &id, wall);
@@ -217,7 +229,7 @@ impl Book {
         if known.addr == *addr {
             Some((n, Which::Known))
         } else {
-            (known.probation == Some(*addr)).then_some((n, Which::Probation))
+            (known.history().probation == Some(*addr)).then_some((n, Which::Probation))
         }
     }
 }

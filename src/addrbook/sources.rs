@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::dense::make_room;
 use crate::address::GroupKey;
 
 /// Addresses that a group may have in the book without one of them ever having been reached: as many
@@ -16,8 +17,8 @@ const PER_REACHED: usize = 4;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     groups: BTreeMap<GroupKey, Source>,
-    /// **Invariant:** by entry, the group that it counts in and how.
-    entries: Vec<Option<(GroupKey, Told)>>,
+    /// **Invariant:** by entry, how it counts in its group.
+    entries: Vec<Option<Told>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -36,34 +37,32 @@ pub(super) enum Told {
 }
 
 impl Sources {
-    /// What the entry counts as from now on; `None`: it is gone.
+    /// What the entry counts as from now on in its group, which is always the same; `None`: it is gone.
     #[expect(clippy::indexing_slicing, reason = "its place was just made if there was none")]
-    pub(super) fn set(&mut self, entry: u32, told: Option<(GroupKey, Told)>) {
+    pub(super) fn set(&mut self, entry: u32, group: GroupKey, told: Option<Told>) {
         let at = entry as usize;
         if self.entries.len() <= at {
+            let more = at + 1 - self.entries.len();
+            make_room(&mut self.entries, more);
             self.entries.resize(at + 1, None);
         }
         let before = std::mem::replace(&mut self.entries[at], told);
         if before == told {
             return;
         }
-        if let Some((group, told)) = before
-            && let Some(source) = self.groups.get_mut(&group)
-        {
-            match told {
-                Told::Unreached => _ = source.unreached.remove(&entry),
-                Told::Reached => source.num_reached -= 1,
-            }
-            if source.num_reached == 0 && source.unreached.is_empty() {
-                self.groups.remove(&group);
-            }
+        let source = self.groups.entry(group).or_default();
+        match told {
+            Some(Told::Unreached) => _ = source.unreached.insert(entry),
+            Some(Told::Reached) => source.num_reached += 1,
+            None => {}
         }
-        if let Some((group, told)) = told {
-            let source = self.groups.entry(group).or_default();
-            match told {
-                Told::Unreached => _ = source.unreached.insert(entry),
-                Told::Reached => source.num_reached += 1,
-            }
+        match before {
+            Some(Told::Unreached) => _ = source.unreached.remove(&entry),
+            Some(Told::Reached) => source.num_reached -= 1,
+            None => {}
+        }
+        if source.num_reached == 0 && source.unreached.is_empty() {
+            self.groups.remove(&group);
         }
     }
 
@@ -77,13 +76,14 @@ impl Sources {
 
     /// What the entry counts as.
     #[cfg(test)]
-    pub(super) fn get(&self, entry: u32) -> Option<(GroupKey, Told)> {
+    pub(super) fn get(&self, entry: u32) -> Option<Told> {
         self.entries.get(entry as usize).copied().flatten()
     }
 
-    /// How many entries count.
+    /// How many of each group count, unreached and reached.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.groups.values().map(|source| source.unreached.len() + source.num_reached).sum()
+    pub(super) fn counts(&self) -> BTreeMap<GroupKey, [usize; 2]> {
+        let count = |source: &Source| [source.unreached.len(), source.num_reached];
+        self.groups.iter().map(|(group, source)| (*group, count(source))).collect()
     }
 }

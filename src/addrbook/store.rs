@@ -159,7 +159,8 @@ mod tests {
             cause: crate::addrbook::BadCause::Unreachable,
             reason: "gone".to_owned(),
         };
-        let known = KnownAddress { last_seen: Some(at(8)), ..KnownAddress::told(addr, addr) };
+        let mut known = KnownAddress::told(addr, addr);
+        known.history_mut().last_seen = Some(at(8));
         let [ip, range] = ["1.2.3.4", "2001:db8::/32"].map(|text| text.parse().unwrap());
         let targets: [BanTarget; 3] = [id.into(), ip, range];
         let batch = StoreBatch {

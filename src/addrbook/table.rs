@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{
     KnownAddress, Placement,
     buckets::{Buckets, NEW_BUCKETS, OLD_BUCKETS},
-    dense::Dense,
+    dense::{Dense, make_room},
     sources::{Sources, Told},
 };
 use crate::{
@@ -20,11 +20,7 @@ const TIDY_AT: usize = 1 << 16;
 /// for by. It knows no rules; [`Book`](super::Book) does.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    /// Each of its own: who grows a list of records copies them all, and keeps room for as many again.
-    slots: Vec<Option<Box<Slot>>>,
-    /// **Invariant:** the address of the record in each slot; of an empty one anything. Side by
-    /// side, because a selection looks at hundreds of addresses and at nothing else of their records.
-    addrs: Vec<NetAddress>,
+    slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     /// Never iterated: its order is by chance. Others choose the IDs, so its hash has a secret.
     numbers: HashMap<NodeId, u32>,
@@ -63,7 +59,6 @@ impl Table {
     pub(super) fn new(is_strict: bool) -> Self {
         Self {
             slots: Vec::new(),
-            addrs: Vec::new(),
             free: Vec::new(),
             numbers: HashMap::new(),
             new: Buckets::new(NEW_BUCKETS),
@@ -94,9 +89,8 @@ impl Table {
     }
 
     /// The address of an entry.
-    #[expect(clippy::indexing_slicing, reason = "as in `get`")]
     pub(super) fn addr(&self, n: u32) -> &NetAddress {
-        &self.addrs[n as usize]
+        &self.get(n).addr
     }
 
     /// By ID.
@@ -146,22 +140,21 @@ impl Table {
         reason = "what is free was an entry, with both; the book has room for few"
     )]
     pub(super) fn insert(&mut self, mut known: KnownAddress) -> u32 {
-        known.placement = Placement::New(Vec::new());
-        let addr = known.addr;
-        let slot = Some(Box::new(Slot { known, is_changed: false }));
+        known.placement = Placement::NOWHERE;
+        let id = known.addr.id();
+        let slot = Some(Slot { known, is_changed: false });
         let n = match self.free.pop() {
             Some(n) => {
                 self.slots[n as usize] = slot;
-                self.addrs[n as usize] = addr;
                 n
             }
             None => {
+                make_room(&mut self.slots, 1);
                 self.slots.push(slot);
-                self.addrs.push(addr);
                 u32::try_from(self.slots.len() - 1).expect("the book is bounded")
             }
         };
-        let earlier = self.numbers.insert(addr.id(), n);
+        let earlier = self.numbers.insert(id, n);
         debug_assert_eq!(earlier, None);
         self.set_changed(n);
         n
@@ -171,8 +164,8 @@ impl Table {
     pub(super) fn remove(&mut self, n: u32) {
         self.leave_all(n);
         self.set_changed(n);
-        self.sources.set(n, None);
         let slot = self.slots[n as usize].take().expect("a number is of an entry");
+        self.sources.set(n, slot.known.src.group_key(self.is_strict), None);
         self.numbers.remove(&slot.known.addr.id());
         self.free.push(n);
     }
@@ -188,9 +181,12 @@ impl Table {
     /// Puts it in this new bucket too, which must have room. It must be in no old one.
     pub(super) fn join_new(&mut self, n: u32, bucket: u8) {
         self.new.insert(bucket, n);
-        match &mut self.known_mut(n).placement {
-            Placement::New(buckets) => buckets.push(bucket),
-            placement => *placement = Placement::New(vec![bucket]),
+        let placement = &mut self.known_mut(n).placement;
+        if !matches!(placement, Placement::New(_)) {
+            *placement = Placement::NOWHERE;
+        }
+        if let Placement::New(buckets) = placement {
+            buckets.add(bucket);
         }
         self.set_changed(n);
         self.sync(n);
@@ -215,7 +211,7 @@ impl Table {
         let Placement::New(buckets) = &mut self.known_mut(n).placement else {
             unreachable!("what is in a new bucket has a placement that says so");
         };
-        buckets.retain(|other| *other != bucket);
+        *buckets = buckets.without(bucket);
         if buckets.is_empty() {
             self.remove(n);
         } else {
@@ -233,10 +229,9 @@ impl Table {
 
     /// Takes it out of all buckets: it is to be put in others.
     pub(super) fn leave_all(&mut self, n: u32) {
-        let none = Placement::New(Vec::new());
-        match std::mem::replace(&mut self.known_mut(n).placement, none) {
+        match std::mem::replace(&mut self.known_mut(n).placement, Placement::NOWHERE) {
             Placement::New(buckets) => {
-                buckets.into_iter().for_each(|bucket| self.new.remove(bucket, n));
+                buckets.iter().for_each(|bucket| self.new.remove(*bucket, n));
             }
             Placement::Old(bucket) => self.old.remove(bucket, n),
             Placement::Bad => {}
@@ -291,25 +286,22 @@ impl Table {
     }
 
     /// Puts the entry in the sets that it belongs to by what its record says.
-    #[expect(clippy::indexing_slicing, reason = "as in `get`")]
     fn sync(&mut self, n: u32) {
         let known = self.get(n);
         let is_checked = known.is_checked();
-        let (is_new, is_old) = match &known.placement {
+        let (is_new, is_old) = match known.placement {
             Placement::New(buckets) => (!buckets.is_empty(), false),
             Placement::Old(_) => (false, true),
             Placement::Bad => (false, false),
         };
-        let is_met = known.dial_failures == 0 && known.met().is_some();
-        let told = match (known.verified, is_new) {
+        let is_met = known.history().dial_failures == 0 && known.met().is_some();
+        let told = match (known.history().verified, is_new) {
             (Some(_), _) => Some(Told::Reached),
             (None, true) => Some(Told::Unreached),
             (None, false) => None,
         };
-        let told = told.map(|told| (known.src.group_key(self.is_strict), told));
-        self.sources.set(n, told);
-        let known = self.get(n);
-        self.addrs[n as usize] = known.addr;
+        let group = known.src.group_key(self.is_strict);
+        self.sources.set(n, group, told);
         self.new_ones.set(n, is_new);
         self.old_ones.set(n, is_old);
         self.checked_new_ones.set(n, is_new && is_checked);
@@ -323,8 +315,7 @@ impl Table {
     /// Checks every invariant the slow way.
     pub(super) fn check(&self) {
         let changed: BTreeSet<_> = self.changed.iter().collect();
-        let told = (0..self.slots.len() as u32).filter_map(|n| self.sources.get(n)).count();
-        assert_eq!(self.sources.len(), told);
+        let mut groups = std::collections::BTreeMap::new();
         let mut places = 0;
         let mut old = 0;
         for (n, slot) in self.slots.iter().enumerate() {
@@ -334,14 +325,15 @@ impl Table {
                 continue;
             };
             assert_eq!(self.find(&slot.known.addr.id()), Some(n));
-            assert_eq!(*self.addr(n), slot.known.addr);
             let group = slot.known.src.group_key(self.is_strict);
             let expected = match &slot.known.placement {
-                _ if slot.known.verified.is_some() => Some((group, Told::Reached)),
-                Placement::New(_) => Some((group, Told::Unreached)),
+                _ if slot.known.history().verified.is_some() => Some(Told::Reached),
+                Placement::New(_) => Some(Told::Unreached),
                 Placement::Old(_) | Placement::Bad => None,
             };
             assert_eq!(self.sources.get(n), expected);
+            groups.entry(group).or_insert([0, 0])[usize::from(expected == Some(Told::Reached))] +=
+                usize::from(expected.is_some());
             assert!(!slot.is_changed || changed.contains(&slot.known.addr.id()));
             match &slot.known.placement {
                 Placement::New(buckets) => {
@@ -357,7 +349,7 @@ impl Table {
                 }
                 Placement::Bad => assert!(!self.new_ones.contains(n) && !self.old_ones.contains(n)),
             }
-            let is_met = slot.known.dial_failures == 0 && slot.known.met().is_some();
+            let is_met = slot.known.history().dial_failures == 0 && slot.known.met().is_some();
             let is_placed = slot.known.placement != Placement::Bad;
             assert_eq!(self.met_ones.contains(n), is_placed && is_met, "{:?}", slot.known);
         }
@@ -369,5 +361,7 @@ impl Table {
         assert_eq!(count(&self.old, OLD_BUCKETS), old);
         assert_eq!(self.old_ones.len(), old);
         assert_eq!(self.numbers.len(), self.len());
+        groups.retain(|_, counts| *counts != [0, 0]);
+        assert_eq!(self.sources.counts(), groups);
     }
 }

@@ -110,12 +110,12 @@ impl PexCore {
     /// if it answered as many others do.
     fn crawl_pause(&self, known: &KnownAddress, now: Now) -> Duration {
         let Some(ago) = known.attempted_ago(now.wall) else { return Duration::ZERO };
-        let pause = if known.verified.is_none() && known.dial_failures == 0 {
+        let pause = if known.history().verified.is_none() && known.history().dial_failures == 0 {
             // It connected to us just when it was to be dialed: nothing was learned.
             self.settings.backoff_unit()
         } else {
             let period = self.settings.crawl_period;
-            let pause = period.max(self.pause_after(known.dial_failures));
+            let pause = period.max(self.pause_after(known.history().dial_failures));
             if known.is_checked() { pause.max(self.crawl_round()) } else { pause }
         };
         pause.saturating_sub(ago)
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(dials(&mut core), 1);
         now.wall -= Duration::from_secs(24 * 3600);
         fail(&mut core, now);
-        assert_eq!(core.book.get(&addr.id()).unwrap().dial_failures, 1);
+        assert_eq!(core.book.get(&addr.id()).unwrap().history().dial_failures, 1);
         let mut waits = Vec::new();
         while waits.len() < 3 {
             let next = core.next_deadline().unwrap();
@@ -231,7 +231,8 @@ mod tests {
                 core.book.authenticated(&addr(n), &facts, at(0).wall);
             }
         };
-        let pause = |core: &PexCore, n| core.crawl_pause(core.book.get(&addr(n).id()).unwrap(), at(0));
+        let pause =
+            |core: &PexCore, n| core.crawl_pause(core.book.get(&addr(n).id()).unwrap(), at(0));
         let period = core.settings.crawl_period;
         reach(&mut core, 0..600);
         assert_eq!((core.book.num_checked(), pause(&core, 7)), (600, period));

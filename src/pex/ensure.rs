@@ -352,8 +352,8 @@ impl PexCore {
     /// Asks the switch to dial.
     pub(super) fn dial(&mut self, addr: PeerAddress, purpose: Purpose, now: Now) {
         let known = self.book.get(&addr.id());
-        let failures = known.map_or(0, |known| known.dial_failures);
-        let attempted_before = known.and_then(|known| known.last_attempt);
+        let failures = known.map_or(0, |known| known.history().dial_failures);
+        let attempted_before = known.and_then(|known| known.history().last_attempt);
         if let Some(addr) = addr.net_address() {
             self.book.attempted(&addr, now.wall);
         }

@@ -133,7 +133,7 @@ impl Picking<'_> {
     /// that is wanted: it is no peer that stays.
     fn is_due(&self, known: &KnownAddress, cap: Duration) -> bool {
         let (core, id) = (self.core, known.addr.id());
-        let pause = match known.dial_failures {
+        let pause = match known.history().dial_failures {
             0 => self.spacing,
             failures => core.pause_after(failures).saturating_add(self.jitter),
         };
@@ -151,7 +151,8 @@ impl Picking<'_> {
     /// pass over a group of which we have a peer: whoever tells black holes would keep us from every
     /// second node of a network that is in few groups.
     fn is_one_more(&self, known: &KnownAddress) -> bool {
-        known.dial_failures > 0 || self.groups.contains(&self.core.book.group_of(&target(known)))
+        known.history().dial_failures > 0
+            || self.groups.contains(&self.core.book.group_of(&target(known)))
     }
 
     fn take(&mut self, known: &KnownAddress) -> NetAddress {
@@ -163,8 +164,8 @@ impl Picking<'_> {
 }
 
 pub(super) fn target(known: &KnownAddress) -> NetAddress {
-    let is_other = known.dial_failures % 2 == 1;
-    known.probation.filter(|_| is_other).unwrap_or(known.addr)
+    let is_other = known.history().dial_failures % 2 == 1;
+    known.history().probation.filter(|_| is_other).unwrap_or(known.addr)
 }
 
 #[cfg(test)]
@@ -194,10 +195,10 @@ mod tests {
         core.add_to_book(node(1), node(1), at(0)).unwrap();
         let mut known = core.book.get(&node(1).id()).unwrap().clone();
         for failures in 0..6 {
-            known.dial_failures = failures;
-            known.probation = None;
+            known.history_mut().dial_failures = failures;
+            known.history_mut().probation = None;
             assert_eq!(target(&known), node(1));
-            known.probation = Some(node(2));
+            known.history_mut().probation = Some(node(2));
             let turn = if failures.is_multiple_of(2) { 1 } else { 2 };
             assert_eq!(target(&known), node(turn), "after {failures} failures");
         }

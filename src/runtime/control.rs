@@ -398,6 +398,6 @@ impl SwitchHandle {
 fn candidate(known: &KnownAddress) -> PeerState {
     let mut state = PeerState::new(Some(known.addr.id()), ConnectionState::Candidate);
     state.dial_addr = Some(known.addr.into());
-    state.failures = known.dial_failures;
+    state.failures = known.history().dial_failures;
     state
 }

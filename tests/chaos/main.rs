@@ -412,7 +412,8 @@ impl World {
             let mut store = SqliteStore::open(home.join("addrbook.sqlite")).unwrap();
             let book = store.load().unwrap();
             // What it has found out itself, not what it was told: it has had sessions with all.
-            let met = book.addresses.iter().filter(|known| known.last_seen.is_some()).count();
+            let met =
+                book.addresses.iter().filter(|known| known.history().last_seen.is_some()).count();
             assert_eq!(met, node.settings.persistent.len(), "the book of {}", node.settings.laddr);
             for file in fs::read_dir(home).unwrap() {
                 let name = file.unwrap().file_name().into_string().unwrap();

@@ -9,8 +9,8 @@ use std::{
 
 use serde_json::Value;
 use tmp2p::{
-    BadAddress, BadCause, Ban, BanOrigin, BanTarget, BookStore, KnownAddress, NetAddress, NodeId,
-    Placement, SqliteStore, StoreBatch,
+    BadAddress, BadCause, Ban, BanOrigin, BanTarget, BookStore, History, KnownAddress, NetAddress,
+    NodeId, Placement, SqliteStore, StoreBatch,
 };
 
 use crate::console::millis;
@@ -26,39 +26,37 @@ fn id(n: u8) -> NodeId {
 fn known(n: u8, addr: &str) -> KnownAddress {
     let addr: SocketAddr = addr.parse().unwrap();
     let addr = NetAddress::new(id(n), addr.ip(), addr.port());
-    KnownAddress {
-        addr,
-        src: addr,
-        placement: Placement::New(vec![n]),
-        attempts: 0,
-        last_attempt: None,
-        last_success: None,
-        last_bad: None,
-        dial_failures: 0,
-        verified: None,
-        last_seen: None,
-        probation: None,
+    let history = History {
         moniker: format!("node {n}"),
         version: "0.34.24".to_owned(),
         network: "c".to_owned(),
-    }
+        ..History::default()
+    };
+    KnownAddress::new(addr, addr, Placement::New([n].into_iter().collect()), history)
+}
+
+/// The same with another history.
+fn with(mut known: KnownAddress, change: impl FnOnce(&mut History)) -> KnownAddress {
+    change(known.history_mut());
+    known
 }
 
 /// Of each kind one, or two.
 fn batch() -> StoreBatch {
     let (now, mut batch) = (SystemTime::now(), StoreBatch::default());
-    let seen = |n: u8, addr: &str, ago: Duration| KnownAddress {
-        verified: Some(now - ago),
-        last_seen: Some(now - ago),
-        ..known(n, addr)
+    let seen = |n: u8, addr: &str, ago: Duration| {
+        let at = Some(now - ago);
+        with(known(n, addr), |history| (history.verified, history.last_seen) = (at, at))
     };
+    let mut bad = known(0x41, "127.8.8.4:26656");
+    bad.placement = Placement::Bad;
     let long = "a moniker that is as long as a moniker may be, and that is longer than a line";
     let addresses = [
         seen(0x11, "127.8.8.1:26656", HOUR * 3),
-        KnownAddress { moniker: long.to_owned(), ..seen(0x12, "127.8.8.2:26656", HOUR) },
+        with(seen(0x12, "127.8.8.2:26656", HOUR), |history| history.moniker = long.to_owned()),
         known(0x21, "[2a01:4f8:1234:5678:9abc:def0:1234:5678]:26656"),
-        KnownAddress { dial_failures: 3, ..seen(0x31, "127.8.8.3:26656", HOUR * 72) },
-        KnownAddress { placement: Placement::Bad, ..known(0x41, "127.8.8.4:26656") },
+        with(seen(0x31, "127.8.8.3:26656", HOUR * 72), |history| history.dial_failures = 3),
+        bad,
         known(0x51, "127.8.8.5:26656"),
     ];
     batch.addresses.extend(addresses.map(|known| (known.addr.id(), Some(known))));
@@ -205,7 +203,7 @@ fn verified_is_what_a_seed_hands_out() {
     for (n, ago) in [(0x11, 6 * HOUR - 5 * minute), (0x12, 6 * HOUR + minute), (0x13, HOUR)] {
         let known = known(n, &format!("127.8.8.{n}:1"));
         let verified = Some(SystemTime::now() - ago);
-        batch.addresses.insert(id(n), Some(KnownAddress { verified, ..known }));
+        batch.addresses.insert(id(n), Some(with(known, |history| history.verified = verified)));
     }
     let home = home(&batch);
     let private = id(0x13).to_string();
@@ -235,8 +233,9 @@ fn who_is_bad_and_banned_is_told_to_be_and_both_are_lifted() {
         batch.bans.insert(target, Some(Ban { target, until, reason, origin }));
     }
     batch.addresses.insert(id(0x41), {
-        let known = known(0x41, "127.8.8.2:26656");
-        Some(KnownAddress { placement: Placement::Bad, ..known })
+        let mut known = known(0x41, "127.8.8.2:26656");
+        known.placement = Placement::Bad;
+        Some(known)
     });
     let home = home(&batch);
     let standing = |n: u8| {
@@ -341,7 +340,7 @@ fn columns_are_those_of_a_terminal_whatever_the_script() {
         (0x13, "a\u{202e}b\u{200b}c\u{301}"),
         (0x14, "ひらがな"),
     ] {
-        let known = KnownAddress { moniker: moniker.to_owned(), ..known(n, "127.8.8.1:1") };
+        let known = with(known(n, "127.8.8.1:1"), |history| history.moniker = moniker.to_owned());
         batch.addresses.insert(id(n), Some(known));
     }
     let home = home(&batch);

@@ -201,7 +201,10 @@ impl SimPex {
 
     /// Attempts and failures of a node.
     fn record(&self, id: &NodeId) -> Option<(u32, u32)> {
-        self.core.book().get(id).map(|known| (known.attempts, known.dial_failures))
+        self.core
+            .book()
+            .get(id)
+            .map(|known| (known.history().attempts, known.history().dial_failures))
     }
 
     fn translate(&mut self, event: Event) -> Option<PexInput> {

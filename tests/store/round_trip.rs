@@ -7,8 +7,8 @@ use std::{
 
 use proptest::{collection, option, prelude::*};
 use tmp2p::{
-    BadAddress, BadCause, Ban, BanOrigin, BanTarget, BookKey, BookStore, Cidr, KnownAddress,
-    MemoryStore, NetAddress, NodeId, Placement, SqliteStore, StoreBatch, StoredBook,
+    BadAddress, BadCause, Ban, BanOrigin, BanTarget, BookKey, BookStore, Cidr, History,
+    KnownAddress, MemoryStore, NetAddress, NodeId, Placement, SqliteStore, StoreBatch, StoredBook,
 };
 
 use crate::support::{Place, batch, id, load, load_file};
@@ -100,7 +100,10 @@ fn batches() -> impl Strategy<Value = StoreBatch> {
         }
         for (id, known) in addresses {
             let of = |addr: NetAddress| NetAddress::new(id, addr.ip(), addr.port());
-            let known = known.map(|known| KnownAddress { addr: of(known.addr), ..known });
+            let known = known.map(|mut known| {
+                known.addr = of(known.addr);
+                known
+            });
             batch.addresses.insert(id, known);
         }
         batch.anchors = anchors;
@@ -153,7 +156,7 @@ fn bad_addresses() -> impl Strategy<Value = BadAddress> {
 
 fn known_addresses() -> impl Strategy<Value = KnownAddress> {
     let placement = prop_oneof![
-        collection::vec(any::<u8>(), 0..=4).prop_map(Placement::New),
+        collection::vec(any::<u8>(), 0..=4).prop_map(|all| Placement::New(all.into())),
         any::<u8>().prop_map(Placement::Old),
         Just(Placement::Bad),
     ];
@@ -161,21 +164,21 @@ fn known_addresses() -> impl Strategy<Value = KnownAddress> {
     let times = collection::vec(option::of(times()), 5);
     let texts = (".*", "[ -~]*", ".*");
     (addrs(), addrs(), placement, counts, times, option::of(addrs()), texts).prop_map(
-        |(addr, src, placement, (attempts, dial_failures), times, probation, texts)| KnownAddress {
-            addr,
-            src,
-            placement,
-            attempts,
-            last_attempt: times[0],
-            last_success: times[1],
-            last_bad: times[2],
-            dial_failures,
-            verified: times[3],
-            last_seen: times[4],
-            probation,
-            moniker: texts.0,
-            version: texts.1,
-            network: texts.2,
+        |(addr, src, placement, (attempts, dial_failures), times, probation, texts)| {
+            let history = History {
+                attempts,
+                last_attempt: times[0],
+                last_success: times[1],
+                last_bad: times[2],
+                dial_failures,
+                verified: times[3],
+                last_seen: times[4],
+                probation,
+                moniker: texts.0,
+                version: texts.1,
+                network: texts.2,
+            };
+            KnownAddress::new(addr, src, placement, history)
         },
     )
 }

@@ -11,8 +11,8 @@ use std::{
 
 use tempfile::TempDir;
 use tmp2p::{
-    BadAddress, BadCause, Ban, BanOrigin, BanTarget, BookKey, BookStore, Cidr, KnownAddress,
-    MemoryStore, NetAddress, NodeId, Placement, SqliteStore, StoreBatch, StoredBook,
+    BadAddress, BadCause, Ban, BanOrigin, BanTarget, BookKey, BookStore, Cidr, History,
+    KnownAddress, MemoryStore, NetAddress, NodeId, Placement, SqliteStore, StoreBatch, StoredBook,
 };
 
 /// A folder and the path of a book in it.
@@ -151,14 +151,12 @@ pub(crate) fn known(id: NodeId, n: u64) -> KnownAddress {
     let addr =
         |n: u64| NetAddress::new(id, Ipv4Addr::from_bits(n as u32).into(), 1 + n as u16 % 99);
     let time = |k: u64| (!n.is_multiple_of(k)).then(|| nanos(n * 1_000_003 + k));
-    KnownAddress {
-        addr: addr(0x0c00_0000 + n),
-        src: addr(0x0d00_0000 + n),
-        placement: match n % 3 {
-            0 => Placement::New((0..=n as u8 % 4).collect()),
-            1 => Placement::Old(n as u8 % 64),
-            _ => Placement::Bad,
-        },
+    let placement = match n % 3 {
+        0 => Placement::New((0..=n as u8 % 4).collect()),
+        1 => Placement::Old(n as u8 % 64),
+        _ => Placement::Bad,
+    };
+    let history = History {
         attempts: n as u32,
         last_attempt: time(2),
         last_success: time(3),
@@ -170,7 +168,8 @@ pub(crate) fn known(id: NodeId, n: u64) -> KnownAddress {
         moniker: format!("node {n}"),
         version: "0.34.24".to_owned(),
         network: "test-chain".to_owned(),
-    }
+    };
+    KnownAddress::new(addr(0x0c00_0000 + n), addr(0x0d00_0000 + n), placement, history)
 }
 
 /// The lines of this level that were logged about this path.

@@ -176,10 +176,10 @@ fn check_entries(name: &str, book: &ImportedBook, facts: &[Value]) {
         expected.truncate(if fact["bucket_type"] == 2 { 1 } else { 4 });
         assert_eq!(buckets, expected, "{name}");
         let attempts = fact["attempts"].as_i64().unwrap().max(0);
-        assert_eq!(i64::from(known.attempts), attempts, "{name}");
-        assert_eq!(known.last_attempt, time(&fact["last_attempt"]), "{name}");
-        assert_eq!(known.last_success, time(&fact["last_success"]), "{name}");
-        assert_eq!(known.last_bad, time(&fact["last_ban_time"]), "{name}");
+        assert_eq!(i64::from(known.history().attempts), attempts, "{name}");
+        assert_eq!(known.history().last_attempt, time(&fact["last_attempt"]), "{name}");
+        assert_eq!(known.history().last_success, time(&fact["last_success"]), "{name}");
+        assert_eq!(known.history().last_bad, time(&fact["last_ban_time"]), "{name}");
     }
 }
 

@@ -15,8 +15,8 @@ use serde::{
 
 use crate::{
     addrbook::{
-        KnownAddress, Placement,
-        buckets::{MAX_NEW_BUCKETS, NEW_BUCKETS, OLD_BUCKETS},
+        History, KnownAddress, NewBuckets, Placement,
+        buckets::{NEW_BUCKETS, OLD_BUCKETS},
     },
     address::NetAddress,
     identity::NodeId,
@@ -161,13 +161,15 @@ impl TryFrom<RawEntry> for Entry {
         let Address(addr) = raw.addr;
         let src = raw.src.map_or(addr, |Address(src)| src);
         let time = |time: Option<Time>| time.and_then(|Time(time)| time);
-        let mut known = KnownAddress::told(addr, src);
-        known.placement = placement(raw.bucket_type, raw.buckets.unwrap_or_default())?;
-        known.attempts = u32::try_from(raw.attempts.unwrap_or_default()).unwrap_or_default();
-        known.last_attempt = time(raw.last_attempt);
-        known.last_success = time(raw.last_success);
-        known.last_bad = time(raw.last_ban_time);
-        Ok(Self(known))
+        let placement = placement(raw.bucket_type, raw.buckets.unwrap_or_default())?;
+        let history = History {
+            attempts: u32::try_from(raw.attempts.unwrap_or_default()).unwrap_or_default(),
+            last_attempt: time(raw.last_attempt),
+            last_success: time(raw.last_success),
+            last_bad: time(raw.last_ban_time),
+            ..History::default()
+        };
+        Ok(Self(KnownAddress::new(addr, src, placement, history)))
     }
 }
 
@@ -177,7 +179,7 @@ fn placement(kind: u8, buckets: BucketNumbers) -> Result<Placement, String> {
         2 => OLD_BUCKETS,
         _ => return Err(format!("the bucket_type is 1 or 2, not {kind}")),
     };
-    let mut fit = Vec::new();
+    let mut fit = NewBuckets::default();
     for bucket in buckets.0 {
         let number = u8::try_from(bucket).ok().filter(|number| u16::from(*number) < count);
         let number = number.ok_or_else(|| {
@@ -186,9 +188,7 @@ fn placement(kind: u8, buckets: BucketNumbers) -> Result<Placement, String> {
                 count - 1
             )
         })?;
-        if !fit.contains(&number) && fit.len() < MAX_NEW_BUCKETS {
-            fit.push(number);
-        }
+        fit.add(number);
     }
     Ok(match fit.first() {
         Some(bucket) if kind == 2 => Placement::Old(*bucket),
@@ -329,7 +329,7 @@ mod tests {
             let entry = entry("1.2.3.4", "1");
             let entry = entry.replace("[1]", &format!("[1], \"last_success\": \"{time}\""));
             let book = parse(format!("{{\"addrs\": [{entry}]}}").as_bytes()).unwrap();
-            book.addresses[0].last_success.unwrap()
+            book.addresses[0].history().last_success.unwrap()
         };
         let last_day = last("9999-12-31T23:59:59.999999999Z");
         assert!(last_day > last("9999-12-01T00:00:00Z"));

@@ -71,9 +71,9 @@ impl<'a> Entry<'a> {
         };
         // A seed calls nobody good: it reaches them, hundreds of times. For the reference those would be
         // attempts without any success, and the address the first to go.
-        let failures = match known.verified {
-            Some(_) => known.dial_failures,
-            None => known.attempts,
+        let failures = match known.history().verified {
+            Some(_) => known.history().dial_failures,
+            None => known.history().attempts,
         };
         Some(Self {
             addr: Address::of(&known.addr),
@@ -82,9 +82,9 @@ impl<'a> Entry<'a> {
             // The reference reads 32 bits with a sign.
             attempts: failures.min(i32::MAX.unsigned_abs()),
             bucket_type,
-            last_attempt: Time(known.last_attempt),
+            last_attempt: Time(known.history().last_attempt),
             last_success: Time(known.met()),
-            last_ban_time: Time(known.last_bad),
+            last_ban_time: Time(known.history().last_bad),
         })
     }
 }

@@ -13,7 +13,9 @@ use rusqlite::{
 };
 
 use crate::{
-    addrbook::{BadAddress, BadCause, BookKey, KnownAddress, Placement, StoreBatch, StoredBook},
+    addrbook::{
+        BadAddress, BadCause, BookKey, History, KnownAddress, Placement, StoreBatch, StoredBook,
+    },
     address::{Cidr, NetAddress},
     ban::{Ban, BanOrigin, BanTarget},
     identity::NodeId,
@@ -287,15 +289,13 @@ impl Entry for KnownAddress {
     fn read(row: &Row<'_>) -> Result<Self, NoEntry> {
         let socket: std::net::SocketAddr = text(row, 1)?.parse()?;
         let placement = match (row.get_ref(3)?.as_blob_or_null()?, row.get::<_, Option<u8>>(4)?) {
-            (Some(buckets), None) => Placement::New(buckets.to_vec()),
+            (Some(buckets), None) => Placement::New(buckets.iter().copied().collect()),
             (None, Some(bucket)) => Placement::Old(bucket),
             (None, None) => Placement::Bad,
             (Some(_), Some(_)) => return Err("new and old".into()),
         };
-        Ok(Self {
-            addr: NetAddress::new(key(text(row, 0)?)?, socket.ip(), socket.port()),
-            src: text(row, 2)?.parse()?,
-            placement,
+        let addr = NetAddress::new(key(text(row, 0)?)?, socket.ip(), socket.port());
+        let history = History {
             attempts: row.get(5)?,
             last_attempt: time(row, 6)?,
             last_success: time(row, 7)?,
@@ -307,32 +307,34 @@ impl Entry for KnownAddress {
             moniker: text(row, 13)?.to_owned(),
             version: text(row, 14)?.to_owned(),
             network: text(row, 15)?.to_owned(),
-        })
+        };
+        Ok(Self::new(addr, text(row, 2)?.parse()?, placement, history))
     }
 
     fn put(&self, key: &str, statement: &mut Statement<'_>) -> rusqlite::Result<usize> {
         let (new_buckets, old_bucket) = match &self.placement {
-            Placement::New(buckets) => (Some(buckets.as_slice()), None),
+            Placement::New(buckets) => (Some(&buckets[..]), None),
             Placement::Old(bucket) => (None, Some(*bucket)),
             Placement::Bad => (None, None),
         };
+        let history = self.history();
         statement.execute(params![
             key,
             self.addr.socket_addr().to_string(),
             self.src.to_string(),
             new_buckets,
             old_bucket,
-            self.attempts,
-            self.last_attempt.map(nanos),
-            self.last_success.map(nanos),
-            self.last_bad.map(nanos),
-            self.dial_failures,
-            self.verified.map(nanos),
-            self.last_seen.map(nanos),
-            self.probation.map(|addr| addr.to_string()),
-            self.moniker,
-            self.version,
-            self.network,
+            history.attempts,
+            history.last_attempt.map(nanos),
+            history.last_success.map(nanos),
+            history.last_bad.map(nanos),
+            history.dial_failures,
+            history.verified.map(nanos),
+            history.last_seen.map(nanos),
+            history.probation.map(|addr| addr.to_string()),
+            history.moniker,
+            history.version,
+            history.network,
         ])
     }
 }

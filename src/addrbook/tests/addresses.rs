@@ -16,16 +16,16 @@ fn ip_overwrite_of_good_peers() {
     }
     let known = book.get(&good.id()).unwrap();
     let told = NetAddress::new(good.id(), [90, 1, 1, 0].into(), 1);
-    assert_eq!((known.addr, known.probation), (good, Some(told)));
+    assert_eq!((known.addr, known.history().probation), (good, Some(told)));
     assert!(book.is_good(&good.id()));
     // Not passed on, and forgotten as soon as nobody is there.
     assert_eq!(book.selection(start(), &mut rng), [good]);
     assert_eq!(book.dial_failed(&told, start()), 0);
-    assert_eq!(book.get(&good.id()).unwrap().probation, None);
+    assert_eq!(book.get(&good.id()).unwrap().history().probation, None);
     // Whoever else is found there, the good one stays where it is.
     assert_eq!(book.add(told, stranger, start(), &mut rng), Ok(Added::Probation));
     book.wrong_id(&told, start());
-    assert_eq!(book.get(&good.id()).unwrap().probation, None);
+    assert_eq!(book.get(&good.id()).unwrap().history().probation, None);
     assert_eq!(book.get(&good.id()).unwrap().addr, good);
     // A node that did move is found.
     assert_eq!(book.add(told, stranger, start(), &mut rng), Ok(Added::Probation));
@@ -129,7 +129,7 @@ fn good_peer_lost_when_its_ban_ends() {
     assert!(book.reinstate_due(start() + 2 * HOUR - Duration::from_secs(1), &mut rng).is_empty());
     assert_eq!(book.reinstate_due(start() + 2 * HOUR, &mut rng).len(), 1);
     assert_eq!((book.num_new(), book.num_old(), book.num_bad()), (1, 0, 0));
-    assert_eq!(book.get(&good.id()).unwrap().last_bad, Some(start() + HOUR));
+    assert_eq!(book.get(&good.id()).unwrap().history().last_bad, Some(start() + HOUR));
     book.table.check();
 }
 
@@ -181,7 +181,7 @@ fn failures_decay_while_an_address_is_left_alone() {
         book.attempted(&addr, start());
         book.dial_failed(&addr, start());
     }
-    let failures = |book: &Book| book.get(&addr.id()).unwrap().dial_failures;
+    let failures = |book: &Book| book.get(&addr.id()).unwrap().history().dial_failures;
     let day = 24 * HOUR;
     book.attempted(&addr, start() + day - Duration::from_secs(1));
     assert_eq!(failures(&book), 9);
@@ -207,7 +207,7 @@ fn re_banned_without_a_dial_after_a_ban() {
     book.mark_bad(addr.id(), None, HOUR, "no answer", start());
     book.reinstate_due(start() + HOUR, &mut rng);
     let known = book.get(&addr.id()).unwrap();
-    assert_eq!((known.attempts, known.dial_failures), (0, 0));
+    assert_eq!((known.history().attempts, known.history().dial_failures), (0, 0));
     assert_eq!(book.pick(100, start() + HOUR, &mut rng, true, |_| true).unwrap().addr, addr);
     assert_eq!(book.dial_failed(&addr, start() + HOUR), 1);
     // The same after bans, whether they end or are lifted.
@@ -219,7 +219,7 @@ fn re_banned_without_a_dial_after_a_ban() {
         } else {
             book.expire(start() + HOUR, &mut rng);
         }
-        assert_eq!(book.get(&addr.id()).unwrap().dial_failures, 0);
+        assert_eq!(book.get(&addr.id()).unwrap().history().dial_failures, 0);
     }
 }
 
@@ -387,24 +387,24 @@ fn what_is_wrong_in_a_store_is_put_right() {
     let (book, mut rng) = (large_book(), rng());
     let mut addresses = Vec::new();
     let mut place = |n: u32, placement| {
-        addresses.push(KnownAddress { placement, ..KnownAddress::told(node(n), node(n)) });
+        addresses.push(KnownAddress::new(node(n), node(n), placement, History::default()));
     };
-    // One more than a bucket holds, as the reference writes it (the first is old too); too many buckets; one that does
+    // One more than a bucket holds, as the reference writes it (the first is old too); one that does
     // not exist; bad without being bad.
-    (0..BUCKET_SIZE as u32 + 2).for_each(|n| place(n, Placement::New(vec![9])));
-    place(100, Placement::New(vec![1, 2, 3, 3, 4, 5]));
+    (0..BUCKET_SIZE as u32 + 2).for_each(|n| place(n, new([9])));
+    place(100, new([1, 2, 3, 3, 4, 5]));
     place(101, Placement::Old(200));
     place(102, Placement::Bad);
     place(0, Placement::Old(0));
-    addresses[3].last_attempt = Some(start() + HOUR);
+    addresses[3].history_mut().last_attempt = Some(start() + HOUR);
     let stored = StoredBook { addresses, ..StoredBook::default() };
     let mut book = Book::load(book.settings, key(), stored, start(), &mut rng);
     book.table.check();
     assert_eq!((book.len(), book.num_old()), (BUCKET_SIZE + 4, 2));
-    assert_eq!(book.get(&node(100).id()).unwrap().placement, Placement::New(vec![1, 2, 3, 4]));
-    assert_eq!(book.get(&node(3).id()).unwrap().last_attempt, Some(start()));
+    assert_eq!(book.get(&node(100).id()).unwrap().placement, new([1, 2, 3, 4]));
+    assert_eq!(book.get(&node(3).id()).unwrap().history().last_attempt, Some(start()));
     let batch = book.take_batch().unwrap();
-    let changed: Vec<_> = [0, 3, 100, 101, 102].map(|n| node(n).id()).into();
+    let changed: Vec<_> = [0, 3, 101, 102].map(|n| node(n).id()).into();
     assert!(changed.iter().all(|id| batch.addresses.contains_key(id)), "{batch:?}");
     // And the one for which there was no room.
     assert_eq!(batch.addresses.len(), changed.len() + 1);
@@ -428,7 +428,10 @@ fn a_seed_serves_what_it_verified_and_what_answers_still() {
     let is_served = |known: &&KnownAddress| known.is_served(wall);
     assert_eq!(book.iter().filter(is_served).map(|k| k.addr).collect::<Vec<_>>(), served);
     let known = book.get(&node(5).id()).unwrap();
-    assert_eq!((&known.moniker[..], known.last_seen), ("m", known.verified));
+    assert_eq!(
+        (&known.history().moniker[..], known.history().last_seen),
+        ("m", known.history().verified)
+    );
 }
 
 #[test]

@@ -308,7 +308,7 @@ fn what_proves_a_verdict_wrong_depends_on_what_it_was_about() {
         assert_eq!(book.is_bad(&addr.id()), !is_lifted, "{what}");
         let known = book.get(&addr.id()).unwrap();
         // It starts from zero.
-        assert_eq!(known.dial_failures, u32::from(!is_lifted), "{what}");
+        assert_eq!(known.history().dial_failures, u32::from(!is_lifted), "{what}");
         assert_eq!(matches!(known.placement, Placement::New(_)), is_lifted, "{what}");
     }
 }
@@ -389,7 +389,7 @@ fn of_what_was_found_bad_only_another_network_is_forgotten_by_a_restart() {
     loaded.forget_incompatible(start() + HOUR, &mut rng);
     assert_eq!(are_bad(&loaded), [false, true, true]);
     let known = loaded.get(&node(1).id()).unwrap();
-    assert_eq!(known.dial_failures, 0);
+    assert_eq!(known.history().dial_failures, 0);
     assert!(matches!(known.placement, Placement::New(_)));
     // The store hears of it.
     store.write(&loaded.take_batch().unwrap()).unwrap();
@@ -410,7 +410,7 @@ fn only_who_was_found_at_its_address_forgets_its_failures_by_dialing_us() {
         book.attempted(&addr, start());
         assert_eq!(book.dial_failed(&addr, start()), 1);
         book.reached(&addr.id(), was_dialed);
-        let failures = book.get(&addr.id()).unwrap().dial_failures;
+        let failures = book.get(&addr.id()).unwrap().history().dial_failures;
         assert_eq!(failures == 0, are_over, "found {was_found}, dialed {was_dialed}");
     }
 }

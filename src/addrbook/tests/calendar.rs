@@ -35,11 +35,11 @@ fn ages(book: &Book, wall: SystemTime) -> Vec<String> {
     };
     let known = book.iter().map(|known| {
         let past = [
-            known.last_attempt,
-            known.last_success,
-            known.last_bad,
-            known.verified,
-            known.last_seen,
+            known.history().last_attempt,
+            known.history().last_success,
+            known.history().last_bad,
+            known.history().verified,
+            known.history().last_seen,
         ];
         format!("{} {:?} {:?}", known.addr, known.placement, past.map(ago))
     });
@@ -114,7 +114,7 @@ fn a_book_that_is_taken_up_months_later_is_older() {
     let (book, wall) = load(&stored, clock);
     assert_eq!(wall, clock);
     assert_eq!(book.bans().len(), 1, "the one for ever");
-    assert_eq!(book.get(&node(0).id()).unwrap().verified, Some(start()));
+    assert_eq!(book.get(&node(0).id()).unwrap().history().verified, Some(start()));
 }
 
 /// A damaged row, or one of a machine whose clock was wrong for an hour.
@@ -125,7 +125,7 @@ fn one_record_with_an_absurd_time_moves_nothing() {
         let (book, wall) = load(&stored, start());
         ages(&book, wall)
     };
-    stored.addresses[7].last_seen = Some(start() + 200 * YEAR);
+    stored.addresses[7].history_mut().last_seen = Some(start() + 200 * YEAR);
     let id = stored.addresses[7].addr.id().to_string();
     let (book, wall) = load(&stored, start());
     let others =
@@ -178,9 +178,7 @@ fn a_book_of_absurd_times_can_be_worked_with_and_stored() {
     for (n, time) in ends.flat_map(|time| [(0, time), (1, time), (2, time)]) {
         let mut stored = stored();
         for known in &mut stored.addresses {
-            let times = [&mut known.last_attempt, &mut known.last_success, &mut known.last_bad];
-            times.into_iter().for_each(|at| *at = Some(time));
-            (known.verified, known.last_seen) = (Some(time), Some(time));
+            known.history_mut().times_mut().into_iter().for_each(|at| *at = Some(time));
         }
         stored.bans.iter_mut().for_each(|ban| ban.until = Some(time));
         stored.bad.iter_mut().for_each(|bad| bad.until = time);

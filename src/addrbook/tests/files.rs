@@ -29,7 +29,7 @@ fn an_export_has_the_times_of_what_was_reached() {
     let file = json::parse(&json::write(&book, now)).unwrap();
     let of = |addr: NetAddress| {
         let known = file.addresses.iter().find(|known| known.addr == addr).unwrap();
-        (known.attempts, known.last_attempt, known.last_success)
+        (known.history().attempts, known.history().last_attempt, known.history().last_success)
     };
     let last = start() + 4 * HOUR;
     assert_eq!(of(reached), (0, Some(last), Some(now)));
@@ -95,19 +95,20 @@ fn who_gives_way_to_others_of_the_file_was_not_added() {
 /// had found itself, and filled all buckets.
 #[test]
 fn what_a_file_says_of_history_counts_only_where_there_is_none() {
-    let addresses = (0..3000).map(|n| KnownAddress {
-        placement: if n % 2 == 0 { Placement::Old(0) } else { Placement::New(vec![0]) },
-        last_attempt: Some(start()),
-        last_success: Some(start()),
+    let addresses = (0..3000).map(|n| {
         // Each from another group: the file has all buckets.
-        ..KnownAddress::told(node(n), NetAddress::new(node(n).id(), [n as u8, 9, 9, 9].into(), 1))
+        let src = NetAddress::new(node(n).id(), [n as u8, 9, 9, 9].into(), 1);
+        let placement = if n % 2 == 0 { Placement::Old(0) } else { new([0]) };
+        let at = Some(start());
+        let history = History { last_attempt: at, last_success: at, ..History::default() };
+        KnownAddress::new(node(n), src, placement, history)
     });
     let file =
         || json::ImportedBook { addresses: addresses.clone().collect(), ..Default::default() };
     let (mut first, mut rng) = (large_book(), rng());
     let report = first.import(file(), start(), &mut rng);
     assert!(first.num_old() > 500 && report.added > 2048, "{report}: {}", first.num_old());
-    assert!(first.get(&node(1).id()).unwrap().last_success.is_some());
+    assert!(first.get(&node(1).id()).unwrap().history().last_success.is_some());
 
     let mut other = large_book();
     other.add(node(5000), node(5001), start(), &mut rng).unwrap();
@@ -122,10 +123,10 @@ fn what_a_file_says_of_history_counts_only_where_there_is_none() {
     assert_eq!((report.known, report.added + report.crowded_out), (1, 3000));
     assert_eq!(other.num_old(), 1, "what it has found itself");
     assert!(other.num_new() <= 32 * 64, "one source has 32 buckets of 64: {}", other.num_new());
-    let met = |known: &&KnownAddress| known.met().is_some() || known.attempts > 0;
+    let met = |known: &&KnownAddress| known.met().is_some() || known.history().attempts > 0;
     assert_eq!(other.iter().filter(met).count(), 1);
     let known = other.get(&node(5000).id()).unwrap();
-    assert_eq!((known.addr, known.probation), (node(5000), Some(elsewhere)));
+    assert_eq!((known.addr, known.history().probation), (node(5000), Some(elsewhere)));
 }
 
 /// Whoever starts once without `addr_book_strict = false`, on a private network, has not lost his book.

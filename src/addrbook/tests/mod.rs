@@ -54,6 +54,11 @@ fn rng() -> StdRng {
     StdRng::seed_from_u64(1)
 }
 
+/// In these new buckets.
+fn new<const N: usize>(buckets: [u8; N]) -> Placement {
+    Placement::New(buckets.into_iter().collect())
+}
+
 fn key() -> BookKey {
     BookKey::random(&mut rng())
 }

@@ -131,7 +131,7 @@ impl Model {
         if held.len() == 64 {
             let rank = |id: &NodeId| {
                 let known = &self.known[id];
-                (!known.is_hopeless(wall), known.last_attempt)
+                (!known.is_hopeless(wall), known.history().last_attempt)
             };
             let least = held.iter().map(rank).min().unwrap();
             let (from, victim) = book.evicted[self.num_evicted];
@@ -141,27 +141,28 @@ impl Model {
             else {
                 unreachable!()
             };
-            buckets.retain(|other| *other != bucket);
+            *buckets = buckets.without(bucket);
             if buckets.is_empty() {
                 self.known.remove(&victim);
             }
         }
         match &mut self.known.get_mut(&id).unwrap().placement {
-            Placement::New(buckets) => buckets.push(bucket),
-            placement => *placement = Placement::New(vec![bucket]),
+            Placement::New(buckets) => buckets.add(bucket),
+            placement => *placement = new([bucket]),
         }
     }
 
     fn place_anew(&mut self, id: NodeId, book: &Book, wall: SystemTime) {
         let known = self.known.get_mut(&id).unwrap();
-        known.placement = Placement::New(Vec::new());
+        known.placement = Placement::NOWHERE;
         let bucket = book.hash.new_bucket(&known.addr, &known.src);
         self.join_new(id, bucket, book, wall);
     }
 
     fn reinstate(&mut self, id: NodeId, book: &Book, wall: SystemTime) {
         if let Some(known) = self.known.get_mut(&id) {
-            (known.attempts, known.dial_failures) = (0, 0);
+            let history = known.history_mut();
+            (history.attempts, history.dial_failures) = (0, 0);
             self.place_anew(id, book, wall);
         }
     }
@@ -183,20 +184,22 @@ impl Model {
             self.reinstate(id, book, wall);
         }
         let Some(known) = self.known.get_mut(&id) else { return };
-        (known.attempts, known.last_success) = (0, Some(wall));
+        let history = known.history_mut();
+        (history.attempts, history.last_success) = (0, Some(wall));
         if matches!(known.placement, Placement::Old(_)) {
             return;
         }
         let bucket = book.hash.old_bucket(&known.addr);
-        let is_verified = known.verified.is_some();
+        let is_verified = known.history().verified.is_some();
         let holders = self.in_old(bucket);
         if holders.len() < 64 {
             self.known.get_mut(&id).unwrap().placement = Placement::Old(bucket);
         } else if is_verified {
             let rank = |id: &NodeId| {
                 let known = &self.known[id];
-                let is_sound = known.verified.is_some() && known.dial_failures == 0;
-                (is_sound, known.last_success, *id)
+                let is_sound =
+                    known.history().verified.is_some() && known.history().dial_failures == 0;
+                (is_sound, known.history().last_success, *id)
             };
             let (is_sound, _, holder) = holders.iter().map(rank).min().unwrap();
             if !is_sound {
@@ -212,9 +215,10 @@ impl Model {
     fn seen(&mut self, id: NodeId, wall: SystemTime) {
         self.disputes.retain(|dispute| dispute.holder != id);
         if let Some(known) = self.known.get_mut(&id) {
-            known.last_seen = Some(wall);
+            known.history_mut().last_seen = Some(wall);
             let NodeFacts { moniker, version, network } = facts();
-            (known.moniker, known.version, known.network) = (moniker, version, network);
+            let history = known.history_mut();
+            (history.moniker, history.version, history.network) = (moniker, version, network);
         }
     }
 
@@ -238,10 +242,10 @@ impl Model {
             return Ok(Added::New);
         };
         if known.addr != addr {
-            if known.probation.is_some() {
+            if known.history().probation.is_some() {
                 return Ok(Added::Known);
             }
-            known.probation = Some(addr);
+            known.history_mut().probation = Some(addr);
             return Ok(Added::Probation);
         }
         let bucket = book.hash.new_bucket(&addr, &src);
@@ -322,16 +326,18 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut SystemTime, rng:
             let Some(addr) = addr_of(model, n) else { return };
             book.attempted(&addr, at);
             let known = model.known.get_mut(&addr.id()).unwrap();
-            let days = known.last_attempt.map_or(0, |last| at.since(last).as_secs() / (24 * 3600));
-            known.dial_failures /= 1 << days;
-            (known.attempts, known.last_attempt) = (known.attempts + 1, Some(at));
+            let history = known.history_mut();
+            let days =
+                history.last_attempt.map_or(0, |last| at.since(last).as_secs() / (24 * 3600));
+            history.dial_failures /= 1 << days;
+            (history.attempts, history.last_attempt) = (history.attempts + 1, Some(at));
         }
         Op::DialFailed { n } => {
             let Some(addr) = addr_of(model, n) else { return };
             let failures = book.dial_failed(&addr, at);
             let known = model.known.get_mut(&addr.id()).unwrap();
-            known.dial_failures += 1;
-            assert_eq!(failures, known.dial_failures);
+            known.history_mut().dial_failures += 1;
+            assert_eq!(failures, known.history().dial_failures);
             if let Some(place) = model.disputes.iter().position(|d| d.holder == addr.id()) {
                 let dispute = model.disputes.remove(place);
                 model.replace(dispute.holder, dispute.rival, book, at);
@@ -341,19 +347,23 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut SystemTime, rng:
             let Some(addr) = addr_of(model, n) else { return };
             book.authenticated(&addr, &facts(), at);
             let known = model.known.get_mut(&addr.id()).unwrap();
-            known.verified = Some(at);
-            assert_eq!(book.get(&addr.id()).unwrap().dial_failures, known.dial_failures);
+            known.history_mut().verified = Some(at);
+            assert_eq!(
+                book.get(&addr.id()).unwrap().history().dial_failures,
+                known.history().dial_failures
+            );
             book.reached(&addr.id(), true);
-            known.dial_failures = 0;
+            known.history_mut().dial_failures = 0;
             model.seen(addr.id(), at);
         }
         Op::FoundAtProbation { n } => {
             let id = crowd(n).id();
             let Some(known) = model.known.get_mut(&id) else { return };
-            let Some(addr) = known.probation.take() else { return };
+            let Some(addr) = known.history_mut().probation.take() else { return };
             book.authenticated(&addr, &facts(), at);
             known.addr = addr;
-            (known.verified, known.dial_failures) = (Some(at), 0);
+            let history = known.history_mut();
+            (history.verified, history.dial_failures) = (Some(at), 0);
             let bucket = book.hash.old_bucket(&addr);
             match known.placement.clone() {
                 Placement::Bad => {}
@@ -367,16 +377,16 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut SystemTime, rng:
         }
         Op::FailedAtProbation { n } => {
             let Some(known) = model.known.get_mut(&crowd(n).id()) else { return };
-            let Some(addr) = known.probation.take() else { return };
+            let Some(addr) = known.history_mut().probation.take() else { return };
             assert_eq!(book.dial_failed(&addr, at), 0);
         }
         Op::WrongId { n } => {
             let Some(addr) = addr_of(model, n) else { return };
             book.wrong_id(&addr, at);
             let known = model.known.remove(&addr.id()).unwrap();
-            let Some(other) = known.probation else { return };
-            let told =
-                KnownAddress { last_bad: known.last_bad, ..KnownAddress::told(other, known.src) };
+            let Some(other) = known.history().probation else { return };
+            let mut told = KnownAddress::told(other, known.src);
+            told.history_mut().last_bad = known.history().last_bad;
             model.known.insert(addr.id(), told);
             if known.placement == Placement::Bad {
                 model.known.get_mut(&addr.id()).unwrap().placement = Placement::Bad;
@@ -393,7 +403,8 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut SystemTime, rng:
             book.mark_bad(id, None, HOUR, "x", at);
             model.bad.insert(id, at + HOUR);
             if let Some(known) = model.known.get_mut(&id) {
-                (known.placement, known.last_bad) = (Placement::Bad, Some(at));
+                known.placement = Placement::Bad;
+                known.history_mut().last_bad = Some(at);
             }
         }
         Op::Ban { n } => {

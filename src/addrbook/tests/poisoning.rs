@@ -156,7 +156,7 @@ fn what_a_group_tells_is_bounded_by_what_of_it_was_reached() {
     for addr in &kept {
         book.add(*addr, attacker(1, 7), start(), &mut rng).unwrap();
         while book.get(&addr.id()).unwrap().placement
-            == Placement::New(vec![book.hash.new_bucket(addr, &attacker(1, 7))])
+            == new([book.hash.new_bucket(addr, &attacker(1, 7))])
         {
             book.add(*addr, node(7), start(), &mut rng).unwrap();
         }

@@ -47,10 +47,8 @@ fn what_can_be_nobodys_address_is_not_loaded() {
 #[test]
 fn a_good_address_for_which_there_is_no_place_any_more_is_loaded_as_a_new_one() {
     let nodes = of_one_old_bucket(&large_book(), BUCKET_SIZE + 1);
-    let old = |addr: &NetAddress| KnownAddress {
-        placement: Placement::Old(0),
-        ..KnownAddress::told(*addr, *addr)
-    };
+    let old =
+        |addr: &NetAddress| KnownAddress::new(*addr, *addr, Placement::Old(0), History::default());
     let addresses = nodes.iter().map(old).collect();
     let stored = StoredBook { key: Some(key()), addresses, ..Default::default() };
     let settings = BookSettings { limits: BookLimits::default(), ..SETTINGS };
@@ -76,7 +74,7 @@ fn who_is_bad_stays_bad_when_its_address_was_somebody_elses() {
     let (mut book, bad, other) = bad_with_another_address();
     book.wrong_id(&bad, start());
     let known = book.get(&bad.id()).unwrap();
-    assert_eq!((known.addr, known.probation), (other, None));
+    assert_eq!((known.addr, known.history().probation), (other, None));
     assert_eq!(known.placement, Placement::Bad);
     assert_eq!(book.bad_addresses().next().unwrap().addr, Some(other));
     assert_eq!((book.num_bad(), book.num_new()), (1, 0));
@@ -88,7 +86,7 @@ fn who_is_bad_stays_bad_when_it_is_found_elsewhere() {
     let (mut book, bad, other) = bad_with_another_address();
     book.authenticated(&other, &facts(), start());
     let known = book.get(&bad.id()).unwrap();
-    assert_eq!((known.addr, known.probation), (other, None));
+    assert_eq!((known.addr, known.history().probation), (other, None));
     assert_eq!((book.num_bad(), book.num_new(), book.num_old()), (1, 0, 0));
     book.table.check();
 }

@@ -63,7 +63,7 @@ fn serial_crawl() {
     world.tell(seed, real.into_iter().chain((9000..9000 + ADDRESSES - 600).map(addr)));
     let held = world.nodes[seed].pex.core.book().len();
     let is_done = |world: &World<Null>| {
-        world.nodes[seed].pex.core.book().iter().all(|known| known.last_attempt.is_some())
+        world.nodes[seed].pex.core.book().iter().all(|known| known.history().last_attempt.is_some())
     };
     assert!(world.wait(3600 * SECOND, is_done));
     let took = world.now.since(begin);
@@ -129,8 +129,9 @@ fn who_is_crawled_and_may_stay_holds_up_nobody() {
         world.run_for(60 * SECOND);
         assert_eq!(world.num_peers(seed), 2, "they stay");
         let book = world.nodes[seed].pex.core.book();
-        let is_verified =
-            |addr: &&NetAddress| book.get(&addr.id()).is_some_and(|known| known.verified.is_some());
+        let is_verified = |addr: &&NetAddress| {
+            book.get(&addr.id()).is_some_and(|known| known.history().verified.is_some())
+        };
         assert!(to_others.iter().filter(is_verified).count() >= 8);
     }
 }
@@ -202,7 +203,7 @@ fn a_node_that_connects_while_it_is_to_be_crawled_is_crawled_once_it_is_gone() {
         assert!(world.run_until(SECOND, |world| world.num_peers(seed) == 0));
         refused += world.nodes[seed].pex.dials.len();
         let is_verified = |world: &World<Null>| {
-            world.nodes[seed].pex.core.book().get(&addr.id()).unwrap().verified.is_some()
+            world.nodes[seed].pex.core.book().get(&addr.id()).unwrap().history().verified.is_some()
         };
         assert!(!is_verified(&world));
         assert!(world.run_until(5 * SECOND, is_verified));

@@ -110,7 +110,7 @@ fn what_is_refused_at_once_is_not_dialed_all_the_time() {
     // And nobody has dialed them, which is no reason to be the first to leave the book.
     let book = world.nodes[node].pex.core.book();
     let theirs = book.iter().filter(|known| known.addr.ip() == at.ip() && known.addr != at);
-    assert!(theirs.into_iter().all(|known| known.attempts == 0));
+    assert!(theirs.into_iter().all(|known| known.history().attempts == 0));
 }
 
 #[test]

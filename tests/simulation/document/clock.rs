@@ -35,7 +35,8 @@ fn served(world: &mut World<Null>, seed: usize) -> Vec<NetAddress> {
 /// Addresses in the order in which they were last attempted.
 fn ranks(world: &World<Null>, seed: usize) -> Vec<NetAddress> {
     let book = world.nodes[seed].pex.core.book();
-    let mut ranks: Vec<_> = book.iter().map(|known| (known.last_attempt, known.addr)).collect();
+    let mut ranks: Vec<_> =
+        book.iter().map(|known| (known.history().last_attempt, known.addr)).collect();
     ranks.sort();
     ranks.into_iter().map(|(_, addr)| addr).collect()
 }

@@ -78,7 +78,7 @@ fn an_operators_dial_does_not_end_what_peer_exchange_knows_of_its_own() {
     // Its six seconds are over.
     world.run_for(3 * SECOND);
     let known = world.nodes[node].pex.core.book().get(&dead.id()).unwrap();
-    assert_eq!((known.attempts, known.dial_failures), (1, 1), "counted once");
+    assert_eq!((known.history().attempts, known.history().dial_failures), (1, 1), "counted once");
     assert!(world.nodes[node].pex.dials.len() > 1, "it goes on with others");
 }
 
@@ -97,5 +97,5 @@ fn a_dial_of_peer_exchange_for_whom_the_operator_dials_ends_at_once_and_counts_f
     assert!(pex.is_dialing(&dead.id()) && pex.num_dialing() == 1);
     world.run_for(LONG);
     let known = world.nodes[node].pex.core.book().get(&dead.id()).unwrap();
-    assert_eq!(known.dial_failures, 1);
+    assert_eq!(known.history().dial_failures, 1);
 }

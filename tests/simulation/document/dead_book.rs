@@ -52,7 +52,7 @@ fn a_seed_with_a_book_of_the_dead_has_a_peer_within_two_minutes() {
         eprintln!("{count} dead: {:?}", world.now.since(begin));
         // And those it was told of are crawled, however long the queue is.
         let knows = |w: &World<Null>| {
-            let is_verified = |known: &&tmp2p::KnownAddress| known.verified.is_some();
+            let is_verified = |known: &&tmp2p::KnownAddress| known.history().verified.is_some();
             w.nodes[second].pex.core.book().iter().filter(is_verified).count() > 10
         };
         assert!(world.wait(1200 * SECOND, knows), "{count}");

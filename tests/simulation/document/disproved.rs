@@ -189,7 +189,8 @@ fn failures_are_over_once_the_node_has_been_our_peer_whoever_dialed() {
     world.run_for(4 * HOUR);
     world.revive(other);
     let id = world.nodes[other].id;
-    let failures = |w: &World<Null>| w.nodes[node].pex.core.book().get(&id).unwrap().dial_failures;
+    let failures =
+        |w: &World<Null>| w.nodes[node].pex.core.book().get(&id).unwrap().history().dial_failures;
     assert!(failures(&world) >= 10, "{}", failures(&world));
     world.dial(other, node);
     world.run_for(SECOND);

@@ -29,7 +29,7 @@ fn what_is_dialed_by_list_is_booked_with_ourselves_as_the_source() {
     assert!(book.get(&own).is_none() && book.get(&connected.id()).is_none());
     // Counted once.
     let known = book.get(&dead.id()).unwrap();
-    assert_eq!((known.attempts, known.dial_failures), (1, 1));
+    assert_eq!((known.history().attempts, known.history().dial_failures), (1, 1));
 }
 
 #[test]

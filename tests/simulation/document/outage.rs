@@ -61,13 +61,15 @@ fn an_hour_without_a_link_costs_a_seed_nobody() {
         world.run_for(60 * SECOND);
         let verified = |w: &World<Null>| {
             let book = w.nodes[seed].pex.core.book();
-            let is_sound = |k: &&tmp2p::KnownAddress| k.verified.is_some() && k.dial_failures == 0;
+            let is_sound = |k: &&tmp2p::KnownAddress| {
+                k.history().verified.is_some() && k.history().dial_failures == 0
+            };
             book.iter().filter(is_sound).map(|known| known.addr.id()).collect::<Vec<_>>()
         };
         let records = |w: &World<Null>| {
             let book = w.nodes[seed].pex.core.book();
-            let dead = book.iter().filter(|known| known.verified.is_none());
-            dead.map(|known| (known.attempts, known.dial_failures)).max()
+            let dead = book.iter().filter(|known| known.history().verified.is_none());
+            dead.map(|known| (known.history().attempts, known.history().dial_failures)).max()
         };
         // What is under way ends; attempts that are on their way time out.
         let before = verified(&world);
@@ -117,14 +119,19 @@ fn within_a_period_of_the_links_return_everybody_is_dialed() {
         // Without a link no name is resolved either.
         world.names.insert("here.example".into(), None);
         world.run_for(5 * SECOND);
-        let failures =
-            world.nodes[node].pex.core.book().iter().map(|k| k.dial_failures).sum::<u32>();
+        let failures = world.nodes[node]
+            .pex
+            .core
+            .book()
+            .iter()
+            .map(|k| k.history().dial_failures)
+            .sum::<u32>();
         world.run_for(HOUR);
         assert_eq!(world.num_peers(node), 0);
         let book = world.nodes[node].pex.core.book();
         let persistent = [addrs[0].id(), addrs[1].id(), gone.id()];
         let after = book.iter().filter(|k| !persistent.contains(&k.addr.id()));
-        assert!(after.map(|k| k.dial_failures).sum::<u32>() <= failures, "{fault:?}");
+        assert!(after.map(|k| k.history().dial_failures).sum::<u32>() <= failures, "{fault:?}");
         end(&mut world, node);
         world.names.insert("here.example".into(), Some(vec![addrs[0].socket_addr()]));
         let back = world.now;
@@ -180,7 +187,11 @@ fn addresses_to_which_no_route_of_ours_leads_hold_up_nobody() {
     world.run_for(600 * SECOND);
     let book = world.nodes[node].pex.core.book();
     let is_v6 = |known: &&tmp2p::KnownAddress| known.addr.ip().is_ipv6();
-    assert!(book.iter().filter(is_v6).all(|k| (k.attempts, k.dial_failures) == (0, 0)));
+    assert!(
+        book.iter()
+            .filter(is_v6)
+            .all(|k| (k.history().attempts, k.history().dial_failures) == (0, 0))
+    );
     let since = world.now;
     world.run_for(600 * SECOND);
     let tried = dials(&world, node, None, since);

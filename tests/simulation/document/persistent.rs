@@ -33,7 +33,9 @@ fn a_persistent_peer_that_is_never_there_is_never_bad_and_the_switchs_to_dial() 
     assert!(world.failures(node, gone.id()).len() > 500);
     assert!(!world.was_ever_bad(node, gone.id()));
     assert!(world.asked_to_dial(node, gone.id()).is_empty());
-    assert!(world.nodes[node].pex.core.book().get(&gone.id()).unwrap().dial_failures > 500);
+    assert!(
+        world.nodes[node].pex.core.book().get(&gone.id()).unwrap().history().dial_failures > 500
+    );
 }
 
 /// That he is persistent and that he is to be dialed cross: the switch tells the one while peer exchange
@@ -58,7 +60,7 @@ fn who_is_dialed_as_he_becomes_persistent_is_counted_once_and_not_asked_for_agai
         let failures = world.failures(node, id);
         let in_book = |world: &World<Null>| {
             let known = world.nodes[node].pex.core.book().get(&id).unwrap().clone();
-            (known.attempts, known.dial_failures)
+            (known.history().attempts, known.history().dial_failures)
         };
         let of_switch = world.states(node).into_iter().find(|state| state.id == Some(id)).unwrap();
         match is_there {

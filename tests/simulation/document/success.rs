@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tmp2p::{
-    Config, KnownAddress, Placement, StoreBatch,
+    Config, History, KnownAddress, NewBuckets, Placement, StoreBatch,
     internals::addrbook::BookStore,
     internals::pex::{PexMessage, PexRequest},
     internals::protocol::secret::Null,
@@ -17,7 +17,7 @@ use crate::{
 
 fn failures(world: &World<Null>, node: usize, of: usize) -> u32 {
     let known = world.nodes[node].pex.core.book().get(&world.nodes[of].id);
-    known.expect("it is booked").dial_failures
+    known.expect("it is booked").history().dial_failures
 }
 
 /// A node without room authenticates itself, too, and then hangs up.
@@ -65,7 +65,7 @@ fn an_address_that_refuses_after_the_handshake_is_alive_and_handed_out() {
     let seed = world.join(seed());
     world.tell(seed, [at]);
     world.run_for(10 * SECOND);
-    assert!(world.nodes[seed].pex.core.book().get(&at.id()).unwrap().verified.is_some());
+    assert!(world.nodes[seed].pex.core.book().get(&at.id()).unwrap().history().verified.is_some());
     let guest = world.join(quiet());
     world.dial(guest, seed);
     world.run_for(SECOND);
@@ -86,23 +86,18 @@ fn a_seeds_answer_has_thirty_of_a_hundred_new_ones() {
     for number in 2000..3000 {
         let addr = addr(number);
         let is_new = number < 2500;
-        let known = KnownAddress {
-            addr,
-            src: addr,
-            // The book says itself in which bucket.
-            placement: if is_new { Placement::New(Vec::new()) } else { Placement::Old(0) },
-            attempts: 0,
-            last_attempt: Some(now),
-            last_success: Some(now),
-            last_bad: None,
-            dial_failures: 0,
-            verified: Some(now),
-            last_seen: Some(now),
-            probation: None,
-            moniker: String::new(),
-            version: String::new(),
-            network: String::new(),
+        // The book says itself in which bucket.
+        let placement =
+            if is_new { Placement::New(NewBuckets::default()) } else { Placement::Old(0) };
+        let at = Some(now);
+        let history = History {
+            last_attempt: at,
+            last_success: at,
+            verified: at,
+            last_seen: at,
+            ..History::default()
         };
+        let known = KnownAddress::new(addr, addr, placement, history);
         batch.addresses.insert(addr.id(), Some(known));
     }
     world.nodes[seed].pex.store.write(&batch).unwrap();
