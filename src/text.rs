@@ -1,6 +1,6 @@
-//! Text that somebody else wrote, made fit to be looked at.
+//! Text that somebody else wrote, made fit to be looked at; and what is written too often for `Display`.
 
-use std::error::Error;
+use std::{error::Error, net::Ipv4Addr};
 
 /// Most characters of a foreign text that an error or a log line quotes. Longer than any address or
 /// moniker in use, short enough that a peer cannot fill a log with one bad NodeInfo of 10 KiB.
@@ -44,6 +44,45 @@ pub(crate) fn with_causes(mut text: String, mut cause: Option<&(dyn Error + 'sta
         cause = error.source();
     }
     text
+}
+
+/// What `Display` gives for an IPv4 address. It is needed twice for each address that somebody tells, for
+/// the hashes of the book, and once for each that is passed on; the standard library takes four calls of
+/// its formatter for it.
+pub(crate) struct Ipv4Text {
+    text: [u8; 15],
+    len: usize,
+}
+
+impl Ipv4Text {
+    pub(crate) fn of(ip: Ipv4Addr) -> Self {
+        let mut text = Self { text: [0; 15], len: 0 };
+        for (n, octet) in ip.octets().into_iter().enumerate() {
+            if n > 0 {
+                text.put(b'.');
+            }
+            if octet >= 100 {
+                text.put(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                text.put(b'0' + octet / 10 % 10);
+            }
+            text.put(b'0' + octet % 10);
+        }
+        text
+    }
+
+    fn put(&mut self, byte: u8) {
+        if let Some(place) = self.text.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        let text = self.text.get(..self.len).unwrap_or_default();
+        std::str::from_utf8(text).unwrap_or_default()
+    }
 }
 
 /// A `Debug` that reads: it is what a program prints whose `main` returns the error.
@@ -91,6 +130,16 @@ mod tests {
         assert_eq!(shown("a\nb\u{1b}[2J\u{202e}é\u{7f}"), r"a\nb\u{1b}[2J\u{202e}\u{e9}\u{7f}");
         assert_eq!(shown(&"x".repeat(96)), "x".repeat(96));
         assert_eq!(shown(&"é".repeat(5000)), r"\u{e9}".repeat(96) + "...");
+    }
+
+    #[test]
+    fn an_ipv4_address_reads_as_the_standard_library_writes_it() {
+        for octet in 0..=u8::MAX {
+            for octets in [[octet, 0, 10, 255], [7, octet, 99, octet], [200, 100, 9, octet]] {
+                let ip = Ipv4Addr::from(octets);
+                assert_eq!(Ipv4Text::of(ip).as_str(), ip.to_string());
+            }
+        }
     }
 
     #[test]

@@ -57,11 +57,12 @@ pub(crate) fn run(rules: Rules, shape: Shape, seed: u64) -> Growth {
     let mut begun = vec![Duration::ZERO; world.members.len()];
     let mut first = vec![None; world.members.len()];
     let mut full = vec![None; world.members.len()];
-    let step = SECOND;
-    let risk = step.as_secs_f64() / shape.life.as_secs_f64();
     let mut next_row = MINUTE;
     while world.network.now() < shape.time {
         let now = world.network.now();
+        // By the second only as long as nodes look for their first peers.
+        let step = if now < shape.arrival + MINUTE { SECOND } else { 5 * SECOND };
+        let risk = step.as_secs_f64() / shape.life.as_secs_f64();
         while let Some((_, node)) = begin.next_if(|(at, _)| *at <= now) {
             begun[node] = world.network.now();
             world.start(node, |_| {});

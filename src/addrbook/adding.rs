@@ -58,8 +58,9 @@ impl Book {
     /// Somebody told an address; `src` is where they are, not where they say they are.
     ///
     /// A node that is known from few sources may become known from one more, by chance: the more
-    /// there are, the less likely. An address that differs from the known one changes nothing
-    /// until [`authenticated`](Self::authenticated) proves it: else anybody could send us
+    /// there are, the less likely. Nobody else leaves the book for that: second and third
+    /// places would fill the buckets in a network of ten thousand nodes, each told by many, and the book
+    /// forget a tenth of them again and again. An address that differs from the known one changes nothing until [`authenticated`](Self::authenticated) proves it: else anybody could send us
     /// elsewhere in the name of a good node.
     ///
     /// # Errors
@@ -98,7 +99,12 @@ impl Book {
         if buckets.contains(&bucket) {
             return Ok(Added::Known);
         }
-        self.place_new(n, bucket, wall, start(rng));
+        let start = start(rng);
+        let is_full = self.table.new.is_full(bucket);
+        if is_full && !self.table.get(self.victim(bucket, wall, start)).is_in_several() {
+            return Ok(Added::Known);
+        }
+        self.place_new(n, bucket, wall, start);
         Ok(Added::AnotherBucket)
     }
 
@@ -170,9 +176,7 @@ impl Book {
         let Some(crowd) = self.table.crowd(&self.group_of(src)) else { return };
         let rank = |n: &u32| {
             let known = self.table.get(*n);
-            let is_told_by_others =
-                matches!(&known.placement, Placement::New(buckets) if buckets.len() > 1);
-            (is_told_by_others, !known.is_hopeless(wall), known.history().last_attempt)
+            (known.is_in_several(), !known.is_hopeless(wall), known.history().last_attempt)
         };
         let (first, later) = (crowd.iter().skip(start), crowd.iter().take(start));
         if let Some(victim) = first.chain(later).copied().min_by_key(rank) {
@@ -200,14 +204,16 @@ impl Book {
     }
 
     /// Who has to leave a full new bucket: a hopeless one, else one never tried, else the one tried
-    /// longest ago. Of several the first one from `start` on.
+    /// longest ago; rather one that has a place in another bucket, too. Of several the first one from
+    /// `start` on.
     #[expect(clippy::expect_used, reason = "it is asked of full buckets alone")]
     fn victim(&self, bucket: u8, wall: SystemTime, start: usize) -> u32 {
         let entries = self.table.new.get(bucket);
         let (later, first) = entries.split_at(start.min(entries.len()));
         let rank = |n: &&u32| {
             let known = self.table.get(**n);
-            (!known.is_hopeless(wall), known.history().last_attempt)
+            let last = known.history().last_attempt;
+            (!known.is_hopeless(wall), last.is_some(), !known.is_in_several(), last)
         };
         *first.iter().chain(later).min_by_key(rank).expect("a full bucket is not empty")
     }

@@ -333,6 +333,11 @@ impl Book {
         Some(now.mono + end.since(now.wall).clamp(MIN_SLEEP, MAX_SLEEP))
     }
 
+    /// There is no store: from now on no batch has an address, and none is kept for the next.
+    pub(crate) fn forget_changes(&mut self) {
+        self.table.forget_changes();
+    }
+
     /// What has changed since the last call, for the store. `None`: nothing.
     pub fn take_batch(&mut self) -> Option<StoreBatch> {
         let mut batch = StoreBatch::default();

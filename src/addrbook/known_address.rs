@@ -102,6 +102,11 @@ impl KnownAddress {
         self.past.0.is_some()
     }
 
+    /// Whether it has a place in more than one new bucket: several have told of it.
+    pub(super) fn is_in_several(&self) -> bool {
+        matches!(&self.placement, Placement::New(buckets) if buckets.len() > 1)
+    }
+
     /// When there last was a sign of the node at this address: we have found it there, and perhaps
     /// had a session with it since, or it is good. Who dialed us has said itself where it is: with
     /// sessions of a moment, each of another node, strangers could make us believe that we know enough.
@@ -386,6 +391,24 @@ mod tests {
             // Only an unproven address ever is.
             known.placement = Placement::Old(0);
             assert!(!known.is_hopeless(wall()), "{what}, and old");
+        }
+    }
+
+    /// For whoever stores it as JSON, the history is no object of its own, also where there is none.
+    #[test]
+    fn a_history_is_written_beside_the_address() {
+        let told = tried(0, DAY, None);
+        let told = KnownAddress::told(told.addr, told.src);
+        let mut placed = tried(3, DAY, Some(DAY));
+        placed.placement = Placement::New([7, 9].into_iter().collect());
+        placed.history_mut().moniker = "m".to_owned();
+        for known in [told, placed] {
+            let value = serde_json::to_value(&known).unwrap();
+            assert_eq!(value["attempts"], known.history().attempts);
+            assert_eq!(value["moniker"], known.history().moniker);
+            let Placement::New(buckets) = known.placement else { panic!() };
+            assert_eq!(value["placement"]["new"], serde_json::json!(buckets.to_vec()));
+            assert_eq!(serde_json::from_value::<KnownAddress>(value).unwrap(), known);
         }
     }
 

@@ -35,8 +35,8 @@ pub(super) struct Table {
     checked_old_ones: Dense,
     met_ones: Dense,
     sources: Sources,
-    /// Whose record has changed, or is gone.
-    changed: Vec<NodeId>,
+    /// Whose record has changed, or is gone, since the last batch. `None`: nobody asks for batches.
+    changed: Option<Vec<NodeId>>,
     /// So long `changed` is looked through for repetitions.
     tidy_at: usize,
 }
@@ -44,7 +44,7 @@ pub(super) struct Table {
 #[derive(Clone, Debug)]
 struct Slot {
     known: KnownAddress,
-    /// **Invariant:** then the ID is in `changed`.
+    /// **Invariant:** then the ID is in `changed`, if there is one.
     is_changed: bool,
 }
 
@@ -70,7 +70,7 @@ impl Table {
             checked_old_ones: Dense::default(),
             met_ones: Dense::default(),
             sources: Sources::default(),
-            changed: Vec::new(),
+            changed: Some(Vec::new()),
             tidy_at: TIDY_AT,
         }
     }
@@ -241,6 +241,9 @@ impl Table {
 
     /// Has the record stored again.
     pub(super) fn set_changed(&mut self, n: u32) {
+        if self.changed.is_none() {
+            return;
+        }
         let slot = self.slot_mut(n);
         if !std::mem::replace(&mut slot.is_changed, true) {
             let id = slot.known.addr.id();
@@ -251,17 +254,24 @@ impl Table {
     /// Has the store told that there is no record of this node, unless there is one then.
     pub(super) fn set_gone(&mut self, id: NodeId) {
         // Who comes and goes without a batch in between is in the list several times.
-        if self.changed.len() >= self.tidy_at {
-            self.changed.sort_unstable();
-            self.changed.dedup();
-            self.tidy_at = 2 * self.changed.len();
+        let Some(changed) = &mut self.changed else { return };
+        if changed.len() >= self.tidy_at {
+            changed.sort_unstable();
+            changed.dedup();
+            self.tidy_at = 2 * changed.len();
         }
-        self.changed.push(id);
+        changed.push(id);
+    }
+
+    /// From now on nobody asks what has changed.
+    pub(super) fn forget_changes(&mut self) {
+        self.changed = None;
     }
 
     /// Whose record has changed since the last call, with what it is now.
     pub(super) fn take_changed(&mut self) -> Vec<(NodeId, Option<KnownAddress>)> {
-        let mut changed = std::mem::take(&mut self.changed);
+        let Some(changed) = &mut self.changed else { return Vec::new() };
+        let mut changed = std::mem::take(changed);
         self.tidy_at = TIDY_AT;
         changed.sort_unstable();
         changed.dedup();
@@ -314,7 +324,7 @@ impl Table {
 impl Table {
     /// Checks every invariant the slow way.
     pub(super) fn check(&self) {
-        let changed: BTreeSet<_> = self.changed.iter().collect();
+        let changed: BTreeSet<_> = self.changed.iter().flatten().collect();
         let mut groups = std::collections::BTreeMap::new();
         let mut places = 0;
         let mut old = 0;
@@ -334,7 +344,11 @@ impl Table {
             assert_eq!(self.sources.get(n), expected);
             groups.entry(group).or_insert([0, 0])[usize::from(expected == Some(Told::Reached))] +=
                 usize::from(expected.is_some());
-            assert!(!slot.is_changed || changed.contains(&slot.known.addr.id()));
+            assert!(
+                !slot.is_changed
+                    || self.changed.is_none()
+                    || changed.contains(&slot.known.addr.id())
+            );
             match &slot.known.placement {
                 Placement::New(buckets) => {
                     assert!((1..=4).contains(&buckets.len()), "{:?}", slot.known);

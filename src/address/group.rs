@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::ranges;
+use crate::text::Ipv4Text;
 
 /// A part of the internet that one operator can be assumed to own: the address book spreads
 /// addresses over its buckets by it, so that who owns one subnet cannot fill a book.
@@ -62,7 +63,7 @@ impl fmt::Display for GroupKey {
         match self.0 {
             Kind::Local => f.write_str("local"),
             Kind::Unroutable => f.write_str("unroutable"),
-            Kind::V4(ip) => ip.fmt(f),
+            Kind::V4(ip) => f.write_str(Ipv4Text::of(ip).as_str()),
             Kind::V6(ip) => ip.fmt(f),
             Kind::Tor(key) => write!(f, "tor:{key}"),
         }

@@ -289,7 +289,7 @@ impl<S: Sockets, I: Inbox, C: Cipher> LoopCore<S, I, C> {
             Next::Wait => {}
         }
         let deadline = self.table.at(slot).and_then(Conn::next_deadline);
-        self.table.arm(slot, deadline);
+        self.table.arm(slot, deadline, self.cx.now.mono);
         while let Some(slot) = self.cx.door.one_too_many(self.table.len()) {
             let reason = self.table.at(slot).map(Conn::why_evicted);
             self.finish(slot, reason.unwrap_or(DisconnectReason::Evicted));

@@ -1,8 +1,12 @@
 //! What is in which slot, whose turn it is, and when somebody is due.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::{deadlines::Deadlines, ids::ConnId, time::Mono};
+
+/// A deadline that is not so far away is left where it is, as is one that moves by less: with each packet
+/// it may be another one.
+const NEAR: Duration = Duration::from_secs(1);
 
 /// Slots for connections. A slot is used again, each time with another generation: who holds the ID of
 /// what was there before finds nothing.
@@ -227,13 +231,16 @@ impl<T> Table<T> {
         self.ready.len() + self.again.len() + self.handshakes.len()
     }
 
-    /// The slot is due then, or earlier if it was armed for an earlier time: who is due too early finds
-    /// nothing to do and is armed anew, which costs less than to change the deadline with each packet.
-    pub(super) fn arm(&mut self, slot: u32, next: Option<Mono>) {
+    /// The slot is due then, or earlier if it was armed for an earlier time that is near: who is due too
+    /// early finds nothing to do and is armed anew, which costs less than to change the deadline with each
+    /// packet. One that is far away moves: whoever has answered a ping would else have the loop wake up
+    /// when the answer had to be there.
+    pub(super) fn arm(&mut self, slot: u32, next: Option<Mono>, now: Mono) {
         let armed = &mut slot_at(&mut self.slots, slot).armed;
-        let Some(next) = next.filter(|next| armed.is_none_or(|armed| *next < armed)) else {
-            return;
-        };
+        let is_near = |armed: Mono, next: Mono| armed < now + NEAR || next < armed + NEAR;
+        let is_fine =
+            |next: &Mono| armed.is_some_and(|armed| armed <= *next && is_near(armed, *next));
+        let Some(next) = next.filter(|next| !is_fine(next)) else { return };
         if let Some(at) = armed.replace(next) {
             self.deadlines.remove(at, slot);
         }
@@ -385,21 +392,48 @@ mod tests {
         assert!(calls.iter().all(|calls| *calls >= 2), "{calls:?}");
     }
 
+    /// The loop of a node with a thousand idle peers woke up twice a minute for each: for the ping, and when
+    /// the answer would have been too late, though it had come at once.
+    #[test]
+    fn a_deadline_that_is_far_away_moves_and_a_near_one_does_not() {
+        let mut table = Table::<()>::new(0);
+        table.reserve();
+        let tenth = |tenths: u64| Mono::ZERO + NEAR / 10 * tenths as u32;
+        for (armed, next, expected) in [
+            (450, 600, 600),
+            (450, 460, 460),
+            (450, 459, 450),
+            (450, 300, 300),
+            (10, 20, 20),
+            (9, 600, 9),
+        ] {
+            table.arm(0, Some(tenth(armed)), Mono::ZERO);
+            table.arm(0, Some(tenth(next)), Mono::ZERO);
+            assert_eq!(table.next_deadline(), Some(tenth(expected)), "{armed} and {next}");
+            // Nobody waits for what is not there any more.
+            assert_eq!(table.pop_due(tenth(1000)), Some(0));
+            assert_eq!(table.pop_due(tenth(1000)), None);
+        }
+        table.arm(0, Some(tenth(450)), Mono::ZERO);
+        table.arm(0, None, Mono::ZERO);
+        assert_eq!(table.next_deadline(), Some(tenth(450)));
+    }
+
     #[test]
     fn what_is_gone_is_due_no_more() {
         let mut table = Table::<()>::new(0);
         let ids = [table.reserve(), table.reserve()];
-        table.arm(0, at(5));
-        table.arm(1, at(7));
+        table.arm(0, at(5), Mono::ZERO);
+        table.arm(1, at(7), Mono::ZERO);
         // Later than before: it is due too early once.
-        table.arm(0, at(9));
+        table.arm(0, at(9), Mono::ZERO);
         assert_eq!(table.next_deadline(), at(5));
         table.release(ids[0].slot());
         assert_eq!(table.next_deadline(), at(7));
         assert_eq!(table.pop_due(Mono::from_nanos(6)), None);
         assert_eq!(table.pop_due(Mono::from_nanos(7)), Some(1));
         assert_eq!((table.next_deadline(), table.pop_due(Mono::from_nanos(100))), (None, None));
-        table.arm(1, at(8));
+        table.arm(1, at(8), Mono::ZERO);
         assert_eq!(table.next_deadline(), at(8), "it may be armed again");
     }
 }

@@ -35,21 +35,23 @@ impl NodeId {
     pub const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
         &self.0
     }
-}
 
-impl fmt::Display for NodeId {
-    #[expect(
-        clippy::indexing_slicing,
-        clippy::expect_used,
-        reason = "half a byte is below 16, and its digit ASCII"
-    )]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Its text, in ASCII.
+    #[expect(clippy::indexing_slicing, reason = "half a byte is below 16")]
+    pub(crate) fn digits(&self) -> [u8; 2 * Self::LENGTH] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 2 * Self::LENGTH];
         for ([high, low], byte) in text.as_chunks_mut().0.iter_mut().zip(self.0) {
             (*high, *low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]);
         }
-        f.pad(std::str::from_utf8(&text).expect("hex digits are ASCII"))
+        text
+    }
+}
+
+impl fmt::Display for NodeId {
+    #[expect(clippy::expect_used, reason = "digits are ASCII")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(std::str::from_utf8(&self.digits()).expect("hex digits are ASCII"))
     }
 }
 

@@ -19,6 +19,12 @@ use crate::{
 /// a full book of 20,480 takes 68 minutes, well within the six hours for which an address is served.
 const CRAWLED_IN_A_PERIOD: u32 = 600;
 
+/// Half of the time for which an address is served.
+const LONGEST_ROUND: Duration = match SERVED_FOR.checked_div(2) {
+    Some(half) => half,
+    None => SERVED_FOR,
+};
+
 /// Entries from which on those are looked for whose address the book has lost. All buckets and all
 /// bad addresses are 40,960: more is left behind by whoever tells of ever new addresses, and would
 /// grow for as long as black holes hold the crawl up.
@@ -125,8 +131,8 @@ impl PexCore {
     /// them is forgotten.
     fn crawl_round(&self) -> Duration {
         let num = u32::try_from(self.book.num_checked()).unwrap_or(u32::MAX);
-        let round = self.settings.crawl_period.saturating_mul(num) / CRAWLED_IN_A_PERIOD;
-        round.min(SERVED_FOR / 2)
+        let round = self.settings.crawl_period.saturating_mul(num).checked_div(CRAWLED_IN_A_PERIOD);
+        round.unwrap_or_default().min(LONGEST_ROUND)
     }
 }
 

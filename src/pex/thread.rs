@@ -206,8 +206,12 @@ impl Prepared {
         to_loop: Arc<Mailbox>,
         store: Option<StoreWriter>,
     ) -> PexThread {
+        let mut book = self.book;
+        if store.is_none() {
+            book.forget_changes();
+        }
         PexThread {
-            core: PexCore::new(self.settings, self.book, self.seed, self.clock.now()),
+            core: PexCore::new(self.settings, book, self.seed, self.clock.now()),
             inputs: self.inputs,
             events: match &reactor {
                 Some(reactor) => reactor.events().clone(),

@@ -8,7 +8,7 @@ use crate::{
     identity::NodeId,
     ids::ChannelId,
     protocol::wire::{DecodeError, Fields, put_bytes_field, put_message_field, put_varint_field},
-    text::shown,
+    text::{Ipv4Text, shown},
 };
 
 use PexMessageError::Undecodable;
@@ -116,8 +116,13 @@ impl PexMessage {
             Self::Addrs(addrs) => {
                 for addr in addrs.iter().take(MAX_ADDRS) {
                     entry.clear();
-                    put_bytes_field(1, addr.id().to_string().as_bytes(), &mut entry);
-                    put_bytes_field(2, addr.ip().to_string().as_bytes(), &mut entry);
+                    put_bytes_field(1, &addr.id().digits(), &mut entry);
+                    match addr.ip() {
+                        IpAddr::V4(ip) => {
+                            put_bytes_field(2, Ipv4Text::of(ip).as_str().as_bytes(), &mut entry);
+                        }
+                        IpAddr::V6(ip) => put_bytes_field(2, ip.to_string().as_bytes(), &mut entry),
+                    }
                     put_varint_field(3, addr.port().into(), &mut entry);
                     put_message_field(1, &entry, &mut body);
                 }

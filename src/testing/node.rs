@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     net::SocketAddr,
+    ops::ControlFlow::{self, Break, Continue},
     rc::Rc,
     sync::{
         Arc,
@@ -110,8 +111,8 @@ impl Node {
     /// Does all that can be done now; when there is something to do by itself.
     pub(super) fn run(&mut self, net: &Wire, now: Now) -> Option<Mono> {
         for _ in 0..MAX_TURNS_AT_ONCE {
-            if !self.run_once(net, now) {
-                return earliest(self.event_loop.next_turn(), self.next_turn());
+            if let Break(next) = self.run_once(net, now) {
+                return next;
             }
         }
         panic!("{:?} has something to do and no time passes", self.handle);
@@ -134,30 +135,39 @@ impl Node {
         earliest(earliest(switch, pex), is_due(handlers))
     }
 
-    /// Everybody once, if there is something to do for him; whether there was.
-    fn run_once(&mut self, net: &Wire, now: Now) -> bool {
+    /// Everybody once, if there is something to do for him. If there was nothing, that is all, until then.
+    fn run_once(&mut self, net: &Wire, now: Now) -> ControlFlow<Option<Mono>> {
         let is_due = |at: Option<Mono>| at.is_some_and(|at| at <= now.mono);
         let mut has_run = self.event_loop.run(net, self.host, now);
+        let mut next = self.event_loop.next_turn();
         if let Some(switch) = &mut self.switch {
-            while !switch.core().is_stopped() && is_due(switch.next_turn()) {
+            let mut turn = switch.next_turn();
+            while !switch.core().is_stopped() && is_due(turn) {
                 switch.take_turn();
                 has_run = true;
+                turn = switch.next_turn();
             }
+            next = earliest(next, turn);
         }
         if let Some(switch) = self.switch.take_if(|switch| switch.core().is_stopped()) {
             switch.end(true);
+            has_run = true;
         }
         if let Some(pex) = &mut self.pex {
-            while is_due(pex.next_turn()) {
+            let mut turn = pex.next_turn();
+            while is_due(turn) {
                 pex.take_turn();
                 has_run = true;
+                turn = pex.next_turn();
             }
+            next = earliest(next, turn);
         }
         // It ends after the switch.
         if self.switch.is_none()
             && let Some(mut pex) = self.pex.take()
         {
             pex.step(PexInput::Stop);
+            has_run = true;
         }
         for (reactor, handler) in &mut self.handlers {
             while let Ok(event) = reactor.events().try_recv() {
@@ -165,7 +175,7 @@ impl Node {
                 has_run = true;
             }
         }
-        has_run
+        if has_run { Continue(()) } else { Break(next) }
     }
 }
 

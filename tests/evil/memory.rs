@@ -3,7 +3,8 @@
 
 use std::{
     io::Write,
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -64,8 +65,16 @@ fn check(victim: &Victim, pair: &Pair, what: &str, number: usize, each: usize, b
 #[ignore = "takes a second of the machine: run by .ci/run"]
 fn a_silent_stranger_takes_a_kibibyte() {
     let (victim, pair) = victim(json!({}), |_| ());
-    let silent: Vec<TcpStream> = (0..STRANGERS).map(|_| plain_from(alone(), victim.addr)).collect();
+    let come = |to| (0..STRANGERS).map(|_| plain_from(alone(), to)).collect::<Vec<TcpStream>>();
+    // What the machine itself makes of so many who connect at once.
+    let bystander = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = bystander.local_addr().unwrap();
+    let host = thread::spawn(move || bystander.incoming().take(STRANGERS).collect::<Vec<_>>());
+    drop((come(addr), host.join().unwrap()));
+    figure(format_args!("{STRANGERS} who connect to somebody else: {}", pair.lap()));
+    let silent = come(victim.addr);
     until("all have come", || victim.report().accepted as usize > STRANGERS);
+    figure(format_args!("the longest turn of the loop so far: {:?}", victim.report().longest_turn));
     check(&victim, &pair, "silent strangers", STRANGERS, 1 << 10, 0);
     drop(silent);
     victim.recovers();

@@ -131,7 +131,8 @@ impl Model {
         if held.len() == 64 {
             let rank = |id: &NodeId| {
                 let known = &self.known[id];
-                (!known.is_hopeless(wall), known.history().last_attempt)
+                let last = known.history().last_attempt;
+                (!known.is_hopeless(wall), last.is_some(), !known.is_in_several(), last)
             };
             let least = held.iter().map(rank).min().unwrap();
             let (from, victim) = book.evicted[self.num_evicted];
