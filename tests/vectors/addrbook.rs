@@ -136,7 +136,7 @@ fn check_import(name: &str, book: ImportedBook, facts: &Value, now: SystemTime) 
             panic!("{name}: {known:?} is new");
         };
         let mut before = book.addresses[at].clone();
-        before.placement = known.placement.clone();
+        before.placement = known.placement;
         assert_eq!(*known, before, "{name}");
     }
     // The same fields in the same order, and tabs.

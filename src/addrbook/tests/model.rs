@@ -366,7 +366,8 @@ fn step(op: &Op, book: &mut Book, model: &mut Model, wall: &mut SystemTime, rng:
             let history = known.history_mut();
             (history.verified, history.dial_failures) = (Some(at), 0);
             let bucket = book.hash.old_bucket(&addr);
-            match known.placement.clone() {
+            let placement = known.placement;
+            match placement {
                 Placement::Bad => {}
                 Placement::Old(place) if place == bucket => {}
                 Placement::Old(_) if model.in_old(bucket).len() < 64 => {

@@ -89,7 +89,7 @@ proptest! {
             book.add(*addr, *addr, start(), &mut rng).unwrap();
             make_good(&mut book, *addr, start(), &mut rng);
         }
-        let before: BTreeMap<_, _> = book.iter().map(|known| (known.addr, known.placement.clone())).collect();
+        let before: BTreeMap<_, _> = book.iter().map(|known| (known.addr, known.placement)).collect();
         let mut wall = start();
         for (what, n, src) in steps {
             let (addr, src) = (attacker(kind, n), attacker(kind, src));

@@ -27,8 +27,8 @@ const LEAST_READ: usize = 8 << 10;
 /// with those to whom something happens. As many as can have the least read of what a turn takes in. A
 /// broadcast to 1000 peers makes 1000 ready at once, and their writes alone take 10 ms.
 const RUNS_PER_TURN: usize = TURN_BYTES / LEAST_READ;
-/// The same of all others, as many as are accepted in a turn: a crowd of strangers can say something, or go,
-/// all at once. 1024 of them took 30 ms.
+/// The same of all others: a crowd of strangers can say something, or go, all at once. 1024 of them took
+/// 30 ms.
 const STRANGER_RUNS_PER_TURN: usize = 64;
 /// Connections whose time is over in one turn: those that came together are due together.
 const OVERDUE_PER_TURN: usize = 64;
