@@ -276,6 +276,7 @@ impl Study {
         limit: Duration,
         run: fn(Rules, usize, Duration, u64) -> Option<Duration>,
     ) -> Done {
+        println!("{name} begins, which may take minutes");
         let mut jobs = Vec::new();
         for rules in Rules::BOTH {
             for value in values {
@@ -291,10 +292,15 @@ impl Study {
             let minutes = |time: &Option<Duration>| time.unwrap_or(limit).as_secs_f64() / 60.0;
             let time = middle(group.iter().map(|(.., time)| minutes(time)).collect());
             let in_vain = group.iter().filter(|(.., time)| time.is_none()).count();
-            println!(
-                "{name}: {value} {x}, {}: {time:.1} min, in {in_vain} of {WORLDS} worlds not at all",
-                rules.name()
-            );
+            let limit = limit.as_secs() / 60;
+            let took = match in_vain {
+                0 => format!("{time:.1} min"),
+                _ if in_vain == group.len() => format!("not within {limit} min"),
+                _ => {
+                    format!("{time:.1} min, in {in_vain} of {WORLDS} worlds not within {limit} min")
+                }
+            };
+            println!("{name}: {value} {x}, {}: {took}", rules.name());
             let at = values.iter().position(|other| *other == value).unwrap_or_default() as f64;
             match series.iter_mut().find(|series| series.name == rules.name()) {
                 Some(series) => series.points.push((at, time)),

@@ -58,9 +58,8 @@ impl Book {
     /// Somebody told an address; `src` is where they are, not where they say they are.
     ///
     /// A node that is known from few sources may become known from one more, by chance: the more
-    /// there are, the less likely. Nobody else leaves the book for that: second and third
-    /// places would fill the buckets in a network of ten thousand nodes, each told by many, and the book
-    /// forget a tenth of them again and again. An address that differs from the known one changes nothing until [`authenticated`](Self::authenticated) proves it: else anybody could send us
+    /// there are, the less likely. An address that differs from the known one changes nothing
+    /// until [`authenticated`](Self::authenticated) proves it: else anybody could send us
     /// elsewhere in the name of a good node.
     ///
     /// # Errors
@@ -99,12 +98,8 @@ impl Book {
         if buckets.contains(&bucket) {
             return Ok(Added::Known);
         }
-        let start = start(rng);
-        let is_full = self.table.new.is_full(bucket);
-        if is_full && !self.table.get(self.victim(bucket, wall, start)).is_in_several() {
-            return Ok(Added::Known);
-        }
-        self.place_new(n, bucket, wall, start);
+        self.table.set_told_again(n);
+        self.place_new(n, bucket, wall, start(rng));
         Ok(Added::AnotherBucket)
     }
 
@@ -176,7 +171,7 @@ impl Book {
         let Some(crowd) = self.table.crowd(&self.group_of(src)) else { return };
         let rank = |n: &u32| {
             let known = self.table.get(*n);
-            (known.is_in_several(), !known.is_hopeless(wall), known.history().last_attempt)
+            (self.table.is_told_again(*n), !known.is_hopeless(wall), known.history().last_attempt)
         };
         let (first, later) = (crowd.iter().skip(start), crowd.iter().take(start));
         if let Some(victim) = first.chain(later).copied().min_by_key(rank) {
@@ -204,8 +199,9 @@ impl Book {
     }
 
     /// Who has to leave a full new bucket: a hopeless one, else one never tried, else the one tried
-    /// longest ago; rather one that has a place in another bucket, too. Of several the first one from
-    /// `start` on.
+    /// longest ago; whoever is worth his place after the others: second and third places would else fill
+    /// the buckets in a network of ten thousand nodes, each told by many, and the book forget a tenth of
+    /// them again and again. Of several the first one from `start` on.
     #[expect(clippy::expect_used, reason = "it is asked of full buckets alone")]
     fn victim(&self, bucket: u8, wall: SystemTime, start: usize) -> u32 {
         let entries = self.table.new.get(bucket);
@@ -213,8 +209,14 @@ impl Book {
         let rank = |n: &&u32| {
             let known = self.table.get(**n);
             let last = known.history().last_attempt;
-            (!known.is_hopeless(wall), last.is_some(), !known.is_in_several(), last)
+            (!known.is_hopeless(wall), last.is_some(), self.is_worth_its_place(**n), last)
         };
         *first.iter().chain(later).min_by_key(rank).expect("a full bucket is not empty")
+    }
+
+    /// Whether it is the only place of somebody of whom several groups of sources have told: the last to
+    /// be given away. What somebody makes up is told by him alone, and who has two places loses little.
+    fn is_worth_its_place(&self, n: u32) -> bool {
+        self.table.is_told_again(n) && !self.table.get(n).is_in_several()
     }
 }

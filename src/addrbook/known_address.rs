@@ -7,13 +7,14 @@ use std::{
 };
 
 use rand::Rng;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::buckets::MAX_NEW_BUCKETS;
 use crate::{address::NetAddress, time::Wall};
 
 /// A node's address and how it has served so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Flat", into = "Flat")]
 pub struct KnownAddress {
     /// Where the node is reached.
     pub addr: NetAddress,
@@ -21,12 +22,11 @@ pub struct KnownAddress {
     pub src: NetAddress,
     /// Where it is kept.
     pub placement: Placement,
-    #[serde(flatten)]
     past: Past,
 }
 
 /// What became of an address since it was told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// Attempts to connect since it was last good.
     pub attempts: u32,
@@ -139,12 +139,17 @@ impl KnownAddress {
 
     /// Whether the address is the first to go when room is needed (`p2p/pex/known_address.go`,
     /// `isBad`): it never proved good, and was tried in vain or long ago. One that was never tried
-    /// is not hopeless: unlike the reference we do not count being told as an attempt.
+    /// is not hopeless: unlike the reference we do not count being told as an attempt. Nor is one where
+    /// we have found the node within a week and ever since.
     pub fn is_hopeless(&self, wall: SystemTime) -> bool {
         let history = self.history();
         let Some(attempt) = history.last_attempt else { return false };
         let is_long_ago = |time: SystemTime| wall.since(time) > LONG;
         if !matches!(self.placement, Placement::New(_)) || wall.since(attempt) < MOMENT {
+            return false;
+        }
+        // A seed calls nobody good, however often it finds him there.
+        if self.is_checked() && history.verified.is_some_and(|at| !is_long_ago(at)) {
             return false;
         }
         is_long_ago(attempt)
@@ -178,15 +183,93 @@ impl PartialEq for Past {
 
 impl Eq for Past {}
 
-impl Serialize for Past {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.get().serialize(serializer)
+/// A [`KnownAddress`] as it is written down: all side by side, in any format, also one that must know
+/// beforehand how much comes.
+#[derive(Serialize, Deserialize)]
+struct Flat {
+    addr: NetAddress,
+    src: NetAddress,
+    placement: Placement,
+    attempts: u32,
+    last_attempt: Option<SystemTime>,
+    last_success: Option<SystemTime>,
+    last_bad: Option<SystemTime>,
+    dial_failures: u32,
+    verified: Option<SystemTime>,
+    last_seen: Option<SystemTime>,
+    probation: Option<NetAddress>,
+    moniker: String,
+    version: String,
+    network: String,
+}
+
+impl From<KnownAddress> for Flat {
+    fn from(known: KnownAddress) -> Self {
+        let KnownAddress { addr, src, placement, past } = known;
+        let History {
+            attempts,
+            last_attempt,
+            last_success,
+            last_bad,
+            dial_failures,
+            verified,
+            last_seen,
+            probation,
+            moniker,
+            version,
+            network,
+        } = past.0.map_or_else(History::default, |history| *history);
+        Self {
+            addr,
+            src,
+            placement,
+            attempts,
+            last_attempt,
+            last_success,
+            last_bad,
+            dial_failures,
+            verified,
+            last_seen,
+            probation,
+            moniker,
+            version,
+            network,
+        }
     }
 }
 
-impl<'de> Deserialize<'de> for Past {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        History::deserialize(deserializer).map(Self::from)
+impl From<Flat> for KnownAddress {
+    fn from(flat: Flat) -> Self {
+        let Flat {
+            addr,
+            src,
+            placement,
+            attempts,
+            last_attempt,
+            last_success,
+            last_bad,
+            dial_failures,
+            verified,
+            last_seen,
+            probation,
+            moniker,
+            version,
+            network,
+        } = flat;
+        let history = History {
+            attempts,
+            last_attempt,
+            last_success,
+            last_bad,
+            dial_failures,
+            verified,
+            last_seen,
+            probation,
+            moniker,
+            version,
+            network,
+        };
+        Self::new(addr, src, placement, history)
     }
 }
 

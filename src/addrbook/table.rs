@@ -46,6 +46,9 @@ struct Slot {
     known: KnownAddress,
     /// **Invariant:** then the ID is in `changed`, if there is one.
     is_changed: bool,
+    /// More than one group of sources has told of it, though it may have one place only by now. Not
+    /// stored: it will be told again.
+    is_told_again: bool,
 }
 
 /// One half of the book.
@@ -142,7 +145,7 @@ impl Table {
     pub(super) fn insert(&mut self, mut known: KnownAddress) -> u32 {
         known.placement = Placement::NOWHERE;
         let id = known.addr.id();
-        let slot = Some(Slot { known, is_changed: false });
+        let slot = Some(Slot { known, is_changed: false, is_told_again: false });
         let n = match self.free.pop() {
             Some(n) => {
                 self.slots[n as usize] = slot;
@@ -237,6 +240,18 @@ impl Table {
             Placement::Bad => {}
         }
         self.sync(n);
+    }
+
+    /// Another group of sources has told of it.
+    pub(super) fn set_told_again(&mut self, n: u32) {
+        self.slot_mut(n).is_told_again = true;
+    }
+
+    /// Whether more than one group of sources has told of it.
+    #[expect(clippy::indexing_slicing, reason = "as in `get`")]
+    pub(super) fn is_told_again(&self, n: u32) -> bool {
+        let slot = self.slots[n as usize].as_ref();
+        slot.is_some_and(|slot| slot.is_told_again || slot.known.is_in_several())
     }
 
     /// Has the record stored again.

@@ -544,6 +544,12 @@ mod tests {
         handle.request_more_peers();
         assert!(matches!(thread.next_input(), PexInput::Request(_)));
         assert!(matches!(thread.next_input(), PexInput::Timeout), "found out");
+        let mut select = Select::new();
+        select.recv(&thread.events);
+        assert!(
+            select.try_ready().is_err(),
+            "or a thread that waits would wake up for it for ever"
+        );
         handle.request_more_peers();
         assert!(matches!(thread.next_input(), PexInput::Request(_)), "and no more looked at");
         drop(handle);

@@ -18,6 +18,10 @@
 //! - Nothing is encrypted, though both ends sign who they are. The lines carry what
 //!   [`Network::latency`] and [`Network::delay`] say, and lose nothing, as TCP. Where nobody listens nobody
 //!   answers either: a dial fails in [`dial_timeout`](crate::Config::dial_timeout).
+//! - Peer exchange is on unless the configuration says otherwise, as everywhere: nodes that know of each other
+//!   dial each other by themselves. A test about who is connected with whom sets
+//!   [`pex`](crate::Config::pex) to `false`, and one that is to use it
+//!   [`addr_book_strict`](crate::Config::addr_book_strict), where nodes have private addresses.
 //! - The same things happen again only with the same keys ([`NodeKey::from_seed`](crate::NodeKey::from_seed)), and
 //!   as long as no other thread has a say in it.
 //! - A real [`Switch`](crate::Switch) on the same thread cannot be waited for as long as there is a network.

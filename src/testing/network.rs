@@ -293,6 +293,8 @@ impl Network {
     /// Parts the network: nodes of different groups do not reach each other until [`heal`](Self::heal). Who
     /// is in no group is in one with all others of whom that is true. Connections stand, and what is sent on
     /// them waits; who connects into another group gets no answer, also if the network heals meanwhile.
+    /// Sessions end when a ping has had no answer: after
+    /// [`ping_interval`](Config::ping_interval) and [`pong_timeout`](Config::pong_timeout), 105 s at most.
     pub fn partition(&mut self, groups: &[&[NodeIndex]]) {
         self.places.iter_mut().for_each(|place| place.part = 0);
         for (part, group) in (1..).zip(groups) {
@@ -304,7 +306,9 @@ impl Network {
         self.net.borrow_mut().set_parts(&parts.collect::<Vec<_>>());
     }
 
-    /// Everybody reaches everybody again, and what waits is sent.
+    /// Everybody reaches everybody again, and what waits is sent. Sessions that have ended come back as on the
+    /// internet: those of persistent peers, and by peer exchange, when the next attempt is due, which has
+    /// waited the longer the more have failed. [`connect`](Self::connect) does not wait.
     pub fn heal(&mut self) {
         self.partition(&[]);
     }

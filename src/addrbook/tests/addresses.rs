@@ -353,6 +353,21 @@ fn an_empty_bucket_list_loops_forever() {
 }
 
 #[test]
+fn without_a_store_no_change_of_an_address_is_kept() {
+    let (mut book, mut rng) = (large_book(), rng());
+    book.add(node(1), node(2), start(), &mut rng).unwrap();
+    book.forget_changes();
+    book.add(node(3), node(2), start(), &mut rng).unwrap();
+    book.attempted(&node(1), start());
+    book.wrong_id(&node(3), start());
+    book.ban(id(9).into(), None, String::new(), start()).unwrap();
+    let batch = book.take_batch().unwrap();
+    assert!(batch.addresses.is_empty() && batch.bans.len() == 1, "{batch:?}");
+    assert_eq!(book.take_batch(), None);
+    book.table.check();
+}
+
+#[test]
 fn what_cannot_be_reached_or_is_ourselves_is_not_booked() {
     let (mut book, mut rng) = (large_book(), rng());
     let at = |ip: [u8; 4], port| NetAddress::new(id(9), ip.into(), port);

@@ -2,7 +2,7 @@
 //! several entries leaves a full bucket and whether a source is taken in; there the model looks at
 //! what the book did, and checks that it may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -102,6 +102,8 @@ struct Model {
     bad: BTreeMap<NodeId, SystemTime>,
     banned: BTreeMap<NodeId, SystemTime>,
     disputes: Vec<Dispute>,
+    /// Of whom several groups had told before this step; who that is, is up to chance.
+    told_again: BTreeSet<NodeId>,
     /// How many of those that the book has evicted are gone here, too.
     num_evicted: usize,
 }
@@ -132,7 +134,8 @@ impl Model {
             let rank = |id: &NodeId| {
                 let known = &self.known[id];
                 let last = known.history().last_attempt;
-                (!known.is_hopeless(wall), last.is_some(), !known.is_in_several(), last)
+                let is_worth = self.told_again.contains(id) && !known.is_in_several();
+                (!known.is_hopeless(wall), last.is_some(), is_worth, last)
             };
             let least = held.iter().map(rank).min().unwrap();
             let (from, victim) = book.evicted[self.num_evicted];
@@ -445,6 +448,7 @@ proptest! {
             bad: BTreeMap::new(),
             banned: BTreeMap::new(),
             disputes: Vec::new(),
+            told_again: BTreeSet::new(),
             num_evicted: 0,
         };
         let mut store = MemoryStore::new();
@@ -454,6 +458,9 @@ proptest! {
             prop_assert!(book.iter().eq(model.known.values()), "after {:?}", op);
             prop_assert_eq!(book.evicted.len(), model.num_evicted);
             book.table.check();
+            let is_told_again =
+                |id: &NodeId| book.table.find(id).is_some_and(|n| book.table.is_told_again(n));
+            model.told_again = model.known.keys().copied().filter(is_told_again).collect();
             if let Some(batch) = book.take_batch() {
                 store.write(&batch).unwrap();
             }
