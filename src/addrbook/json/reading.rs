@@ -30,7 +30,7 @@ pub const MAX_FILE: usize = 64 << 20;
 /// Most entries, four times as many as a full book has.
 pub const MAX_ENTRIES: usize = 4 * (256 + 64) * 64;
 
-/// Most buckets that one entry may name, of which [`MAX_NEW_BUCKETS`] count.
+/// Most buckets that one entry may name, of which four count.
 const MAX_BUCKETS: usize = 64;
 
 /// What an `addrbook.json` holds.
