@@ -98,7 +98,6 @@ impl Book {
         if buckets.contains(&bucket) {
             return Ok(Added::Known);
         }
-        self.table.set_told_again(n);
         self.place_new(n, bucket, wall, start(rng));
         Ok(Added::AnotherBucket)
     }

@@ -35,11 +35,7 @@ impl Dense {
     pub(super) fn set(&mut self, entry: u32, is_in: bool) {
         match (self.contains(entry), is_in) {
             (false, true) => {
-                if self.places.len() <= entry as usize {
-                    let more = entry as usize + 1 - self.places.len();
-                    make_room(&mut self.places, more);
-                    self.places.resize(entry as usize + 1, NOWHERE);
-                }
+                reach(&mut self.places, entry, NOWHERE);
                 self.places[entry as usize] =
                     u32::try_from(self.items.len()).expect("entries have numbers of 32 bits");
                 make_room(&mut self.items, 1);
@@ -54,6 +50,15 @@ impl Dense {
             }
             _ => {}
         }
+    }
+}
+
+/// Makes the list so long that the entry has its place, with this in places that nobody had.
+pub(super) fn reach<T: Clone>(list: &mut Vec<T>, entry: u32, unset: T) {
+    let wanted = entry as usize + 1;
+    if list.len() < wanted {
+        make_room(list, wanted - list.len());
+        list.resize(wanted, unset);
     }
 }
 

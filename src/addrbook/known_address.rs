@@ -206,70 +206,42 @@ struct Flat {
 impl From<KnownAddress> for Flat {
     fn from(known: KnownAddress) -> Self {
         let KnownAddress { addr, src, placement, past } = known;
-        let History {
-            attempts,
-            last_attempt,
-            last_success,
-            last_bad,
-            dial_failures,
-            verified,
-            last_seen,
-            probation,
-            moniker,
-            version,
-            network,
-        } = past.0.map_or_else(History::default, |history| *history);
+        let history = past.0.map_or_else(History::default, |history| *history);
         Self {
             addr,
             src,
             placement,
-            attempts,
-            last_attempt,
-            last_success,
-            last_bad,
-            dial_failures,
-            verified,
-            last_seen,
-            probation,
-            moniker,
-            version,
-            network,
+            attempts: history.attempts,
+            last_attempt: history.last_attempt,
+            last_success: history.last_success,
+            last_bad: history.last_bad,
+            dial_failures: history.dial_failures,
+            verified: history.verified,
+            last_seen: history.last_seen,
+            probation: history.probation,
+            moniker: history.moniker,
+            version: history.version,
+            network: history.network,
         }
     }
 }
 
 impl From<Flat> for KnownAddress {
     fn from(flat: Flat) -> Self {
-        let Flat {
-            addr,
-            src,
-            placement,
-            attempts,
-            last_attempt,
-            last_success,
-            last_bad,
-            dial_failures,
-            verified,
-            last_seen,
-            probation,
-            moniker,
-            version,
-            network,
-        } = flat;
         let history = History {
-            attempts,
-            last_attempt,
-            last_success,
-            last_bad,
-            dial_failures,
-            verified,
-            last_seen,
-            probation,
-            moniker,
-            version,
-            network,
+            attempts: flat.attempts,
+            last_attempt: flat.last_attempt,
+            last_success: flat.last_success,
+            last_bad: flat.last_bad,
+            dial_failures: flat.dial_failures,
+            verified: flat.verified,
+            last_seen: flat.last_seen,
+            probation: flat.probation,
+            moniker: flat.moniker,
+            version: flat.version,
+            network: flat.network,
         };
-        Self::new(addr, src, placement, history)
+        Self::new(flat.addr, flat.src, flat.placement, history)
     }
 }
 

@@ -195,13 +195,12 @@ impl Book {
         }
         let rank = |n: &&u32| {
             let known = self.table.get(**n);
-            let is_sound = known.history().verified.is_some() && known.history().dial_failures == 0;
-            (is_sound, known.history().last_success, known.addr.id())
+            (known.is_checked(), known.history().last_success, known.addr.id())
         };
         let weakest = self.table.old.get(bucket).iter().min_by_key(rank);
         let Some(weakest) = weakest.map(|n| self.table.get(*n)) else { return };
         let holder = weakest.addr.id();
-        if weakest.history().verified.is_some() && weakest.history().dial_failures == 0 {
+        if weakest.is_checked() {
             self.collisions.add(holder, id, wall);
         } else {
             self.replace(&holder, &id, wall);

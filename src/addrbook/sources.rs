@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::dense::make_room;
+use super::dense::reach;
 use crate::address::GroupKey;
 
 /// Addresses that a group may have in the book without one of them ever having been reached: as many
@@ -40,13 +40,8 @@ impl Sources {
     /// What the entry counts as from now on in its group, which is always the same; `None`: it is gone.
     #[expect(clippy::indexing_slicing, reason = "its place was just made if there was none")]
     pub(super) fn set(&mut self, entry: u32, group: GroupKey, told: Option<Told>) {
-        let at = entry as usize;
-        if self.entries.len() <= at {
-            let more = at + 1 - self.entries.len();
-            make_room(&mut self.entries, more);
-            self.entries.resize(at + 1, None);
-        }
-        let before = std::mem::replace(&mut self.entries[at], told);
+        reach(&mut self.entries, entry, None);
+        let before = std::mem::replace(&mut self.entries[entry as usize], told);
         if before == told {
             return;
         }

@@ -184,13 +184,12 @@ impl Table {
     /// Puts it in this new bucket too, which must have room. It must be in no old one.
     pub(super) fn join_new(&mut self, n: u32, bucket: u8) {
         self.new.insert(bucket, n);
-        let placement = &mut self.known_mut(n).placement;
-        if !matches!(placement, Placement::New(_)) {
-            *placement = Placement::NOWHERE;
+        let slot = self.slot_mut(n);
+        match &mut slot.known.placement {
+            Placement::New(buckets) => buckets.add(bucket),
+            placement => *placement = Placement::New([bucket].into_iter().collect()),
         }
-        if let Placement::New(buckets) = placement {
-            buckets.add(bucket);
-        }
+        slot.is_told_again |= slot.known.is_in_several();
         self.set_changed(n);
         self.sync(n);
     }
@@ -242,23 +241,14 @@ impl Table {
         self.sync(n);
     }
 
-    /// Another group of sources has told of it.
-    pub(super) fn set_told_again(&mut self, n: u32) {
-        self.slot_mut(n).is_told_again = true;
-    }
-
     /// Whether more than one group of sources has told of it.
     #[expect(clippy::indexing_slicing, reason = "as in `get`")]
     pub(super) fn is_told_again(&self, n: u32) -> bool {
-        let slot = self.slots[n as usize].as_ref();
-        slot.is_some_and(|slot| slot.is_told_again || slot.known.is_in_several())
+        self.slots[n as usize].as_ref().is_some_and(|slot| slot.is_told_again)
     }
 
     /// Has the record stored again.
     pub(super) fn set_changed(&mut self, n: u32) {
-        if self.changed.is_none() {
-            return;
-        }
         let slot = self.slot_mut(n);
         if !std::mem::replace(&mut slot.is_changed, true) {
             let id = slot.known.addr.id();

@@ -191,14 +191,8 @@ fn a_further_source_is_taken_in_with_a_chance_of_one_in_twice_the_buckets() {
 fn a_book_keeps_as_many_nodes_as_it_has_places_for_however_often_they_are_told() {
     const NODES: u32 = 10_000;
     let (mut book, mut rng) = (large_book(), rng());
-    let node = |n: u32| {
-        let [.., high, low] = n.to_be_bytes();
-        let mut id = [1; 20];
-        (id[0], id[1]) = (high, low);
-        NetAddress::new(NodeId::from_bytes(id), [20 + high, low, 1, 1].into(), 1)
-    };
     let mut new = 0;
-    for _ in 0..1000 {
+    for _ in 0..2000 {
         let src = node(rng.random_range(0..NODES));
         for _ in 0..250 {
             let told = book.add(node(rng.random_range(0..NODES)), src, start(), &mut rng);

@@ -129,19 +129,11 @@ proptest! {
 /// So many nodes, of which a hundred others tell in so many answers.
 fn tell_of_all(book: &mut Book, nodes: u32, answers: u32, wall: SystemTime, rng: &mut StdRng) {
     for _ in 0..answers {
-        let src = honest(rng.random_range(0..100));
+        let src = node(rng.random_range(0..100));
         for _ in 0..250 {
-            let _ = book.add(honest(rng.random_range(0..nodes)), src, wall, rng);
+            let _ = book.add(node(rng.random_range(0..nodes)), src, wall, rng);
         }
     }
-}
-
-/// Each in a network of its own.
-fn honest(n: u32) -> NetAddress {
-    let [.., high, low] = n.to_be_bytes();
-    let mut id = [1; 20];
-    (id[0], id[1]) = (high, low);
-    NetAddress::new(NodeId::from_bytes(id), [20 + high % 60, low, 1, 1].into(), 1)
 }
 
 /// One group tells of 250 nodes that are nowhere.
@@ -159,6 +151,12 @@ fn is_made_up(addr: &NetAddress) -> bool {
     addr.id().as_bytes()[19] == 0x66
 }
 
+/// How many of a hundred addresses to dial are not made up.
+fn honest_share(book: &Book, wall: SystemTime, rng: &mut StdRng) -> usize {
+    let mut pick = || book.pick(100, wall, rng, true, |_| true).unwrap().addr;
+    (0..5000).filter(|_| !is_made_up(&pick())).count() / 50
+}
+
 /// The fault: for each made-up address somebody left of whom many tell, one in three of 8000 in the end; and
 /// once they could have no second place at the cost of one that was tried in vain, they never got theirs back.
 #[test]
@@ -172,11 +170,7 @@ fn who_is_told_by_many_stays_while_many_groups_make_up_others() {
         }
         let num_honest = |book: &Book| book.iter().filter(|known| !is_made_up(&known.addr)).count();
         assert!(num_honest(&book) * 1000 >= nodes as usize * 995, "{}", num_honest(&book));
-        let share = |book: &Book, rng: &mut StdRng| {
-            let mut pick = || book.pick(100, wall, rng, true, |_| true).unwrap().addr;
-            (0..5000).filter(|_| !is_made_up(&pick())).count() / 50
-        };
-        let found = share(&book, &mut rng);
+        let found = honest_share(&book, wall, &mut rng);
         assert!(found >= during, "{found} % of {nodes} while it lasts");
         let all: Vec<_> = book.iter().map(|known| known.addr).filter(is_made_up).collect();
         for _ in 0..3 {
@@ -188,8 +182,7 @@ fn who_is_told_by_many_stays_while_many_groups_make_up_others() {
         }
         wall += HOUR;
         tell_of_all(&mut book, nodes, 1000, wall, &mut rng);
-        let mut pick = || book.pick(100, wall, &mut rng, true, |_| true).unwrap().addr;
-        let found = (0..5000).filter(|_| !is_made_up(&pick())).count() / 50;
+        let found = honest_share(&book, wall, &mut rng);
         assert!(found >= after, "{found} % of {nodes} afterwards");
         book.table.check();
     }
@@ -207,11 +200,10 @@ fn nobody_has_forgotten_what_others_tell_although_he_told_it_first() {
         }
         let first = NetAddress::new(NodeId::from_bytes([3; 20]), [130, 249, 9, 9].into(), 1);
         for n in 0..250 {
-            let _ = book.add(honest(n), first, start(), &mut rng);
+            let _ = book.add(node(n), first, start(), &mut rng);
         }
         tell_of_all(&mut book, nodes, 1500, start(), &mut rng);
-        let missing =
-            |book: &Book| (0..250).filter(|n| book.get(&honest(*n).id()).is_none()).count();
+        let missing = |book: &Book| (0..250).filter(|n| book.get(&node(*n).id()).is_none()).count();
         assert_eq!(missing(&book), 0, "{nodes}");
         for _ in 0..20 {
             make_up(&mut book, 249, start(), &mut rng);
